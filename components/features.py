@@ -1,0 +1,53 @@
+"""Pooled features of every product, for feature-level fusion (paper, section 3.3.1)."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.artifacts import whole_file
+from components.errors import InputError
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of some products.
+
+    Attributes:
+        voter: the classifier they come from.
+        ids: (N,) product ids.
+        values: (N, D) float32.
+    """
+
+    voter: str
+    ids: np.ndarray
+    values: np.ndarray
+
+
+def write_features(path: Path, features: Features) -> None:
+    """Writes features as one `.npz`, whole or not at all.
+
+    Raises:
+        InputError: shapes disagree, or a value is not finite.
+    """
+    if features.values.ndim != 2 or len(features.ids) != len(features.values):
+        raise InputError(f"{path}: {len(features.ids)} ids but features of shape {features.values.shape}")
+    if not np.isfinite(features.values).all():
+        raise InputError(f"{path}: features of voter {features.voter} hold NaN or infinity")
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        ids = np.array(features.ids.tolist(), dtype=str)
+        np.savez(file, voter=features.voter, ids=ids, features=features.values.astype(np.float32))
+
+
+def read_features(path: Path) -> Features:
+    """Reads what `write_features` wrote.
+
+    Raises:
+        InputError: not such a file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Features(str(file["voter"]), file["ids"].astype(object), file["features"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a features file: {error}") from error
