@@ -19,7 +19,7 @@ class Trained:
     Attributes:
         matrices: checkpoint -> split -> (rows of the split, C) float32 class probabilities, in the
             order of `Task.predict`; the first checkpoint is the chosen one.
-        features: (N, D) float32 pooled features of all N products, or None where none are wanted (a fold's training).
+        features: (N, D) float32 pooled features of all N products; None for a fold's training.
         metrics: scalars for the pipelines UI: finite, named in plain words.
         curves: one mapping an epoch: "epoch", "loss", "macro_f1", "learning_rate", "seconds", ...
     """
