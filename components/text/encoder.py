@@ -1,0 +1,228 @@
+"""The encoder and its tokenizer: from a hub name, a folder or a URI, or new and small; and back to a folder.
+
+Whoever controls a weights folder must not control the process that loads it: only the files below are
+ever opened, weights are safetensors, and code that comes along is refused.
+"""
+
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import torch
+from fsspec.utils import tokenize
+from huggingface_hub import snapshot_download
+from huggingface_hub.constants import HF_HOME
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    CamembertConfig,
+    CamembertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from components.artifacts import MANIFEST, read_manifest, write_manifest
+from components.catalog import Products
+from components.errors import InputError
+from components.text.packing import ATTENTION, PACKABLE
+from components.text.tokens import SPECIAL_TOKENS, train_tokenizer
+from components.text.transformer_config import TransformerConfig
+
+log = logging.getLogger(__name__)
+
+ALLOWED = re.compile(
+    r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|tokenizer\.json|"
+    r"tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.(txt|json)|merges\.txt|"
+    r"(sentencepiece\.bpe|spm|spiece)\.model"
+)
+HUB_PATTERNS = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt", "*.model")
+
+
+def prepare_encoder(
+    products: Products, fit: np.ndarray, config: TransformerConfig, *, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model and the tokenizer that a configuration names, with a new head for the products' classes.
+
+    Args:
+        fit: row numbers of the train rows; a tokenizer from scratch learns from nothing else.
+
+    Raises:
+        InputError: the weights cannot be had, or must not be opened.
+    """
+    torch.manual_seed(seed)
+    if config.weights == "scratch":
+        table = products.table.iloc[fit]
+        return _new_encoder([*table["title"], *table["description"]], len(products.classes), config)
+    return load_encoder(find_weights(config.weights, revision=config.revision), classes=len(products.classes))
+
+
+def _new_encoder(
+    texts: Sequence[str], classes: int, config: TransformerConfig
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    tokenizer = train_tokenizer(texts, vocabulary=config.vocabulary, max_tokens=config.max_tokens)
+    model = CamembertForSequenceClassification(
+        CamembertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.hidden,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=4 * config.hidden,
+            hidden_dropout_prob=config.dropout,
+            attention_probs_dropout_prob=config.dropout,
+            max_position_embeddings=config.max_tokens + SPECIAL_TOKENS.index("<pad>") + 1,
+            type_vocab_size=1,
+            bos_token_id=SPECIAL_TOKENS.index("<s>"),
+            pad_token_id=SPECIAL_TOKENS.index("<pad>"),
+            eos_token_id=SPECIAL_TOKENS.index("</s>"),
+            num_labels=classes,  # type: ignore[call-arg]
+            attn_implementation=ATTENTION,  # type: ignore[call-arg]
+        )
+    )
+    return model, tokenizer
+
+
+def find_weights(weights: str, *, revision: str | None = None) -> Path:
+    """The local folder of weights given as a folder, a URI (`scheme://...`) or a name on the hub.
+
+    What is fetched goes to a cache below `HF_HOME`; on a cluster, mount a volume there.
+
+    Raises:
+        InputError: they cannot be reached.
+    """
+    if "://" in weights:
+        return _fetch(weights, Path(HF_HOME) / "uri")
+    if Path(weights).is_dir():
+        return Path(weights)
+    if weights.startswith((".", "/", "~")):
+        raise InputError(f"weights {weights!r}: no such folder")
+    try:
+        return Path(snapshot_download(weights, revision=revision, allow_patterns=list(HUB_PATTERNS)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"weights {weights!r}: no such folder, and not to be had from the hub ({reason}). "
+            "Without internet, give a folder or a URI that holds config.json, model.safetensors and "
+            "tokenizer.json."
+        ) from error
+
+
+def _fetch(uri: str, cache: Path) -> Path:
+    """Copies the allowed files below `uri` to a folder of the cache, once for each state of the files."""
+    try:
+        filesystem, root = fsspec.core.url_to_fs(uri)
+        listing = filesystem.ls(root, detail=True)
+        remote = {Path(entry["name"]).name: entry["name"] for entry in listing if entry["type"] == "file"}
+        remote = {name: path for name, path in sorted(remote.items()) if ALLOWED.fullmatch(name)}
+        key = tokenize(uri, *(filesystem.ukey(path) for path in remote.values()))
+        folder = cache / key
+        if not (folder / MANIFEST).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, path in remote.items():
+                filesystem.get_file(path, str(folder / name))
+            write_manifest(folder, uri=uri)
+    except (ImportError, ValueError, OSError) as error:
+        raise InputError(
+            f"weights {uri!r}: cannot be read: {error}. Check the address and the credentials; "
+            "s3:// needs the package s3fs, gs:// gcsfs."
+        ) from error
+    read_manifest(folder)
+    return folder
+
+
+def load_encoder(
+    folder: Path, *, classes: int | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Loads an encoder with a sequence-classification head from a folder, in float32.
+
+    Args:
+        classes: outputs of the head; a head of another size is made anew. None keeps the folder's.
+
+    Raises:
+        InputError: no safetensors, code of its own, or weights that are not this architecture's.
+    """
+    with _allowed_only(folder) as staged:
+        sizes = {} if classes is None else {"num_labels": classes, "ignore_mismatched_sizes": True}
+        family = json.loads((staged / "config.json").read_text(encoding="utf-8")).get("model_type")
+        if family in PACKABLE:
+            sizes["attn_implementation"] = ATTENTION
+        try:
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                staged,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **sizes,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(
+                staged, use_fast=True, trust_remote_code=False, local_files_only=True
+            )
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+            raise InputError(f"{folder}: cannot be loaded as a text classifier: {error}") from error
+    inside = f"{model.base_model_prefix}."
+    suspects = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
+    absent = sorted(key for key in suspects if key.startswith(inside) and ".pooler." not in key)
+    if absent:
+        raise InputError(
+            f"{folder}: {len(absent)} of the encoder's weights are missing or of another size, the first is "
+            f"{absent[0]}; does config.json belong to these weights?"
+        )
+    return model, tokenizer
+
+
+@contextmanager
+def _allowed_only(folder: Path) -> Iterator[Path]:
+    """A temporary folder with links to the allowed files of `folder`, so that no other file is in reach."""
+    names = sorted(path.name for path in folder.iterdir() if ALLOWED.fullmatch(path.name))
+    if not any(name.endswith(".safetensors") for name in names) or "config.json" not in names:
+        others = sorted(path.name for path in folder.iterdir())
+        raise InputError(
+            f"{folder}: expected config.json and model.safetensors, found {others}. Pickles (.bin, .pt) "
+            "are never opened; save the model once with save_pretrained(folder, safe_serialization=True)."
+        )
+    for name in ("config.json", "tokenizer_config.json"):
+        if name in names and "auto_map" in json.loads((folder / name).read_text(encoding="utf-8")):
+            raise InputError(f"{folder / name}: has auto_map, code of its own, which is never run; remove it")
+    index = folder / "model.safetensors.index.json"
+    if index.name in names:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        strange = sorted(shard for shard in shards if not ALLOWED.fullmatch(shard) or shard not in names)
+        if strange:
+            raise InputError(f"{index}: names {strange[0]!r}, which is no safetensors file beside it")
+    with tempfile.TemporaryDirectory(prefix="weights-") as temporary:
+        for name in names:
+            os.symlink((folder / name).resolve(), Path(temporary) / name)
+        yield Path(temporary)
+
+
+def head(model: PreTrainedModel) -> nn.Linear:
+    """The last linear layer, whose input is the pooled output (paper, section 3.1.2)."""
+    encoder = set(model.base_model.modules())
+    return [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer not in encoder][-1]
+
+
+def save_encoder(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, classes: Sequence[str]
+) -> None:
+    """Writes config.json, model.safetensors and tokenizer.json, the manifest last; see `load_encoder`."""
+    model.config.id2label = dict(enumerate(classes))
+    model.config.label2id = {code: label for label, code in enumerate(classes)}
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_manifest(folder, classes=list(classes))
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of the model's weights on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,58 @@
+"""A model's judgement of texts: batches by length, no padding, one pass."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from components.text.encoder import head
+from components.text.packing import logits, make_batch
+from components.text.tokens import Tokens
+
+BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
+
+
+def predict(
+    model: PreTrainedModel,
+    tokens: Tokens,
+    rows: np.ndarray,
+    *,
+    between: Callable[[], None] = lambda: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class probabilities and pooled features of some texts, in the order of `rows`.
+
+    Args:
+        between: called between two batches; may raise to stop.
+
+    Returns:
+        (len(rows), C) and (len(rows), D), both float32.
+    """
+    device = model.device
+    found: list[tuple[np.ndarray, Tensor, Tensor]] = []
+    pooled: list[Tensor] = []
+    hook = head(model).register_forward_pre_hook(lambda _module, inputs: pooled.append(inputs[0].float()))
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+            for places in batches_by_length(tokens.lengths[rows], BATCH_TOKENS[device.type]):
+                between()
+                batch = make_batch(model, tokens, rows[places], device)
+                probabilities = logits(model, batch).softmax(dim=1)
+                found.append((places, probabilities, pooled.pop().flatten(1)))
+    finally:
+        hook.remove()
+        model.train(training)
+    order = np.argsort(np.concatenate([places for places, *_ in found]))
+    pred_probs = torch.cat([probabilities for _, probabilities, _ in found]).cpu().numpy()
+    features = torch.cat([values for *_, values in found]).cpu().numpy()
+    return pred_probs[order], features[order]
+
+
+def batches_by_length(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
+    """Splits texts into batches of about `batch_tokens` tokens: places in `lengths`, shortest text first."""
+    order = np.argsort(lengths, kind="stable")
+    batch = np.cumsum(lengths[order]) // batch_tokens
+    yield from np.split(order, np.flatnonzero(np.diff(batch)) + 1)

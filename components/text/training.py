@@ -1,0 +1,237 @@
+"""The training loop of the transformer text classifier: steps, epochs, checkpoints."""
+
+import logging
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from transformers import PreTrainedModel
+
+from components.catalog import Task
+from components.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
+from components.errors import InputError
+from components.metrics import macro_f1
+from components.text.encoder import head, weights_of
+from components.text.optimisation import (
+    batch_loss,
+    class_weights,
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+)
+from components.text.packing import logits, make_batch, split_batch
+from components.text.predict import predict
+from components.text.tokens import Tokens
+from components.text.transformer_config import TransformerConfig
+
+log = logging.getLogger(__name__)
+
+LOSS_CHECK_STEPS = {"cpu": 1, "cuda": 50}  # reading a loss makes the host wait for the GPU
+
+
+class Training:
+    """One training, from its start or its newest checkpoint to its end.
+
+    Batch order comes from (seed, epoch) and dropout from (seed, step), so a checkpoint holds no random state.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokens: Tokens,
+        labels: np.ndarray,
+        task: Task,
+        config: TransformerConfig,
+        *,
+        seed: int,
+        store: Checkpoints | None,
+        termination: Termination,
+    ) -> None:
+        self.model, self.tokens, self.labels, self.task, self.config = model, tokens, labels, task, config
+        self.seed, self.store, self.termination = seed, store, termination
+        self.device = model.device
+        self.optimizer = make_optimizer(model, config)
+        average = get_ema_multi_avg_fn(config.ema)
+        self.ema = AveragedModel(model, multi_avg_fn=average) if config.ema else None
+        self.class_weights = class_weights(
+            labels[task.fit], head(model).out_features, balanced=config.class_weights
+        ).to(self.device)
+        self.epoch_steps = -(-len(task.fit) // config.batch_size)
+        self.step = 0
+        self.losses: list[float] = []  # of this epoch's steps
+        self.unread: list[Tensor] = []  # the newest losses, still on the device
+        self.curves: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch = 0
+        self.late: dict[int, dict[str, np.ndarray]] = {}  # epoch -> split -> probabilities
+        self.saved_at = time.monotonic()
+
+    @property
+    def judged(self) -> PreTrainedModel:
+        """The model that is evaluated: the averaged one where weights are averaged."""
+        return self.ema.module if self.ema else self.model  # type: ignore[return-value]
+
+    def run(self) -> None:
+        """Trains to the end.
+
+        Raises:
+            InputError: a loss is not a number; names the step and the learning rate.
+            SystemExit: SIGTERM came; a checkpoint is saved, status 143.
+        """
+        self._resume()
+        while len(self.curves) < self.config.epochs and not self._patience_is_over():
+            started = time.monotonic()
+            self._train_epoch(len(self.curves))
+            self._end_epoch(len(self.curves) + 1, started)
+
+    def _train_epoch(self, epoch: int) -> None:
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.task.fit)
+        size = self.config.batch_size
+        self.model.train()
+        for number in range(self.step - epoch * self.epoch_steps, self.epoch_steps):
+            self._take_step(order[number * size : (number + 1) * size])
+            self._save_if_due()
+
+    def _take_step(self, rows: np.ndarray) -> None:
+        set_learning_rate(self.optimizer, self._rate(self.step))
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, self.step]).generate_state(1)[0]))
+        self.unread.append(self._backward(rows))
+        if self.config.max_grad_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema:
+            self.ema.update_parameters(self.model)
+        self.step += 1
+        if len(self.unread) >= LOSS_CHECK_STEPS[self.device.type]:
+            self._read_losses()
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(step, self.config.epochs * self.epoch_steps, self.config)
+
+    def _backward(self, rows: np.ndarray) -> Tensor:
+        """Gradients of the batch's mean loss, pass by pass; returns that loss."""
+        whole = self.class_weights[torch.from_numpy(self.labels[rows])].sum()
+        total = torch.zeros((), device=self.device)
+        for part in split_batch(self.model, self.tokens, rows, self.config.accumulation):
+            self._leave_if_asked()
+            batch = make_batch(self.model, self.tokens, part, self.device)
+            labels = torch.from_numpy(self.labels[batch.rows]).to(self.device)
+            with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+                outputs = logits(self.model, batch)
+            loss = batch_loss(outputs, labels, self.class_weights, whole, self.config.label_smoothing)
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _read_losses(self) -> None:
+        values = torch.stack(self.unread).tolist() if self.unread else []
+        first = self.step - len(values)
+        self.unread.clear()
+        for step, value in enumerate(values, start=first):
+            if not np.isfinite(value):
+                raise InputError(
+                    f"the loss is {value} at step {step} (epoch {step // self.epoch_steps + 1}) with "
+                    f"learning rate {self._rate(step):.3g}: lower learning_rate, or lengthen warmup"
+                )
+        self.losses += values
+
+    def _end_epoch(self, epoch: int, started: float) -> None:
+        self._read_losses()
+        curve = {
+            "epoch": epoch,
+            "loss": float(np.mean(self.losses)),
+            "learning_rate": self._rate(self.step - 1),
+        }
+        curve["learning_rate"] = (
+            self.optimizer.param_groups[0]["lr"] / self.optimizer.param_groups[0]["scale"]
+        )
+        found = {}
+        if "validation" in self.task.predict:
+            found["validation"] = self._predict("validation")
+            curve |= self._score(found["validation"], self.labels[self.task.predict["validation"]])
+        self._keep_late(epoch, found)
+        curve["seconds"] = time.monotonic() - started
+        self.curves.append(curve)
+        self.losses = []
+        if found and curve["macro_f1"] > max((past["macro_f1"] for past in self.curves[:-1]), default=-1):
+            self.best, self.best_epoch = weights_of(self.judged), epoch
+        log.info("epoch %d of %d: %s", epoch, self.config.epochs, _in_words(curve))
+
+    def _score(self, pred_probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        loss = -np.log(np.maximum(pred_probs[np.arange(len(labels)), labels], 1e-12)).mean()
+        score = macro_f1(labels, pred_probs.argmax(axis=1), pred_probs.shape[1])
+        return {"validation_loss": float(loss), "macro_f1": score}
+
+    def _keep_late(self, epoch: int, found: dict[str, np.ndarray]) -> None:
+        """Keeps what the newest epochs say of every split; one more than asked, as one may be the best."""
+        count = self.config.late_checkpoints
+        could_be_last = self.config.patience is not None or epoch >= self.config.epochs - count
+        if count and could_be_last:
+            others = {split: self._predict(split) for split in self.task.predict if split not in found}
+            everything = {**found, **others}
+            self.late[epoch] = {split: everything[split] for split in self.task.predict}
+            self.late = dict(sorted(self.late.items())[-count - 1 :])
+
+    def _predict(self, split: str) -> np.ndarray:
+        rows = self.task.predict[split]
+        return predict(self.judged, self.tokens, rows, between=self._leave_if_asked)[0]
+
+    def _patience_is_over(self) -> bool:
+        patience = self.config.patience
+        return patience is not None and bool(self.best) and len(self.curves) - self.best_epoch >= patience
+
+    def _leave_if_asked(self) -> None:
+        if self.termination.requested:
+            self.save()
+            self.termination.exit_if_requested()
+
+    def _save_if_due(self) -> None:
+        self._leave_if_asked()
+        if time.monotonic() - self.saved_at >= 60 * self.config.checkpoint_minutes:
+            self.save()
+
+    def save(self) -> None:
+        """Writes a checkpoint of this very moment; any moment between two passes will do."""
+        self._read_losses()
+        if self.store is None:
+            return
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= flatten_optimizer(self.optimizer)
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        if self.ema:
+            tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.state_dict().items()}
+        for epoch, splits in self.late.items():
+            tensors |= {f"late.{epoch}.{split}": torch.from_numpy(found) for split, found in splits.items()}
+        state = {"losses": self.losses, "curves": self.curves, "best_epoch": self.best_epoch}
+        self.store.save(self.step, tensors, state)
+        self.saved_at = time.monotonic()
+
+    def _resume(self) -> None:
+        loaded = self.store.load() if self.store else None
+        if loaded is None:
+            return
+        self.step, tensors, state = loaded
+        self.losses, self.curves = state["losses"], state["curves"]
+        self.best_epoch = state["best_epoch"]
+        self.model.load_state_dict(_below("model.", tensors))
+        restore_optimizer(self.optimizer, tensors)
+        self.best = _below("best.", tensors)
+        if self.ema:
+            self.ema.load_state_dict(_below("ema.", tensors))
+        for name, tensor in _below("late.", tensors).items():
+            epoch, split = name.split(".")
+            self.late.setdefault(int(epoch), {})[split] = tensor.numpy()
+        log.info("resumed at step %d of %d", self.step, self.config.epochs * self.epoch_steps)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _in_words(curve: dict[str, float]) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:.4g}" for name, value in curve.items() if name != "epoch"
+    )

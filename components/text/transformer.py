@@ -1,0 +1,124 @@
+"""The transformer text classifier: CamemBERT on title and description (paper, section 3.1.2)."""
+
+import dataclasses
+import hashlib
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from components.catalog import Products, Task
+from components.checkpoint import Checkpoints, catch_sigterm, fingerprint
+from components.text.encoder import prepare_encoder, save_encoder
+from components.text.predict import predict
+from components.text.tokens import Tokens, tokenise
+from components.text.training import Training
+from components.text.transformer_config import TransformerConfig
+from components.trained import Trained
+
+__all__ = ["TransformerConfig", "train_transformer"]
+
+log = logging.getLogger(__name__)
+
+
+def train_transformer(
+    products: Products,
+    task: Task,
+    config: TransformerConfig,
+    *,
+    seed: int,
+    model: Path,
+    checkpoints: Path | None,
+) -> Trained:
+    """Fine-tunes an encoder on `task.fit` and judges `task.predict`.
+
+    The epoch with the best validation macro-F1 is the chosen one; without a validation split (a fold's
+    training) the last. Where a checkpoint of the same training lies in `checkpoints`, it goes on from there,
+    and on a CPU ends with the same bytes.
+
+    Args:
+        model: folder that receives config.json, model.safetensors and tokenizer.json.
+        checkpoints: folder for checkpoints, which stay; None saves none.
+
+    Returns:
+        Matrices of the chosen epoch ("best" or "last") and of `config.late_checkpoints` late epochs; pooled
+        features of all products unless the task is a fold's.
+
+    Raises:
+        InputError: the weights cannot be used, a loss is not a number, every checkpoint is damaged.
+        SystemExit: SIGTERM came; a checkpoint is saved, status 143.
+    """
+    started = time.monotonic()
+    encoder, tokenizer = prepare_encoder(products, task.fit, config, seed=seed)
+    tokenizer.model_max_length = config.max_tokens
+    table = products.table
+    tokens = tokenise(
+        tokenizer, table["title"].tolist(), table["description"].tolist(), max_tokens=config.max_tokens
+    )
+    encoder.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+    if config.compile and encoder.device.type == "cuda":
+        encoder.base_model.compile(dynamic=True)
+    log.info("%s tokens of %s texts, %s weights", *(f"{n:,}" for n in _sizes(tokens, encoder)))
+    store = None
+    if checkpoints is not None:
+        store = Checkpoints(checkpoints, _identity(products, task, config, tokens, encoder, seed))
+    with catch_sigterm() as termination:
+        training = Training(
+            encoder, tokens, products.labels, task, config, seed=seed, store=store, termination=termination
+        )
+        training.run()
+        training.save()
+        trained = _judge(training, products)
+        save_encoder(model, training.judged, tokenizer, products.classes)
+    trained.metrics["seconds"] = time.monotonic() - started
+    return trained
+
+
+def _judge(training: Training, products: Products) -> Trained:
+    """What the chosen epoch's weights say of every split, and its late companions."""
+    chosen = "best" if training.best else "last"
+    if training.best:
+        training.judged.load_state_dict(training.best)
+    task, fold = training.task, "out_of_fold" in training.task.predict
+    rows = task.predict["out_of_fold"] if fold else np.arange(len(products.table))
+    pred_probs, features = predict(training.judged, training.tokens, rows)
+    place = np.empty(len(products.table), np.int64)
+    place[rows] = np.arange(len(rows))
+    matrices = {chosen: {split: pred_probs[place[split_rows]] for split, split_rows in task.predict.items()}}
+    late = [epoch for epoch in sorted(training.late) if chosen == "best" or epoch != len(training.curves)]
+    late = [epoch for epoch in late if epoch != training.best_epoch][-training.config.late_checkpoints :]
+    if training.config.late_checkpoints:
+        matrices |= {f"epoch-{epoch:03d}": training.late[epoch] for epoch in late}
+    epochs = len(training.curves)
+    metrics = {
+        "epochs": float(epochs),
+        "chosen_epoch": float(training.best_epoch or epochs),
+        "loss": training.curves[-1]["loss"],
+        "parameters": float(sum(weight.numel() for weight in training.model.parameters())),
+    }
+    return Trained(matrices, None if fold else features, metrics, training.curves)
+
+
+def _identity(
+    products: Products,
+    task: Task,
+    config: TransformerConfig,
+    tokens: Tokens,
+    encoder: torch.nn.Module,
+    seed: int,
+) -> str:
+    """What a training depends on: a checkpoint of anything else is not resumed."""
+    digest = hashlib.blake2b()
+    for array in (tokens.ids, tokens.offsets, products.labels, task.fit, *task.predict.values()):
+        digest.update(np.ascontiguousarray(array).data)
+    for tensor in encoder.state_dict().values():
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data)
+    settings = dataclasses.asdict(dataclasses.replace(config, checkpoint_minutes=0.0))
+    return fingerprint(settings, seed, sorted(task.predict), products.classes, digest.hexdigest())
+
+
+def _sizes(tokens: Tokens, encoder: torch.nn.Module) -> tuple[int, int, int]:
+    weights = sum(parameter.numel() for parameter in encoder.parameters())
+    return len(tokens.ids), len(tokens.offsets) - 1, weights
