@@ -24,6 +24,21 @@ class Features:
     ids: np.ndarray
     values: np.ndarray
 
+    def aligned(self, ids: np.ndarray) -> np.ndarray:
+        """The rows of `ids`, in that order: (len(ids), D) float32.
+
+        Raises:
+            InputError: an id has no row here.
+        """
+        row_of = {product: row for row, product in enumerate(self.ids.tolist())}
+        missing = [product for product in ids if product not in row_of]
+        if missing:
+            raise InputError(
+                f"features of voter {self.voter}: none for {len(missing)} of {len(ids)} products, "
+                f"the first is {missing[0]!r}; were they made from the same catalog?"
+            )
+        return self.values[[row_of[product] for product in ids]]
+
 
 def write_features(path: Path, features: Features) -> None:
     """Writes features as one `.npz`, whole or not at all.

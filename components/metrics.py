@@ -11,10 +11,8 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
 
 def f1_per_class(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """F1 of every class, (classes,) float64; 0 for a class that neither occurs nor is predicted."""
-    true = np.bincount(labels, minlength=classes)
-    called = np.bincount(predicted, minlength=classes)
-    hits = np.bincount(labels[labels == predicted], minlength=classes)
-    return 2 * hits / np.maximum(true + called, 1)
+    counts = confusion(labels, predicted, classes)
+    return 2 * counts.diagonal() / np.maximum(counts.sum(axis=0) + counts.sum(axis=1), 1)
 
 
 def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
@@ -23,7 +21,12 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
     Args:
         labels: (N,) integers in 0..classes-1.
         predicted: (N,) integers in 0..classes-1.
+
+    Raises:
+        ValueError: there are no rows.
     """
-    f1 = f1_per_class(labels, predicted, classes)
-    present = (np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)) > 0
-    return float(f1[present].mean())
+    if len(labels) == 0:
+        raise ValueError("macro-F1 of no rows is not defined")
+    counts = confusion(labels, predicted, classes)
+    both = counts.sum(axis=0) + counts.sum(axis=1)
+    return float((2 * counts.diagonal()[both > 0] / both[both > 0]).mean())

@@ -1,0 +1,101 @@
+"""Cross-fitting: what is learnt from a split is judged on the same split, each row by what never saw it."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from components.errors import InputError
+
+Learnt = TypeVar("Learnt")
+
+
+def stratified_folds(
+    labels: np.ndarray, *, folds: int, seed: int, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Gives every row a fold, classes spread evenly and the rows of a group together.
+
+    A class with fewer rows than folds is absent from some of them.
+
+    Args:
+        labels: (N,) classes.
+        groups: (N,) products that share a text or an image share a group.
+
+    Returns:
+        (N,) int64 in 0..folds-1.
+
+    Raises:
+        InputError: no class has as many rows as there are folds, or there are fewer groups than folds.
+    """
+    largest = int(np.bincount(labels).max(initial=0))
+    distinct = len(labels) if groups is None else len(np.unique(groups))
+    if folds < 2 or largest < folds or distinct < folds:
+        raise InputError(
+            f"{folds} folds cannot be made of {len(labels)} rows in {distinct} groups, {largest} in the "
+            "largest class: take at least 2 folds, and no more than the rows of the largest class"
+        )
+    counts = np.bincount(labels)
+    # Rows of rare classes are pooled, only to spread them: scikit-learn warns about each otherwise.
+    strata = np.where(counts[labels] < folds, -1, labels)
+    if distinct < len(labels):
+        splitter: StratifiedGroupKFold | StratifiedKFold = StratifiedGroupKFold(
+            folds, shuffle=True, random_state=seed
+        )
+    else:
+        splitter, groups = StratifiedKFold(folds, shuffle=True, random_state=seed), None
+    splits = splitter.split(labels[:, None], strata, groups)
+    fold_of = np.empty(len(labels), np.int64)
+    for fold, (_, held_out) in enumerate(splits):
+        fold_of[held_out] = fold
+    return fold_of
+
+
+def cross_fit(
+    fit: Callable[[np.ndarray], Learnt],
+    predict: Callable[[Learnt, np.ndarray], np.ndarray],
+    folds: np.ndarray,
+) -> tuple[np.ndarray, list[Learnt]]:
+    """Fits once a fold on the rows of the other folds, and predicts the rows of the fold.
+
+    Args:
+        fit: rows (n,) -> what was learnt.
+        predict: what was learnt, rows (n,) -> (n, C) probabilities.
+        folds: (N,) fold of every row.
+
+    Returns:
+        The out-of-fold probabilities (N, C), and what was learnt in every fold.
+    """
+    learnt = [fit(np.flatnonzero(folds != fold)) for fold in range(int(folds.max()) + 1)]
+    held_out = [np.flatnonzero(folds == fold) for fold in range(len(learnt))]
+    predicted = np.concatenate([predict(what, rows) for what, rows in zip(learnt, held_out, strict=True)])
+    pred_probs = np.empty_like(predicted)
+    pred_probs[np.concatenate(held_out)] = predicted
+    return pred_probs, learnt
+
+
+def mixture_weights(pred_probs: np.ndarray, labels: np.ndarray, *, iterations: int = 300) -> np.ndarray:
+    """The weights of a weighted mean that minimise its log-loss, by expectation-maximisation.
+
+    The log-loss is convex in the weights, so the start does not matter. One row's worth of evidence
+    for equal weights keeps a voter that is right on every row of a small split from taking all.
+
+    Args:
+        pred_probs: (M, N, C) probabilities of M voters.
+        labels: (N,) classes.
+
+    Returns:
+        (M,) float64, not negative, sum 1.
+    """
+    likelihoods = pred_probs[:, np.arange(len(labels)), labels].astype(np.float64) + 1e-6
+    weights = np.full(len(likelihoods), 1 / len(likelihoods))
+    for _ in range(iterations):
+        shares = weights[:, None] * likelihoods
+        shares /= shares.sum(axis=0)
+        weights = (shares.sum(axis=1) + 1 / len(weights)) / (len(labels) + 1)
+    return weights
+
+
+def weighted_mean(pred_probs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(M, N, C) probabilities and (M,) weights that sum to 1 -> (N, C) float32."""
+    return np.tensordot(weights, pred_probs, axes=1).astype(np.float32)

@@ -1,0 +1,144 @@
+"""Votes of the ensemble's members, and the choice of members and weights out of fold."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from components.crossfit import cross_fit, mixture_weights, stratified_folds, weighted_mean
+from components.metrics import macro_f1
+from components.votes import majority_vote, voted_probabilities
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """How the members vote.
+
+    Attributes:
+        voter: the ensemble's name.
+        vote: "majority" (section 3.4; ties go to the larger summed probability), "soft" (the mean of
+            the probabilities) or "weighted" (a mean whose weights are found out of fold).
+        select: "all" members (section 3.4), or "greedy": forward choice, the member that adds most to
+            macro-F1 first, until none adds anything (Caruana et al. 2004).
+        folds: of the cross-fitting that keeps the validation figure honest where weights or members
+            are chosen (section 4.1's number).
+        seed: of these folds.
+    """
+
+    voter: str = "ensemble"
+    vote: Literal["majority", "soft", "weighted"] = "majority"
+    select: Literal["all", "greedy"] = "all"
+    folds: int = 8
+    seed: int = 0
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything is chosen on the validation split."""
+        return self.vote == "weighted" or self.select == "greedy"
+
+
+def member_weights(config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What the members weigh: 0 for one not used, 1 in sum; equal unless the vote is weighted.
+
+    Args:
+        pred_probs: (M, N, C) the members on the rows to choose by.
+        labels: (N,) classes.
+    """
+    chosen = list(range(len(pred_probs)))
+    if config.select == "greedy":
+        chosen = greedy_selection(config, pred_probs, labels)
+    weights = np.zeros(len(pred_probs))
+    weights[chosen] = 1 / len(chosen)
+    if config.vote == "weighted":
+        weights[chosen] = mixture_weights(pred_probs[chosen], labels)
+    return weights
+
+
+def vote(
+    config: EnsembleConfig, pred_probs: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The members' vote: (N, C) float32 probabilities, and (N,) bool where a majority vote was tied."""
+    if config.vote == "majority":
+        used = pred_probs[weights > 0]
+        winners, tied = majority_vote(used)
+        return voted_probabilities(used, winners), tied
+    return weighted_mean(pred_probs, weights), np.zeros(pred_probs.shape[1], bool)
+
+
+def out_of_fold_vote(
+    config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The vote on the split that members and weights are chosen on, each row by a choice without it.
+
+    Args:
+        pred_probs: (M, N, C) the members' out-of-fold probabilities.
+        labels: (N,) classes.
+        groups: (N,) rows of a group are never on both sides.
+
+    Returns:
+        As `vote`.
+    """
+    if not config.learns:
+        return vote(config, pred_probs, member_weights(config, pred_probs, labels))
+    folds = stratified_folds(labels, folds=config.folds, seed=config.seed, groups=groups)
+    voted, weights = cross_fit(
+        lambda rows: member_weights(config, pred_probs[:, rows], labels[rows]),
+        lambda weights, rows: vote(config, pred_probs[:, rows], weights)[0],
+        folds,
+    )
+    tied = np.zeros(len(labels), bool)
+    for fold, of_fold in enumerate(weights):
+        tied[folds == fold] = vote(config, pred_probs[:, folds == fold], of_fold)[1]
+    return voted, tied
+
+
+def greedy_selection(config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray) -> list[int]:
+    """Members in the order in which they raise macro-F1 most; stops when none raises it.
+
+    While choosing, a weighted vote counts its members equally: weights are found for the chosen ones.
+    """
+    classes = pred_probs.shape[2]
+    chosen: list[int] = []
+    best = -1.0
+    while len(chosen) < len(pred_probs):
+        scores = {}
+        for member in set(range(len(pred_probs))) - set(chosen):
+            predicted = _predict(config, pred_probs[[*chosen, member]])
+            scores[member] = macro_f1(labels, predicted, classes)
+        winner = max(sorted(scores), key=scores.__getitem__)
+        if scores[winner] <= best:
+            break
+        best = scores[winner]
+        chosen.append(winner)
+    return sorted(chosen)
+
+
+def leave_one_out_gains(
+    config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray, groups: np.ndarray, score: float
+) -> list[float]:
+    """What every member adds: the ensemble's macro-F1, less that of the ensemble without the member.
+
+    Args:
+        score: out-of-fold macro-F1 of the whole ensemble.
+    """
+    classes = pred_probs.shape[2]
+    members = range(len(pred_probs))
+    if len(members) == 1:
+        return [score]
+    without = [
+        out_of_fold_vote(config, pred_probs[[i for i in members if i != left_out]], labels, groups)[0]
+        for left_out in members
+    ]
+    return [score - macro_f1(labels, voted.argmax(axis=1), classes) for voted in without]
+
+
+def agreement(pred_probs: np.ndarray) -> np.ndarray:
+    """(M, N, C) probabilities -> (M, M) share of rows on which two members name the same class."""
+    predicted = pred_probs.argmax(axis=2)
+    return (predicted[:, None] == predicted[None]).mean(axis=2)
+
+
+def _predict(config: EnsembleConfig, pred_probs: np.ndarray) -> np.ndarray:
+    if config.vote == "majority":
+        return majority_vote(pred_probs)[0]
+    return pred_probs.sum(axis=0).argmax(axis=1)

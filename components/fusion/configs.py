@@ -1,0 +1,158 @@
+"""Fusion configurations: the paper's two nets, two votes beside them, and the feature-level baselines."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from components.config import parse_config
+from components.errors import InputError
+
+
+@dataclass(frozen=True)
+class DecisionConfig:
+    """What all decision-level fusions share (paper, section 3.3.2).
+
+    Attributes:
+        voter: names the members, as in "linear(camembert-base, resnet152)"; unique within a run.
+        inputs: "pair" makes a member of every text voter with every image voter (section 3.4); "all"
+            makes one member that reads every voter.
+    """
+
+    voter: str
+    inputs: Literal["pair", "all"] = "pair"
+
+
+@dataclass(frozen=True)
+class LinearConfig(DecisionConfig):
+    """One linear layer over all class probabilities (sections 3.3.2 and 4.1).
+
+    Attributes:
+        learning_rate: Adam's (section 4.1).
+        epochs: of training; the best on the held-out fold is kept (section 4.1).
+        batch_size: rows a step; the paper does not name it, this is its text classifier's (section 4.1).
+    """
+
+    kind: Literal["linear"] = "linear"
+    learning_rate: float = 0.01
+    epochs: int = 40
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0 or self.epochs < 1 or self.batch_size < 1:
+            raise ValueError("learning_rate must be above 0, epochs and batch_size at least 1")
+
+
+@dataclass(frozen=True)
+class MlpConfig(LinearConfig):
+    """Two layers; `hidden` is the size between them (section 4.1)."""
+
+    kind: Literal["mlp"] = "mlp"  # type: ignore[assignment]
+    hidden: int = 6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden < 1:
+            raise ValueError("hidden must be at least 1")
+
+
+@dataclass(frozen=True)
+class LogisticConfig(DecisionConfig):
+    """Regularised logistic regression on log-probabilities; not the paper's.
+
+    Attributes:
+        strengths: ridge strengths, in rows, of which the best on out-of-fold log-loss is taken; the
+            weighted product of the inputs, an infinitely strong ridge, is always among them.
+    """
+
+    kind: Literal["logistic"] = "logistic"
+    strengths: tuple[float, ...] = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0)
+
+    def __post_init__(self) -> None:
+        if not self.strengths or min(self.strengths) <= 0:
+            raise ValueError("strengths must be numbers above 0")
+
+
+@dataclass(frozen=True)
+class MeanConfig(DecisionConfig):
+    """The weighted mean of the inputs, its weights found out of fold; not the paper's."""
+
+    kind: Literal["mean"] = "mean"
+
+
+@dataclass(frozen=True)
+class ConcatConfig:
+    """A linear classifier on the pooled features of both backbones, concatenated (section 3.3.1).
+
+    Trained step by step: the backbones stay as they are. The paper gives no settings for it.
+
+    Attributes:
+        voter: unique within a run.
+        learning_rate: AdamW's.
+        weight_decay: AdamW's.
+        epochs: passes over the training products; the last is taken.
+        batch_size: products a step.
+        dropout: share of the joint features dropped while training.
+    """
+
+    voter: str
+    kind: Literal["concat"] = "concat"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    epochs: int = 20
+    batch_size: int = 128
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0 or self.epochs < 1 or self.batch_size < 1 or self.weight_decay < 0:
+            raise ValueError("learning_rate must be above 0, epochs and batch_size at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError("dropout must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class ProjectedConfig(ConcatConfig):
+    """Features projected to one size, then summed or weighed by attention (section 3.3.1)."""
+
+    kind: Literal["sum", "attention"] = "sum"  # type: ignore[assignment]
+    size: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < 1:
+            raise ValueError("size must be at least 1")
+
+
+FusionConfig = LinearConfig | MlpConfig | LogisticConfig | MeanConfig | ConcatConfig | ProjectedConfig
+KINDS: dict[str, type] = {
+    "linear": LinearConfig,
+    "mlp": MlpConfig,
+    "logistic": LogisticConfig,
+    "mean": MeanConfig,
+    "concat": ConcatConfig,
+    "sum": ProjectedConfig,
+    "attention": ProjectedConfig,
+}
+
+
+def parse_fusion_configs(configs: list[dict[str, Any]]) -> list[FusionConfig]:
+    """Makes configurations of what a run's form or a preset gives.
+
+    Raises:
+        InputError: no configuration, an unknown kind or key, a wrong value, a voter named twice.
+    """
+    parsed = [_parse(values, where=f"fusion configuration {i}") for i, values in enumerate(configs, start=1)]
+    names = [config.voter for config in parsed]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"fusion configurations: voter {', '.join(twice)} is named twice; every name once")
+    if not any(isinstance(config, DecisionConfig) for config in parsed):
+        raise InputError(
+            "fusion configurations: none is of a decision-level kind (linear, mlp, logistic, mean)"
+        )
+    return parsed
+
+
+def _parse(values: Mapping[str, Any], *, where: str) -> FusionConfig:
+    if values.get("kind") not in KINDS:
+        raise InputError(f"{where}: kind = {values.get('kind')!r} is not one of {', '.join(KINDS)}")
+    return parse_config(KINDS[values["kind"]], values, where=where)

@@ -1,0 +1,152 @@
+"""Decision-level fusion: classifiers over the voters' probabilities (paper, section 3.3.2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from components.crossfit import cross_fit, mixture_weights, weighted_mean
+from components.fusion.configs import DecisionConfig, LinearConfig, LogisticConfig, MeanConfig, MlpConfig
+from components.fusion.logistic import fit_path
+from components.fusion.nets import Net, Schedule, train_nets
+from components.votes import majority_vote, voted_probabilities
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of the ensemble: a configuration with the voters it reads.
+
+    Attributes:
+        name: unique within a run.
+        inputs: numbers of its voters.
+    """
+
+    name: str
+    inputs: tuple[int, ...]
+    config: DecisionConfig
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A member's probabilities: out of fold (N, C) on validation, and on test (T, C), float32."""
+
+    out_of_fold: np.ndarray
+    test: np.ndarray
+    facts: dict[str, Any]
+
+
+def fuse_members(
+    members: Sequence[Member],
+    pred_probs: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    test: np.ndarray,
+    *,
+    seed: int,
+    device: torch.device,
+) -> dict[str, Fused]:
+    """Fits every member on the validation split, cross-fitted, and applies it to the test split.
+
+    Args:
+        pred_probs: (V, N, C) the voters on validation.
+        labels: (N,) classes.
+        folds: (N,) fold of every row.
+        test: (V, T, C) the voters on test; T may be 0.
+
+    Returns:
+        Member name -> what it makes of the voters, in the order of `members`.
+    """
+    nets = [member for member in members if isinstance(member.config, LinearConfig)]
+    fused = _fuse_nets(nets, pred_probs, labels, folds, test, seed=seed, device=device)
+    for member in members:
+        inputs = list(member.inputs)
+        if isinstance(member.config, LogisticConfig):
+            fused[member.name] = fuse_logistic(
+                member.config.strengths, pred_probs[inputs], labels, folds, test[inputs]
+            )
+        elif isinstance(member.config, MeanConfig):
+            fused[member.name] = fuse_mean(pred_probs[inputs], labels, folds, test[inputs])
+    return {member.name: fused[member.name] for member in members}
+
+
+def _fuse_nets(
+    members: Sequence[Member],
+    pred_probs: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    test: np.ndarray,
+    *,
+    seed: int,
+    device: torch.device,
+) -> dict[str, Fused]:
+    together: dict[Schedule, list[Net]] = {}
+    for member in members:
+        config = member.config
+        assert isinstance(config, LinearConfig)
+        schedule = Schedule(config.learning_rate, config.epochs, config.batch_size)
+        hidden = config.hidden if isinstance(config, MlpConfig) else 0
+        together.setdefault(schedule, []).append(Net(member.name, member.inputs, hidden))
+    fused = {}
+    for schedule, nets in together.items():
+        trained = train_nets(pred_probs, labels, folds, nets, schedule=schedule, seed=seed, device=device)
+        for net, result in zip(nets, trained, strict=True):
+            votes = result.predict(test[list(net.inputs)])
+            winners, tied = majority_vote(votes)
+            chosen = result.macro_f1.max(axis=0)
+            facts = {
+                "chosen_epochs": result.epochs.tolist(),
+                "macro_f1_of_chosen_epochs": chosen.tolist(),
+                "test_ties": int(tied.sum()),
+            }
+            fused[net.name] = Fused(result.out_of_fold, voted_probabilities(votes, winners), facts)
+    return fused
+
+
+def fuse_logistic(
+    strengths: Sequence[float],
+    pred_probs: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    test: np.ndarray,
+) -> Fused:
+    """Logistic regression on log-probabilities, refitted on all rows for the test split.
+
+    The ridge of a fold's classifier is the one with the least log-loss on the *other* folds' held-out
+    rows; that of the refit, on all.
+
+    Args:
+        strengths: ridge strengths to choose from, besides infinity; see `logistic.fit_path`.
+    """
+    path = [np.inf, *sorted(strengths, reverse=True)]
+    held_out, _ = cross_fit(
+        lambda rows: fit_path(pred_probs[:, rows], labels[rows], path),
+        lambda fits, rows: np.stack([fit.predict(pred_probs[:, rows]) for fit in fits], axis=1),
+        folds,
+    )  # N, strengths, C
+    losses = -np.log(held_out[np.arange(len(labels)), :, labels].astype(np.float64) + 1e-12)
+    of_fold = np.stack([losses[folds == fold].sum(axis=0) for fold in range(int(folds.max()) + 1)])
+    chosen = (of_fold.sum(axis=0) - of_fold).argmin(axis=1)
+    best = int(of_fold.sum(axis=0).argmin())
+    refit = fit_path(pred_probs, labels, path[: best + 1])[-1]
+    facts = {
+        "ridge": path[best] if np.isfinite(path[best]) else None,
+        "ridge_of_folds": [path[i] if np.isfinite(path[i]) else None for i in chosen],
+        "weights": refit.weights.tolist(),
+        "log_loss": (of_fold.sum(axis=0) / len(labels)).tolist(),
+    }
+    out_of_fold = held_out[np.arange(len(labels)), chosen[folds]]
+    return Fused(out_of_fold, refit.predict(test), facts)
+
+
+def fuse_mean(pred_probs: np.ndarray, labels: np.ndarray, folds: np.ndarray, test: np.ndarray) -> Fused:
+    """The weighted mean of the inputs; the weights minimise the log-loss of the rows they are fitted on."""
+    out_of_fold, weights_of_folds = cross_fit(
+        lambda rows: mixture_weights(pred_probs[:, rows], labels[rows]),
+        lambda weights, rows: weighted_mean(pred_probs[:, rows], weights),
+        folds,
+    )
+    weights = mixture_weights(pred_probs, labels)
+    facts = {"weights": weights.tolist(), "weights_of_folds": [w.tolist() for w in weights_of_folds]}
+    return Fused(out_of_fold, weighted_mean(test, weights), facts)
