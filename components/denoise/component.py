@@ -1,0 +1,50 @@
+"""The denoise stage as a Kubeflow Pipelines component."""
+
+from typing import List
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Metrics, Output
+
+from components.container import image_name
+
+
+@dsl.component(base_image=image_name("denoise"), install_kfp_package=False)
+def denoise(
+    products: Input[Dataset],
+    config: dict,
+    keep_ids: str,
+    cleaned: Output[Dataset],
+    label_issues: Output[Dataset],
+    metrics: Output[Metrics],
+    text_folds: Input[List[Dataset]] = None,  # type: ignore[assignment]
+    image_folds: Input[List[Dataset]] = None,  # type: ignore[assignment]
+):
+    """Finds label issues by the folds' probabilities and marks the worst as removed from train.
+
+    Args:
+        products: the product table.
+        config: how many are removed; see DenoiseConfig.
+        keep_ids: a file of product ids that are never removed; "" for none.
+        cleaned: the product table with its removed column set.
+        label_issues: every flagged product, worst first (TSV).
+        metrics: counts.
+        text_folds: out-of-fold probabilities of the text classifier, one a fold.
+        image_folds: out-of-fold probabilities of the image classifier, one a fold.
+    """
+    from pathlib import Path
+
+    from components.config import parse_config
+    from components.denoise.denoise import DenoiseConfig, run_denoise
+    from components.stage import run_stage
+
+    folds = [Path(fold.path) for fold in [*(text_folds or []), *(image_folds or [])]]
+
+    def work() -> dict[str, float]:
+        parsed = parse_config(DenoiseConfig, config, where="denoise configuration")
+        return run_denoise(Path(products.path), folds, parsed, keep_ids=keep_ids, **outputs)
+
+    outputs = {"cleaned": Path(cleaned.path), "label_issues": Path(label_issues.path)}
+    kept = Path(keep_ids) if keep_ids and Path(keep_ids).exists() else keep_ids
+    inputs = {"products": Path(products.path), "folds": folds, "config": config, "keep_ids": kept}
+    for name, value in run_stage("denoise", work, inputs=inputs, outputs=outputs).items():
+        metrics.log_metric(name, value)

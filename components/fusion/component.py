@@ -1,0 +1,59 @@
+"""The fusion stage as a Kubeflow Pipelines component."""
+
+from typing import List
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Metrics, Output
+
+from components.container import image_name
+
+
+@dsl.component(base_image=image_name("fusion"), install_kfp_package=False)
+def fusion(
+    products: Input[Dataset],
+    text: Input[List[Dataset]],
+    image: Input[List[Dataset]],
+    text_features: Input[List[Dataset]],
+    image_features: Input[List[Dataset]],
+    configs: list,
+    folds: int,
+    seed: int,
+    members: Output[Dataset],
+    feature_level: Output[Dataset],
+    metrics: Output[Metrics],
+):
+    """Trains every fusion classifier over the product of text and image voters, all at once.
+
+    Args:
+        products: the product table.
+        text: probabilities of the text voters.
+        image: probabilities of the image voters.
+        text_features: pooled features of the text voters.
+        image_features: pooled features of the image voters.
+        configs: the fusion configurations; see FusionConfig.
+        folds: folds of the validation split.
+        seed: seed of every random draw.
+        members: one voter a member of the ensemble.
+        feature_level: one voter a feature-level classifier.
+        metrics: scores.
+    """
+    from pathlib import Path
+
+    from components.fusion.fusion import run_fusion
+    from components.stage import run_stage
+
+    lists = {
+        "text": [Path(voter.path) for voter in text],
+        "image": [Path(voter.path) for voter in image],
+        "text_features": [Path(file.path) for file in text_features],
+        "image_features": [Path(file.path) for file in image_features],
+    }
+    settings = {"configs": configs, "folds": folds, "seed": seed}
+    outputs = {"members": Path(members.path), "feature_level": Path(feature_level.path)}
+
+    def work() -> dict[str, float]:
+        return run_fusion(Path(products.path), **lists, **settings, **outputs)
+
+    inputs = {"products": Path(products.path), **lists, **settings}
+    for name, value in run_stage("fusion", work, inputs=inputs, outputs=outputs).items():
+        metrics.log_metric(name, value)

@@ -1,0 +1,66 @@
+"""The image stage as a Kubeflow Pipelines component."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Metrics, Model, Output
+
+from components.container import image_name
+
+
+@dsl.component(base_image=image_name("image"), install_kfp_package=False)
+def image(
+    products: Input[Dataset],
+    images: Input[Dataset],
+    config: dict,
+    fold: int,
+    seed: int,
+    checkpoints: str,
+    probabilities: Output[Dataset],
+    features: Output[Dataset],
+    model: Output[Model],
+    metrics: Output[Metrics],
+):
+    """Trains one image classifier and judges validation and test, or one fold.
+
+    Args:
+        products: the product table.
+        images: the image store.
+        config: one image configuration; see ImageConfig.
+        fold: train on the other folds and judge this one; -1 for the whole training.
+        seed: seed of every random draw.
+        checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.
+        probabilities: class probabilities, one matrix a split and checkpoint.
+        features: pooled features of every product.
+        model: the trained model (safetensors and JSON).
+        metrics: scores and times.
+    """
+    from pathlib import Path
+
+    from components.image.image import run_image
+    from components.stage import run_stage
+
+    def work() -> dict[str, float]:
+        return run_image(
+            Path(products.path),
+            Path(images.path),
+            config,
+            fold=None if fold < 0 else fold,
+            seed=seed,
+            checkpoints=Path(checkpoints) if checkpoints else None,
+            **outputs,
+        )
+
+    outputs = {
+        "probabilities": Path(probabilities.path),
+        "features": Path(features.path),
+        "model": Path(model.path),
+    }
+    label = config.get("voter", "") + (f" fold {fold}" if fold >= 0 else "")
+    inputs = {
+        "products": Path(products.path),
+        "images": Path(images.path),
+        "config": config,
+        "fold": fold,
+        "seed": seed,
+    }
+    for name, value in run_stage("image", work, label=label, inputs=inputs, outputs=outputs).items():
+        metrics.log_metric(name, value)

@@ -1,0 +1,140 @@
+"""A run on this machine: where its files lie, what it prints, what it leaves."""
+
+import contextlib
+import io
+import logging
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components.errors import InputError
+from components.sample import write_sample
+from components.stage import FINISHED_VARIABLE
+
+CATALOG = ("products", "labels", "images", "test_products", "test_images")
+STAGE_LINE = re.compile(r"\s*(\[(?:preprocess|denoise|text|image|fusion|ensemble|evaluate)\b[^\]]*\] .*)")
+
+
+class LocalRun:
+    """One run into one folder.
+
+    Args:
+        folder: where the results go; None for `runs/<name of the catalog's folder>`.
+        arguments: the pipeline's parameters; with no `products` a sample catalog is generated.
+        fresh: forget what an earlier run finished.
+    """
+
+    def __init__(self, folder: Path | None, arguments: dict[str, Any], *, fresh: bool) -> None:
+        products = arguments.get("products")
+        if products is None and any(arguments.get(name) for name in CATALOG):
+            raise InputError("--products is missing: name the products file beside its labels and images")
+        name = Path(products).parent.name if products else "sample"
+        self.folder = (folder or Path("runs") / name).resolve()
+        self.finished, self.artifacts = self.folder / ".finished", self.folder / "artifacts"
+        self.arguments = arguments
+        if fresh:
+            shutil.rmtree(self.finished, ignore_errors=True)
+            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.artifacts, ignore_errors=True)
+
+    def execute(self, pipeline: Callable[..., Any]) -> None:
+        """Runs the pipeline, printing the stages' own lines, and gathers the results.
+
+        Everything that is printed goes into `run.log`.
+
+        Raises:
+            SystemExit: a stage failed; its message was printed. Status 2 where the input is wrong.
+        """
+        start = time.perf_counter()
+        if "products" not in self.arguments:
+            self.arguments |= write_sample(self.folder / "sample", seed=self.arguments["seed"])
+            click.echo(f"generated a sample catalog in {self.folder / 'sample'}")
+        self._set_environment()
+        console = Console(self.folder / "run.log")
+        arguments = {**self.arguments, "checkpoints": str(self.folder / "checkpoints")}
+        try:
+            with contextlib.redirect_stdout(console), console.logging():
+                pipeline(**arguments)
+        except Exception as error:
+            self._gather()
+            console.explain(error)
+        self._gather()
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        click.echo((self.folder / "summary.md").read_text(encoding="utf-8"))
+        click.echo(f"finished in {time.perf_counter() - start:.0f} s; open {self.folder / 'report.html'}")
+
+    def _set_environment(self) -> None:
+        root = str(Path(__file__).parents[1])
+        os.environ |= {
+            FINISHED_VARIABLE: str(self.finished),
+            "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+            "PYTHONUNBUFFERED": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+
+    def _gather(self) -> None:
+        wanted = {"preprocess/quarantine": "quarantine.tsv", "denoise/label_issues": "label_issues.tsv"}
+        for pattern, name in wanted.items():
+            for path in self.artifacts.glob(f"*/{pattern}"):
+                shutil.copyfile(path, self.folder / name)
+        for path in self.artifacts.glob("*/evaluate/results/*"):
+            if path.name != "manifest.json":
+                shutil.copyfile(path, self.folder / path.name)
+
+
+class Console(io.TextIOBase):
+    """Standard output during a run: all of it to the log, the stages' own lines to the screen."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("w", encoding="utf-8")
+        self._screen = sys.stdout
+        self._pending = ""
+        self._start = time.perf_counter()
+        self.errors: list[str] = []
+
+    def write(self, text: str) -> int:
+        """Takes text as it comes, in pieces of lines."""
+        self._file.write(text)
+        self._file.flush()
+        *lines, self._pending = (self._pending + text).split("\n")
+        for line in lines:
+            self._show(line)
+        return len(text)
+
+    def _show(self, line: str) -> None:
+        if match := STAGE_LINE.match(line):
+            seconds = int(time.perf_counter() - self._start)
+            print(f"{seconds // 60:3d}:{seconds % 60:02d} {match[1]}", file=self._screen, flush=True)
+            if "] error: " in match[1]:
+                self.errors.append(match[1])
+
+    @contextlib.contextmanager
+    def logging(self):
+        """Sends the runner's own log lines to the log file alone."""
+        root = logging.getLogger()
+        handlers = root.handlers[:]
+        root.handlers = [logging.StreamHandler(self._file)]
+        try:
+            yield
+        finally:
+            root.handlers = handlers
+
+    def explain(self, error: Exception) -> None:
+        """Says why the run ended and ends the process: status 2 for the user's input, else 1."""
+        if self.errors:
+            click.echo(f"\nThe run stopped. Everything it printed is in {self.path}.", err=True)
+            sys.exit(2)
+        tail = self.path.read_text(encoding="utf-8").splitlines()[-30:]
+        click.echo(
+            "\n".join(["", *tail, "", f"A stage failed ({error}). The whole log: {self.path}"]), err=True
+        )
+        sys.exit(1)

@@ -1,0 +1,82 @@
+"""The preprocess stage as a Kubeflow Pipelines component."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Metrics, Output, OutputPath
+
+from components.container import image_name
+
+
+@dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)
+def preprocess(
+    products_uri: str,
+    labels_uri: str,
+    images_uri: str,
+    test_products_uri: str,
+    test_images_uri: str,
+    test_labels_uri: str,
+    class_names_uri: str,
+    corrections_uri: str,
+    config: dict,
+    folds: int,
+    seed: int,
+    snapshot: str,
+    products: Output[Dataset],
+    images: Output[Dataset],
+    quarantine: Output[Dataset],
+    metrics: Output[Metrics],
+    fold_numbers: OutputPath(list),  # type: ignore[valid-type]
+):
+    """Reads, cleans, checks, splits and packs a catalog.
+
+    Args:
+        products_uri: the products file; like all of these a mounted path or a URI, "" for none.
+        labels_uri: the labels file.
+        images_uri: a folder or a zip of images.
+        test_products_uri: the products to categorise.
+        test_images_uri: their images; "" where they lie among the others.
+        test_labels_uri: their codes, where they are known.
+        class_names_uri: JSON of code to name.
+        corrections_uri: TSV of product_id and code: labels that a person put right.
+        config: how the catalog is read and split; see PreprocessConfig.
+        folds: folds of the labelled products.
+        seed: seed of the split.
+        snapshot: names the state of the catalog, such as its date; another one reads the files afresh.
+        products: the product table (Parquet).
+        images: the image store (Arrow shards).
+        quarantine: every row that was not taken as it came (TSV).
+        metrics: counts.
+        fold_numbers: 0 to folds - 1.
+    """
+    import json
+    from pathlib import Path
+
+    from components.config import parse_config
+    from components.preprocess.preprocess import PreprocessConfig, Sources, run_preprocess
+    from components.stage import run_stage
+
+    sources = Sources(
+        products_uri,
+        labels_uri,
+        images_uri,
+        test_products_uri,
+        test_images_uri,
+        test_labels_uri,
+        class_names_uri,
+        corrections_uri,
+    )
+    settings = {**config, "folds": folds, "seed": seed}
+    outputs = {
+        "products": Path(products.path),
+        "images": Path(images.path),
+        "quarantine": Path(quarantine.path),
+    }
+
+    def work() -> dict[str, float]:
+        parsed = parse_config(PreprocessConfig, settings, where="preprocess configuration")
+        return run_preprocess(sources, parsed, **outputs)
+
+    files = {name: Path(uri) for name, uri in vars(sources).items() if uri and Path(uri).exists()}
+    inputs = {"uris": vars(sources), "settings": settings, "snapshot": snapshot, **files}
+    for name, value in run_stage("preprocess", work, inputs=inputs, outputs=outputs).items():
+        metrics.log_metric(name, value)
+    Path(fold_numbers).write_text(json.dumps(list(range(folds))), encoding="utf-8")

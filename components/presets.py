@@ -1,0 +1,73 @@
+"""Presets: the pipeline's parameters as data.
+
+`paper` holds what differs between its voters; every number that is not named here is the paper's own and
+stands as the default of its configuration class, with the section it comes from. `laptop` needs no GPU,
+no network and no pretrained weights.
+"""
+
+from typing import Any
+
+PAPER: dict[str, Any] = {
+    "denoise_on": "image",
+    "fold_config": {
+        "voter": "resnet50",
+        "backbone": "resnet50",
+        "weights": "imagenet",
+        "epochs": 50,
+        "dcl_epochs": 0,
+    },
+    # 3 text x 2 image x 2 fusion = 12 members (section 3.4).
+    "text_configs": [
+        {"voter": "camembert-base-64", "weights": "camembert-base", "learning_rate": 5e-5, "batch_size": 64},
+        {
+            "voter": "camembert-base-128",
+            "weights": "camembert-base",
+            "learning_rate": 3e-5,
+            "batch_size": 128,
+        },
+        {
+            "voter": "camembert-large",
+            "weights": "camembert/camembert-large",
+            "learning_rate": 3e-5,
+            "batch_size": 64,
+        },
+    ],
+    "image_configs": [
+        {"voter": "resnet152", "weights": "imagenet", "cleaned": True, "dcl_epochs": 0},
+        {"voter": "resnet152-dcl", "weights": "imagenet", "cleaned": True, "dcl_epochs": 20},
+    ],
+    "fusion_configs": [
+        {"voter": "linear", "kind": "linear"},
+        {"voter": "mlp", "kind": "mlp"},
+        {"voter": "concat", "kind": "concat"},
+    ],
+    "denoise_config": {},
+    "ensemble_config": {"voter": "ensemble", "vote": "majority"},
+    "accelerator_type": "nvidia.com/gpu",
+    "accelerator_count": "1",
+}
+
+LAPTOP: dict[str, Any] = {
+    "denoise_on": "text",
+    "fold_config": {"voter": "tfidf", "kind": "linear", "features": 0},
+    "text_configs": [
+        {"voter": "tfidf", "kind": "linear"},
+        {"voter": "tfidf-cleaned", "kind": "linear", "cleaned": True},
+    ],
+    "image_configs": [
+        {"voter": "small-resnet", "backbone": "small_resnet", "weights": "scratch", "cleaned": True}
+    ],
+    "fusion_configs": [
+        {"voter": "linear", "kind": "linear"},
+        {"voter": "mlp", "kind": "mlp"},
+        {"voter": "logistic", "kind": "logistic"},
+        {"voter": "concat", "kind": "concat"},
+    ],
+    # Text folds rank label issues sharply enough to remove more of them than image folds may.
+    "denoise_config": {"share": 0.4, "filter_by": "prune_by_class"},
+    "ensemble_config": {"voter": "ensemble", "vote": "majority"},
+    "accelerator_type": "",
+    "accelerator_count": "0",
+}
+
+PRESETS = {"paper": PAPER, "laptop": LAPTOP}

@@ -1,0 +1,2 @@
+def write_sample(folder, seed):
+    raise SystemExit

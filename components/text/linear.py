@@ -1,0 +1,172 @@
+"""The linear text classifier: word and character TF-IDF with logistic regression.
+
+It needs no weights and no GPU, and is strong where titles name the product. Its features for
+feature-level fusion are a truncated SVD of the TF-IDF (latent semantic analysis).
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from safetensors.numpy import save_file
+from scipy.sparse import csr_array, hstack
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from components.artifacts import whole_file, write_json, write_manifest
+from components.catalog import Products, Task
+from components.trained import Trained
+
+log = logging.getLogger(__name__)
+
+TOKEN = r"(?u)\b\w+\b"  # scikit-learn's own drops words of one letter, sizes among them
+
+
+@dataclass(frozen=True)
+class LinearConfig:
+    """The linear classifier's settings.
+
+    Attributes:
+        voter: unique name.
+        cleaned: train without the products that denoising removed.
+        word_ngrams: longest word n-gram, over title and description.
+        char_ngrams: shortest and longest character n-gram within words; none where empty.
+        char_limit: characters of title and description that character n-grams read.
+        min_products: n-grams of fewer products are left out.
+        regularisation: inverse strength C of the L2 penalty.
+        features: dimensions of the truncated SVD; 0 for none.
+        refit: after validation is judged, fit again on train and validation for the test split.
+    """
+
+    voter: str
+    kind: Literal["linear"] = "linear"
+    cleaned: bool = False
+    word_ngrams: int = 2
+    char_ngrams: tuple[int, ...] = (2, 5)
+    char_limit: int = 300
+    min_products: int = 2
+    regularisation: float = 4.0
+    features: int = 128
+    refit: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.char_ngrams) not in (0, 2):
+            raise ValueError(f"char_ngrams = {list(self.char_ngrams)}: expected [shortest, longest] or []")
+        if self.regularisation <= 0:
+            raise ValueError(f"regularisation = {self.regularisation}: expected above 0")
+
+
+def train_linear(
+    products: Products, task: Task, config: LinearConfig, *, seed: int, model: Path, whole: bool
+) -> Trained:
+    """Fits TF-IDF and logistic regression on `task.fit` and judges `task.predict`.
+
+    Args:
+        whole: this is not a fold's training: features are exported for feature-level fusion.
+    """
+    texts = Texts(products, config)
+    start = time.perf_counter()
+    vectorizers, classifier = _fit(texts, task.fit, products.labels, config)
+    matrices = {
+        split: _predict(texts, rows, vectorizers, classifier, len(products.classes))
+        for split, rows in task.predict.items()
+    }
+    seconds = time.perf_counter() - start
+    log.info("%s: fitted on %s products in %.0f s", config.voter, f"{len(task.fit):,}", seconds)
+    features = _features(texts, task.fit, vectorizers, config, seed) if whole and config.features else None
+    if config.refit and "test" in task.predict:
+        both = np.union1d(task.fit, task.predict["validation"])
+        vectorizers, classifier = _fit(texts, both, products.labels, config)
+        matrices["test"] = _predict(
+            texts, task.predict["test"], vectorizers, classifier, len(products.classes)
+        )
+    _save(model, vectorizers, classifier, products, config)
+    metrics = {"seconds": seconds, "products": len(task.fit), "ngrams": classifier.coef_.shape[1]}
+    return Trained({"final": matrices}, features, metrics)
+
+
+class Texts:
+    """The texts that word and character n-grams read, of every product."""
+
+    def __init__(self, products: Products, config: LinearConfig) -> None:
+        pairs = zip(products.table["title"], products.table["description"], strict=True)
+        self.words = np.array([f"{title} {description}" for title, description in pairs], dtype=object)
+        self.chars = np.array([text[: config.char_limit] for text in self.words], dtype=object)
+
+
+def _vectorizers(config: LinearConfig) -> dict[str, TfidfVectorizer]:
+    shared = {
+        "sublinear_tf": True,
+        "min_df": config.min_products,
+        "strip_accents": "unicode",
+        "dtype": np.float32,
+    }
+    words = TfidfVectorizer(ngram_range=(1, config.word_ngrams), token_pattern=TOKEN, **shared)
+    if not config.char_ngrams:
+        return {"words": words}
+    shortest, longest = config.char_ngrams
+    return {
+        "words": words,
+        "chars": TfidfVectorizer(analyzer="char_wb", ngram_range=(shortest, longest), **shared),
+    }
+
+
+def _fit(
+    texts: Texts, rows: np.ndarray, labels: np.ndarray, config: LinearConfig
+) -> tuple[dict[str, TfidfVectorizer], LogisticRegression]:
+    vectorizers = _vectorizers(config)
+    matrix = hstack([v.fit_transform(getattr(texts, part)[rows]) for part, v in vectorizers.items()])
+    classifier = LogisticRegression(C=config.regularisation, max_iter=300, tol=1e-3)
+    return vectorizers, classifier.fit(matrix.tocsr(), labels[rows])
+
+
+def _tfidf(texts: Texts, rows: np.ndarray, vectorizers: dict[str, TfidfVectorizer]) -> csr_array:
+    return csr_array(hstack([v.transform(getattr(texts, part)[rows]) for part, v in vectorizers.items()]))
+
+
+def _predict(
+    texts: Texts,
+    rows: np.ndarray,
+    vectorizers: dict[str, TfidfVectorizer],
+    classifier: LogisticRegression,
+    classes: int,
+) -> np.ndarray:
+    # A fold may lack a class: the classifier then has fewer columns than the catalog.
+    pred_probs = np.zeros((len(rows), classes), np.float32)
+    pred_probs[:, classifier.classes_] = classifier.predict_proba(_tfidf(texts, rows, vectorizers))
+    return pred_probs
+
+
+def _features(
+    texts: Texts, fit: np.ndarray, vectorizers: dict[str, TfidfVectorizer], config: LinearConfig, seed: int
+) -> np.ndarray:
+    whole = _tfidf(texts, np.arange(len(texts.words)), vectorizers)
+    size = min(config.features, whole.shape[1] - 1, len(fit) - 1)
+    svd = TruncatedSVD(size, n_iter=3, random_state=seed).fit(whole[fit])
+    return svd.transform(whole).astype(np.float32)
+
+
+def _save(
+    folder: Path,
+    vectorizers: dict[str, TfidfVectorizer],
+    classifier: LogisticRegression,
+    products: Products,
+    config: LinearConfig,
+) -> None:
+    tensors = {f"{part}.idf": v.idf_.astype(np.float32) for part, v in vectorizers.items()}
+    tensors |= {
+        "coef": classifier.coef_.astype(np.float32),
+        "intercept": classifier.intercept_.astype(np.float32),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / "model.safetensors") as temporary:
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary)
+    for part, vectorizer in vectorizers.items():
+        write_json(folder / f"{part}.json", vectorizer.get_feature_names_out().tolist())
+    codes = [products.classes[label] for label in classifier.classes_]
+    write_json(folder / "config.json", {"kind": "linear", "classes": codes, "char_limit": config.char_limit})
+    write_manifest(folder, voter=config.voter)
