@@ -86,7 +86,7 @@ class ImageStore:
         Raises:
             InputError: no image has this key.
         """
-        return memoryview(self._table.column("image")[self._find(key)].as_buffer())
+        return memoryview(self._table.column("image")[self._find(key)].as_buffer()).cast("B")
 
     def size(self, key: str) -> tuple[int, int]:
         """(width, height) of one image in pixels."""

@@ -1,0 +1,135 @@
+"""What can be set of an image classifier; the defaults are the paper's."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the two trainings that an image classifier goes through (paper, section 3.2.2)."""
+
+    kind: Literal["plain", "dcl"]
+    resize: tuple[int, int]  # height, width in pixels of the cached images
+    crop: tuple[int, int]  # height, width of what the network sees
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """One image configuration. Sections are those of the paper; sizes are height, width in pixels."""
+
+    voter: str
+    backbone: str = "resnet152"  # 3.2.2; denoising takes resnet50 (3.2.1); or any of backbones.FAMILIES
+    # ImageNet weights by torchvision's name, a safetensors file or URI (s3://, gs://, ...), or "scratch".
+    weights: str = "IMAGENET1K_V1"  # 3.2.2
+    cleaned: bool = False  # leave out what denoising removed (3.2.1)
+
+    resize: tuple[int, int] = (256, 256)  # before the crop; 3.2.2
+    crop: tuple[int, int] = (224, 224)  # 3.2.2
+    fit: Literal["stretch", "pad"] = "stretch"  # of another aspect; "pad" centres it on white
+    rotation: float = 15.0  # degrees at most, either way; the authors'
+    flip: bool = True  # horizontally, half of the images; 3.2.2
+    padding: int = 0  # white pixels that a random crop may reach beyond the image
+    crops: Literal["anywhere", "keep_content"] = "anywhere"  # "keep_content" cuts off white borders only
+
+    epochs: int = 60  # 4.1
+    min_steps: int = 0  # a small catalog gets as many epochs as these optimiser steps take
+    batch_size: int = 128  # the authors'
+    learning_rate: float = 0.01  # 4.1
+    momentum: float = 0.9  # the authors'
+    weight_decay: float = 0.0  # not in the paper
+    schedule: Literal["steps", "one_cycle"] = "steps"  # 4.1
+    decay_epochs: int = 12  # of "steps": the learning rate falls by `decay` every so many; 4.1
+    decay: float = 0.1  # 4.1
+    label_smoothing: float = 0.0
+
+    # Destruction and construction learning, after the first stage and from its weights (3.2.2).
+    dcl_epochs: int = 20  # 4.1; 0 leaves it out
+    dcl_resize: tuple[int, int] = (512, 512)  # the authors'
+    dcl_crop: tuple[int, int] = (448, 448)  # 3.2.2
+    dcl_batch_size: int = 16  # pairs; the default of the code that section 4.1 names
+    dcl_learning_rate: float = 0.01  # 4.1
+    dcl_blocks: int = 7  # N of the NxN blocks; Chen et al., section 4.1
+    dcl_range: int = 2  # k: how far a block strays; Chen et al., section 4.1
+    dcl_shuffle: Literal["sort", "neighbours"] = "sort"  # Chen et al., 3.1.1; "neighbours": their code's
+    dcl_location: Literal["permutation", "colours"] = "permutation"  # "colours": their code's guess
+    dcl_swap: Literal["cls_2", "cls_2xmul"] = "cls_2"
+    dcl_gamma: float = 1.0  # weight of the location loss; Chen et al. take 0.01 for rigid objects
+
+    late_checkpoints: int = 0  # the epochs before the last as further voters (3.4)
+    keep_stage1: bool = False  # the first stage's end as a further voter, where DCL follows (3.4)
+    test_flip: bool = False  # judge the mirrored image too and take the mean
+    cache: Literal["auto", "device", "memory", "disk", "stream"] = "auto"  # where decoded images are kept
+    compile: bool = False  # torch.compile, on GPUs
+    checkpoint_minutes: float = 10.0
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The trainings in their order: one, or two with DCL."""
+        plain = Stage("plain", self.resize, self.crop, self.epochs, self.batch_size, self.learning_rate)
+        if not self.dcl_epochs:
+            return (plain,)
+        dcl = Stage(
+            "dcl",
+            self.dcl_resize,
+            self.dcl_crop,
+            self.dcl_epochs,
+            self.dcl_batch_size,
+            self.dcl_learning_rate,
+        )
+        return (plain, dcl)
+
+    def __post_init__(self) -> None:
+        rules = {**self._general_rules(), **self._size_rules(), **self._dcl_rules()}
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            raise ValueError("; ".join(broken))
+
+    def _general_rules(self) -> dict[str, bool]:
+        at_least_one = ("epochs", "batch_size", "decay_epochs")
+        last = self.dcl_epochs or self.epochs
+        return {
+            **{f"{field} must be at least 1": getattr(self, field) >= 1 for field in at_least_one},
+            "learning_rate must be above 0": self.learning_rate > 0,
+            "momentum must be at least 0 and below 1": 0 <= self.momentum < 1,
+            "weight_decay must not be negative": self.weight_decay >= 0,
+            "decay must be above 0 and at most 1": 0 < self.decay <= 1,
+            "label_smoothing must be at least 0 and below 1": 0 <= self.label_smoothing < 1,
+            "min_steps must not be negative": self.min_steps >= 0,
+            "rotation must be within 0 and 180": 0 <= self.rotation <= 180,
+            "late_checkpoints must be at least 0 and below the last stage's epochs": (
+                0 <= self.late_checkpoints < last
+            ),
+            "checkpoint_minutes must not be negative": self.checkpoint_minutes >= 0,
+        }
+
+    def _size_rules(self) -> dict[str, bool]:
+        rules = {"padding must not be negative": self.padding >= 0}
+        for prefix in ("", "dcl_") if self.dcl_epochs else ("",):
+            resize, crop = getattr(self, f"{prefix}resize"), getattr(self, f"{prefix}crop")
+            pairs = len(resize) == len(crop) == 2
+            fits = pairs and all(1 <= c <= r for c, r in zip(crop, resize, strict=True))
+            rules[f"{prefix}resize and {prefix}crop must be [height, width], the crop within the resize"] = (
+                fits
+            )
+        return rules
+
+    def _dcl_rules(self) -> dict[str, bool]:
+        if not self.dcl_epochs:
+            return {
+                "dcl_epochs must not be negative": True,
+                "keep_stage1 needs dcl_epochs": not self.keep_stage1,
+            }
+        blocks = max(self.dcl_blocks, 1)
+        return {
+            "dcl_epochs must not be negative": self.dcl_epochs >= 0,
+            "dcl_batch_size must be at least 1": self.dcl_batch_size >= 1,
+            "dcl_learning_rate must be above 0": self.dcl_learning_rate > 0,
+            "dcl_blocks must be at least 2": self.dcl_blocks >= 2,
+            f"dcl_crop must divide into {blocks} blocks a side (dcl_blocks)": all(
+                side % blocks == 0 for side in self.dcl_crop
+            ),
+            "dcl_range must be at least 1": self.dcl_range >= 1,
+            "dcl_gamma must not be negative": self.dcl_gamma >= 0,
+        }

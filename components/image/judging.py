@@ -1,0 +1,70 @@
+"""Class probabilities and pooled features of products from their images."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from components.catalog import Products
+from components.image.augment import centre_crop
+from components.image.cache import ImageCache
+from components.image.config import Stage
+from components.image.network import PlainNetwork
+
+
+def image_rows(products: Products, rows: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The distinct images of some products.
+
+    Returns:
+        Their keys, and for every product of the whole table the position of its image among the keys,
+        (N,) int64: -1 where it has none or is not among `rows`.
+    """
+    images = products.table["image"].iloc[rows]
+    keys = sorted(images.dropna().unique().tolist())
+    position = {key: number for number, key in enumerate(keys)}
+    index = np.full(len(products.table), -1, dtype=np.int64)
+    index[rows] = [position.get(key, -1) for key in images.tolist()]
+    return keys, index
+
+
+def judge(
+    network: PlainNetwork, stage: Stage, cache: ImageCache, images: np.ndarray, prior: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Judges products by the centre crop of their image, without randomness.
+
+    Args:
+        images: (N,) positions in the cache; -1 for a product without an image.
+        prior: (C,) the probabilities of a product without an image.
+
+    Returns:
+        Probabilities (N, C) and pooled features (N, D), float32; features of a product without an
+        image are zero.
+    """
+    distinct, slot = np.unique(images[images >= 0], return_inverse=True)
+    probs = np.tile(prior.astype(np.float32), (len(images), 1))
+    features = np.zeros((len(images), network.backbone.width), np.float32)
+    network.eval()
+    with torch.inference_mode():
+        judged = list(_judge_batches(network, stage, cache, distinct))
+    network.train()
+    if judged:
+        probs[images >= 0] = torch.cat([probs for probs, _ in judged]).numpy()[slot]
+        features[images >= 0] = torch.cat([pooled for _, pooled in judged]).numpy()[slot]
+    return probs, features
+
+
+def _judge_batches(
+    network: PlainNetwork, stage: Stage, cache: ImageCache, images: np.ndarray
+) -> Iterator[tuple[Tensor, Tensor]]:
+    size = 2 * stage.batch_size
+    chunks = (images[start : start + size] for start in range(0, len(images), size))
+    for framed in cache.batches(chunks):
+        with torch.autocast(cache.device.type, torch.bfloat16, enabled=cache.device.type == "cuda"):
+            pixels = centre_crop(framed, stage.crop)
+            logits, pooled = network.judge(pixels)
+            probs = logits.double().softmax(1)
+            if network.config.test_flip:
+                logits, mirrored = network.judge(pixels.flip(2))
+                probs, pooled = (probs + logits.double().softmax(1)) / 2, (pooled + mirrored) / 2
+        yield probs.float().cpu(), pooled.cpu()

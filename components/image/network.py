@@ -1,0 +1,108 @@
+"""The network of each stage: what it makes of a batch of pixels, in training and in judging."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.image.augment import DRAWS, normalise
+from components.image.backbones import Backbone
+from components.image.config import ImageConfig, Stage
+from components.image.dcl import (
+    DCLHeads,
+    cut_and_destroy,
+    dcl_loss,
+    destroy,
+    guess_by_colour,
+    location_targets,
+    neighbour_blocks,
+    shuffled_blocks,
+)
+
+HEADS_FASTER = 10.0  # the heads' learning rate over the backbone's in DCL: Chen et al.'s code
+
+
+class PlainNetwork(nn.Module):
+    """Backbone, mean over places, one linear layer; cross-entropy.
+
+    Attributes:
+        draws: how many uniforms a sample's step takes.
+    """
+
+    def __init__(self, config: ImageConfig, stage: Stage, classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.draws = DRAWS
+        self.backbone = Backbone(config.backbone, stage.crop)
+        self.head = nn.Linear(self.backbone.width, classes)
+
+    def forward(self, pixels: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a batch: pixels (B, H, W, 3) uint8, draws (B, self.draws), labels (B,)."""
+        pooled = self.backbone.pool(self.backbone(normalise(pixels)))
+        return functional.cross_entropy(
+            self.head(pooled).float(), labels, label_smoothing=self.config.label_smoothing
+        )
+
+    def judge(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (B, C) and pooled features (B, D) of pixels (B, H, W, 3) uint8, float32."""
+        pooled = self.backbone.pool(self.backbone(normalise(pixels)))
+        return self.class_logits(pooled).float(), pooled.float()
+
+    def class_logits(self, pooled: Tensor) -> Tensor:
+        """(B, D) to (B, C), at test time."""
+        return self.head(pooled)
+
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters, and what their learning rate is multiplied by."""
+        return [(list(self.parameters()), 1.0)]
+
+
+class DCLNetwork(PlainNetwork):
+    """The same with destruction and construction learning: a batch is [originals, destroyed]."""
+
+    def __init__(self, config: ImageConfig, stage: Stage, classes: int) -> None:
+        super().__init__(config, stage, classes)
+        self.draws = DRAWS + 2 * config.dcl_blocks**2
+        self.dcl = DCLHeads(self.backbone.width, classes, config.dcl_blocks, config.dcl_swap)
+
+    def forward(self, pixels: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
+        both, targets = self.pairs(pixels, draws[:, DRAWS:])
+        features = self.backbone(normalise(both))
+        pooled = self.backbone.pool(features)
+        return dcl_loss(
+            self.head(pooled),
+            self.dcl.swap(pooled),
+            self.dcl.locations(features),
+            labels,
+            self.dcl.swap_targets(labels),
+            targets,
+            gamma=self.config.dcl_gamma,
+            label_smoothing=self.config.label_smoothing,
+        )
+
+    def pairs(self, pixels: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """[Originals, destroyed], (2B, H, W, 3) uint8, and their location targets, (2B, N * N)."""
+        config, blocks = self.config, self.config.dcl_blocks
+        if config.dcl_shuffle == "sort":
+            source = shuffled_blocks(draws, blocks, config.dcl_range)
+            destroyed = destroy(pixels, source, blocks)
+        else:
+            source = neighbour_blocks(draws, blocks)
+            destroyed = cut_and_destroy(pixels, source, blocks)
+        if config.dcl_location == "colours":
+            source = guess_by_colour(pixels, destroyed, blocks)
+        straight = torch.arange(blocks * blocks, device=pixels.device).expand_as(source)
+        targets = location_targets(torch.cat([straight, source]), blocks)
+        return torch.cat([pixels, destroyed]), targets
+
+    def class_logits(self, pooled: Tensor) -> Tensor:
+        return self.dcl.class_logits(self.head(pooled), pooled)
+
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        heads = [*self.head.parameters(), *self.dcl.parameters()]
+        return [(list(self.backbone.parameters()), 1.0), (heads, HEADS_FASTER)]
+
+
+def build_network(config: ImageConfig, stage: Stage, classes: int) -> PlainNetwork:
+    """The network of a stage with random weights, in channels-last memory."""
+    kind = DCLNetwork if stage.kind == "dcl" else PlainNetwork
+    return kind(config, stage, classes).to(memory_format=torch.channels_last)  # pyright: ignore
