@@ -48,11 +48,12 @@ def evaluate(
     import json
     import shutil
     from pathlib import Path
+    from typing import Any
 
     from components.evaluate.evaluate import run_evaluate
     from components.stage import run_stage
 
-    folders = {
+    folders: dict[str, Any] = {
         "products": Path(products.path),
         "images": Path(images.path),
         "text": [Path(voter.path) for voter in text],

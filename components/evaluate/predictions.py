@@ -1,0 +1,51 @@
+"""Predictions in the form of the challenge's labels file (section 2 of the paper), in the test file's order."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from components.artifacts import whole_file
+from components.catalog import Products
+
+LABELS_COLUMNS = (
+    ("Integer_id", "row_id"),
+    ("Image_id", "image_id"),
+    ("Product_id", "product_id"),
+    ("Prdtypecode", "code"),
+)
+
+
+def write_predictions(products: Products, labels: np.ndarray, folder: Path, stem: str) -> Path:
+    """Writes `folder/stem.tsv`, or `.csv` where the labels file is not delimited by tabs.
+
+    The columns are those of the catalog's own labels file: ids and codes alone, nothing free in form.
+
+    Args:
+        labels: predicted labels of the test products, (rows of the test split,), in the table's order.
+    """
+    columns = products.facts.get("labels_columns") or LABELS_COLUMNS
+    delimiter = products.facts.get("delimiter") or "\t"
+    test = products.table.iloc[products.rows("test")]
+    codes = np.array(products.classes, dtype=object)[labels]
+    values = [codes if field == "code" else test[field].to_numpy(dtype=object) for _, field in columns]
+    tabs = delimiter == "\t"
+    path = folder / f"{stem}{'.tsv' if tabs else '.csv'}"
+    # The challenge's tab-delimited files know no quoting.
+    quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(
+            file, delimiter=delimiter, lineterminator="\n", quoting=quoting, quotechar=None if tabs else '"'
+        )
+        writer.writerow(name for name, _ in columns)
+        writer.writerows([_cell(value) for value in row] for row in zip(*values, strict=True))
+    return path
+
+
+def _cell(value: str) -> str:
+    # A cell that starts a formula is a program in a spreadsheet; a negative number is only a number.
+    return f"'{value}" if value[:1] in ("=", "+", "-", "@") and not _is_number(value) else value
+
+
+def _is_number(value: str) -> bool:
+    return value[1:].replace(".", "", 1).isdecimal()

@@ -1,0 +1,300 @@
+"""What the evaluation's report shows: plain data for the template."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.catalog import Products
+from components.charts import bar, heatmap, interval_bar, reliability_chart
+from components.evaluate.judgement import HONESTY, ROWS, Evaluation, Judgement
+from components.evaluate.summary import (
+    PUBLISHED,
+    gain,
+    percent,
+    reduced_confusion,
+    verdict,
+    worst_confusions,
+)
+from components.image_store import ImageStore
+from components.metrics import confusion
+from components.report import Gallery, class_label, render
+
+CONFUSIONS, EXAMPLES, DISAGREEMENTS = 8, 4, 12
+AGREEMENT_VOTERS = 20
+
+
+def evaluate_report(
+    products: Products,
+    images: ImageStore,
+    validation: Evaluation,
+    test: Evaluation | None,
+    issues: pd.DataFrame,
+    *,
+    facts: dict[str, Any],
+) -> str:
+    """Draws the run's report.
+
+    Args:
+        issues: what denoising flagged, as `read_issues` returns it.
+        facts: lineage to show: code revision, image tags, seeds, configurations.
+    """
+    gallery = Gallery(products, images)
+    ensemble = validation.best["ensemble"]
+    predicted = len(products.rows("test"))
+    return render(
+        "evaluate",
+        verdict=verdict(products, validation),
+        figures=_figures(validation, test),
+        table=_table(validation, test),
+        honesty={ROWS[row]: HONESTY[row] for row in validation.best},
+        voters=_voters(validation, test),
+        split=validation.split,
+        count=len(validation.rows),
+        singles=[row for row in ("text", "image") if row in validation.best],
+        per_class=_per_class(products, validation),
+        confusion=_confusion(products, validation),
+        confusions=_confusions(products, validation, gallery),
+        disagreements=_disagreements(products, validation, gallery),
+        calibration=reliability_chart(
+            ensemble.calibration.confidence,
+            ensemble.calibration.accuracy,
+            ensemble.calibration.count,
+            title="Reliability of the ensemble's probabilities",
+        ),
+        calibration_error=ensemble.calibration.error,
+        calibrations=[
+            {"name": ROWS[row], "error": judgement.calibration.error}
+            for row, judgement in validation.best.items()
+        ],
+        agreement=_agreement(validation),
+        issues=_issues(products, issues),
+        predictions={"made": predicted, "rows": products.facts.get("rows", {}).get("test", predicted)},
+        lineage=_lineage(products, validation, facts),
+    )
+
+
+def _figures(validation: Evaluation, test: Evaluation | None) -> list[dict[str, str]]:
+    ensemble = validation.best["ensemble"]
+    row, difference, _ = gain(validation)
+    figures = [
+        {"name": "macro-F1 of the ensemble", "value": percent(ensemble.score.macro_f1), "unit": "%"},
+        {
+            "name": f"over the best single model ({row})",
+            "value": f"{100 * difference:+.2f}",
+            "unit": "points",
+        },
+        {"name": "accuracy", "value": percent(ensemble.score.accuracy), "unit": "%"},
+        {"name": "products judged", "value": f"{len(validation.rows):,}", "unit": ""},
+    ]
+    if test:
+        score = test.best["ensemble"].score
+        figures.insert(
+            1, {"name": "macro-F1 on the test split", "value": percent(score.macro_f1), "unit": "%"}
+        )
+    return figures
+
+
+def _table(validation: Evaluation, test: Evaluation | None) -> list[dict[str, Any]]:
+    """Table 1: the measured figures and, apart from them, the published ones."""
+    published = [figure for figures in PUBLISHED.values() for figure in figures.values()]
+    intervals = [judgement.score.interval for judgement in validation.best.values()]
+    bounds = (
+        min(low for low, _ in [*intervals, (min(published), 1)]) - 0.01,
+        min(max([high for _, high in intervals] + published) + 0.01, 1.0),
+    )
+    rows = []
+    for row, name in ROWS.items():
+        entry: dict[str, Any] = {"name": name, "published": PUBLISHED[row], "chief": row == "ensemble"}
+        if row in validation.best:
+            judgement = validation.best[row]
+            entry |= _row(judgement, bounds, list(PUBLISHED[row].values()))
+            entry["test"] = _interval(test.best[row]) if test else None
+        rows.append(entry)
+    return rows
+
+
+def _row(judgement: Judgement, bounds: tuple[float, float], marks: list[float]) -> dict[str, Any]:
+    score = judgement.score
+    return {
+        "voter": judgement.voter.name,
+        **_interval(judgement),
+        "weighted_f1": score.weighted_f1,
+        "accuracy": score.accuracy,
+        "drawn": interval_bar(score.macro_f1, *score.interval, bounds, marks),
+    }
+
+
+def _interval(judgement: Judgement) -> dict[str, float]:
+    low, high = judgement.score.interval
+    return {"macro_f1": judgement.score.macro_f1, "low": low, "high": high}
+
+
+def _voters(validation: Evaluation, test: Evaluation | None) -> list[dict[str, Any]]:
+    entries = [
+        {
+            "name": judgement.voter.name,
+            "row": ROWS[judgement.row],
+            **_interval(judgement),
+            "weighted_f1": judgement.score.weighted_f1,
+            "accuracy": judgement.score.accuracy,
+            "test": test.voters[index].score.macro_f1 if test else None,
+        }
+        for index, judgement in enumerate(validation.voters)
+    ]
+    return sorted(entries, key=lambda entry: -entry["macro_f1"])
+
+
+def _per_class(products: Products, evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Classes of the split, worst first by the ensemble's F1."""
+    score = evaluation.best["ensemble"].score
+    judged = np.flatnonzero(score.support)
+    order = judged[np.argsort(score.f1[judged], kind="stable")]
+    return [
+        {
+            "name": class_label(products, label),
+            "support": int(score.support[label]),
+            "f1": score.f1[label],
+            "drawn": bar(score.f1[label]),
+            "precision": score.precision[label],
+            "recall": score.recall[label],
+            "singles": [
+                evaluation.best[row].score.f1[label] for row in ("text", "image") if row in evaluation.best
+            ],
+        }
+        for label in order.tolist()
+    ]
+
+
+def _confusion(products: Products, evaluation: Evaluation) -> dict[str, Any]:
+    counts = confusion(evaluation.labels, evaluation.best["ensemble"].predicted, len(products.classes))
+    classes, matrix = reduced_confusion(products.classes, counts)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    hints = [
+        [f"{label} taken for {predicted}: {matrix[i, j]:,}" for j, predicted in enumerate(classes)]
+        for i, label in enumerate(classes)
+    ]
+    chart = heatmap(
+        shares, classes, title="Confusion matrix: rows are labels, columns predictions", hints=hints
+    )
+    return {"chart": chart, "classes": len(products.classes), "drawn": len(classes)}
+
+
+def _confusions(products: Products, evaluation: Evaluation, gallery: Gallery) -> list[dict[str, Any]]:
+    ensemble = evaluation.best["ensemble"]
+    pairs = []
+    for label, predicted, count in worst_confusions(evaluation, len(products.classes), CONFUSIONS):
+        at = np.flatnonzero((evaluation.labels == label) & (ensemble.predicted == predicted))
+        surest = at[np.argsort(-ensemble.pred_probs[at, predicted], kind="stable")][:EXAMPLES]
+        pairs.append(
+            {
+                "label": class_label(products, label),
+                "predicted": class_label(products, predicted),
+                "count": count,
+                "of": int((evaluation.labels == label).sum()),
+                "cards": [
+                    gallery.card(
+                        int(evaluation.rows[position]),
+                        confidence=f"{ensemble.pred_probs[position, predicted]:.0%}",
+                    )
+                    for position in surest
+                ],
+            }
+        )
+    return pairs
+
+
+def _disagreements(products: Products, evaluation: Evaluation, gallery: Gallery) -> dict[str, Any] | None:
+    """Where one modality is right and the other wrong, and what the ensemble makes of it."""
+    if not {"text", "image"} <= set(evaluation.best):
+        return None
+    text, image, ensemble = (evaluation.best[row] for row in ("text", "image", "ensemble"))
+    right = {
+        row: evaluation.best[row].predicted == evaluation.labels for row in ("text", "image", "ensemble")
+    }
+    cells = []
+    for text_right in (True, False):
+        for image_right in (True, False):
+            here = (right["text"] == text_right) & (right["image"] == image_right)
+            share = float(right["ensemble"][here].mean()) if here.any() else None
+            cells.append({"text": text_right, "image": image_right, "count": int(here.sum()), "right": share})
+
+    def cards(wrong: Judgement, name: str, where: np.ndarray) -> list[dict[str, Any]]:
+        surest = np.flatnonzero(where)[np.argsort(-wrong.pred_probs.max(axis=1)[where], kind="stable")]
+        return [
+            gallery.card(
+                int(evaluation.rows[at]),
+                label=class_label(products, int(evaluation.labels[at]), 40),
+                **{f"{name}_says": class_label(products, int(wrong.predicted[at]), 40)},
+                ensemble="right" if right["ensemble"][at] else "wrong",
+            )
+            for at in surest[:DISAGREEMENTS].tolist()
+        ]
+
+    return {
+        "cells": cells,
+        "text_right": cards(image, "image", right["text"] & ~right["image"]),
+        "image_right": cards(text, "text", right["image"] & ~right["text"]),
+    }
+
+
+def _agreement(evaluation: Evaluation) -> dict[str, Any]:
+    """How often each two voters predict the same class; the best of each row first, then members."""
+    shown = [evaluation.best[row] for row in evaluation.best]
+    shown += [judgement for judgement in evaluation.voters if judgement not in shown]
+    predicted = np.stack([judgement.predicted for judgement in shown[:AGREEMENT_VOTERS]])
+    same = (predicted[:, None] == predicted[None]).mean(axis=2)
+    names = [judgement.voter.name for judgement in shown[:AGREEMENT_VOTERS]]
+    hints = [[f"{a} and {b}: {same[i, j]:.1%}" for j, b in enumerate(names)] for i, a in enumerate(names)]
+    lowest = same.min()
+    shade = (same - lowest + 0.05) / (1 - lowest + 0.05)
+    texts = [[f"{100 * value:.0f}" for value in row] for row in same]
+    chart = heatmap(shade, names, title="Agreement of the voters, %", hints=hints, texts=texts, accent=False)
+    return {"chart": chart, "shown": len(names), "of": len(shown)}
+
+
+def _issues(products: Products, issues: pd.DataFrame) -> dict[str, Any]:
+    pairs = Counter(zip(issues["given_code"], issues["suggested_code"], strict=True))
+    names = {code: class_label(products, label) for label, code in enumerate(products.classes)}
+    return {
+        "flagged": len(issues),
+        "removed": int(issues["removed"].sum()),
+        "labelled": int((products.labels >= 0).sum()),
+        "pairs": [
+            {"given": names.get(given, given), "suggested": names.get(suggested, suggested), "count": count}
+            for (given, suggested), count in pairs.most_common(10)
+        ],
+    }
+
+
+def _lineage(products: Products, evaluation: Evaluation, facts: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Where the figures come from, as groups of name and value."""
+    shown = {
+        key: value for key, value in products.facts.items() if key not in ("class_names", "labels_columns")
+    }
+    voters = {
+        judgement.voter.name: {
+            key: value for key, value in judgement.voter.facts.items() if key in ("config", "seed", "digest")
+        }
+        for judgement in evaluation.voters
+    }
+    groups = {
+        "Run": facts,
+        "Catalog": shown,
+        "Voters": {name: value for name, value in voters.items() if value},
+    }
+    return {
+        group: {name: _words(value) for name, value in items.items()}
+        for group, items in groups.items()
+        if items
+    }
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(_words(item) for item in value)
+    return value if isinstance(value, str) else json.dumps(value)

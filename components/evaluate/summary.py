@@ -1,0 +1,133 @@
+"""The verdict in three sentences, the Markdown summary, and the confusion matrix for the pipelines UI."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from components.catalog import Products
+from components.evaluate.judgement import HONESTY, ROWS, Evaluation
+from components.evaluate.scores import interval
+from components.metrics import confusion
+from components.report import class_label, plain
+
+# Macro-F1 that the paper reports on the challenge's own test sets (Table 1; section 4.3).
+PUBLISHED = {
+    "image": {"phase 1": 0.6921},
+    "text": {"phase 1": 0.8993},
+    "feature_level": {"phase 1": 0.8987},
+    "decision_level": {"phase 1": 0.9094, "phase 2": 0.9017},
+    "ensemble": {"phase 2": 0.9144},
+}
+SHOWN_CLASSES = 50  # the pipelines UI draws no larger matrix
+
+
+def percent(value: float, digits: int = 2) -> str:
+    """0.91438 -> "91.44"."""
+    return f"{100 * value:.{digits}f}"
+
+
+def gain(evaluation: Evaluation) -> tuple[str, float, tuple[float, float]]:
+    """The ensemble's macro-F1 over the best single model's: (its row, difference, 95 % interval)."""
+    singles = {row: evaluation.best[row] for row in ("text", "image") if row in evaluation.best}
+    row = max(singles, key=lambda row: singles[row].score.macro_f1)
+    ensemble, single = evaluation.best["ensemble"].score, singles[row].score
+    return row, ensemble.macro_f1 - single.macro_f1, interval(ensemble.draws - single.draws)
+
+
+def worst_confusions(evaluation: Evaluation, classes: int, count: int) -> list[tuple[int, int, int]]:
+    """The ensemble's most frequent mistakes as (label, predicted, products), most frequent first."""
+    counts = confusion(evaluation.labels, evaluation.best["ensemble"].predicted, classes)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:count]
+    pairs = [divmod(int(cell), classes) for cell in order]
+    return [
+        (label, predicted, int(counts[label, predicted]))
+        for label, predicted in pairs
+        if counts[label, predicted]
+    ]
+
+
+def verdict(products: Products, evaluation: Evaluation) -> list[str]:
+    """Three sentences: how good, worth how much, and where to look next."""
+    ensemble = evaluation.best["ensemble"]
+    low, high = ensemble.score.interval
+    row, difference, (least, most) = gain(evaluation)
+    single = evaluation.best[row].voter.name
+    sure = (
+        "more than chance explains"
+        if least > 0
+        else "a loss that chance does not explain"
+        if most < 0
+        else "too close to call on these products"
+    )
+    return [
+        f"The ensemble reaches a macro-F1 of {percent(ensemble.score.macro_f1)} % on "
+        f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {percent(low)} to {percent(high)}).",
+        f"That is {abs(100 * difference):.2f} points {'over' if difference >= 0 else 'under'} the best single "
+        f"model, {row} ({single}), with an interval of {100 * least:+.2f} to {100 * most:+.2f}: {sure}.",
+        _where_to_look(products, evaluation),
+    ]
+
+
+def _where_to_look(products: Products, evaluation: Evaluation) -> str:
+    score = evaluation.best["ensemble"].score
+    judged = np.flatnonzero(score.support)
+    weakest = judged[np.argmin(score.f1[judged])]
+    weak = f"its weakest class is {class_label(products, weakest)} (F1 {percent(score.f1[weakest], 1)} %)"
+    confusions = worst_confusions(evaluation, len(products.classes), 1)
+    if not confusions:
+        return f"It makes no mistake on this split; {weak}."
+    label, predicted, count = confusions[0]
+    return (
+        f"Most often it takes {class_label(products, label)} for {class_label(products, predicted)} "
+        f"({count} products), and {weak}."
+    )
+
+
+def summary(products: Products, validation: Evaluation, test: Evaluation | None) -> str:
+    """The run in Markdown: the verdict and Table 1."""
+    lines = ["# What the run is worth", "", _markdown(" ".join(verdict(products, validation))), ""]
+    heading = "| | voter | validation macro-F1, % | 95 % interval | accuracy, % |" + (
+        " test macro-F1, % |" if test else ""
+    )
+    lines += [heading, "|---|---|---:|---|---:|" + ("---:|" if test else "")]
+    for row, judgement in validation.best.items():
+        score = judgement.score
+        low, high = score.interval
+        cells = [
+            ROWS[row],
+            _markdown(judgement.voter.name),
+            percent(score.macro_f1),
+            f"{percent(low)} to {percent(high)}",
+            percent(score.accuracy),
+            *([percent(test.best[row].score.macro_f1)] if test else []),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "How the validation figures stay honest:", ""]
+    lines += [f"- {ROWS[row]}: {HONESTY[row]}" for row in validation.best]
+    if len(products.rows("test")) == 0:
+        lines += ["", "The catalog has no test products, so there are no predictions."]
+    return "\n".join(lines) + "\n"
+
+
+def reduced_confusion(classes: Sequence[str], counts: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The confusion matrix with at most 50 classes: the 49 most confused, and one for all the rest.
+
+    Args:
+        counts: (C, C), row the label, column the prediction.
+    """
+    if len(classes) <= SHOWN_CLASSES:
+        return list(classes), counts
+    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
+    kept = np.sort(np.argsort(-mistakes, kind="stable")[: SHOWN_CLASSES - 1])
+    group = np.full(len(classes), len(kept))
+    group[kept] = np.arange(len(kept))
+    merged = np.zeros((len(kept) + 1, len(kept) + 1), counts.dtype)
+    np.add.at(merged, (group[:, None], group[None, :]), counts)
+    return [*(classes[label] for label in kept), "other classes"], merged
+
+
+def _markdown(text: str) -> str:
+    """Text from the catalog or a configuration, as nothing but text: no markup, no automatic link."""
+    return re.sub(r"[\\`*_\[\]<>#|~&]|:(?=/)|\.(?=[A-Za-z])|@(?=\S)", r"\\\g<0>", plain(text, 1000))

@@ -1,0 +1,136 @@
+"""Reports: one template and one style for all stages; in them the catalog's text is only text."""
+
+import base64
+import io
+import logging
+import re
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from components.artifacts import write_text
+from components.catalog import Products
+from components.image_store import ImageStore
+
+log = logging.getLogger(__name__)
+
+TEXT_LIMIT = 160  # characters of any one text in a report
+THUMBNAIL = 112  # pixels, the longer side
+THUMBNAIL_BYTES = 1_200_000  # of all thumbnails of a report, which must stay under 2 MiB
+
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}  # controls, direction overrides, zero width, unassigned
+_STACKED_MARKS = re.compile(
+    r"([\u0300-\u036f\u0483-\u0489\u1dc0-\u1dff\u20d0-\u20ff]{2})[\u0300-\u036f\u0483-\u0489\u1dc0-\u1dff\u20d0-\u20ff]+"
+)
+
+
+def plain(text: str, limit: int = TEXT_LIMIT) -> str:
+    """Text as it may stand in a report: composed, without invisible characters, cut to `limit`.
+
+    Direction overrides and zero-width characters can make a line read as something else; a pile of
+    combining marks paints over its neighbours.
+    """
+    spaced = "".join(
+        " " if character.isspace() else "" if unicodedata.category(character) in _INVISIBLE else character
+        for character in unicodedata.normalize("NFC", text[: 8 * limit])
+    )
+    tidy = _STACKED_MARKS.sub(r"\1", " ".join(spaced.split()))
+    return tidy if len(tidy) <= limit else tidy[: limit - 1].rstrip() + "…"
+
+
+def class_label(products: Products, label: int, limit: int = 60) -> str:
+    """How a class is called in a report: its code, and its name where the user gave one."""
+    code = products.classes[label]
+    name = products.facts.get("class_names", {}).get(code, "")
+    return plain(f"{code} {name}", limit)
+
+
+def read_issues(path: Path) -> pd.DataFrame:
+    """Reads denoise's TSV: product_id, given_code, suggested_code, score, removed; worst first."""
+    issues = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    return issues.assign(score=issues["score"].astype(float), removed=issues["removed"] == "true")
+
+
+class Gallery:
+    """Cards of products: thumbnail and title.
+
+    Every thumbnail is decoded and encoded anew, so nothing of the catalog's file (EXIF, appended bytes)
+    reaches the report. Once `THUMBNAIL_BYTES` are spent, cards have no picture.
+    """
+
+    def __init__(self, products: Products, images: ImageStore) -> None:
+        self.products, self._images = products, images
+        self._spent = 0
+        self._made: dict[str, str | None] = {}
+
+    def card(self, row: int, **lines: str) -> dict[str, Any]:
+        """A product's card for the template; `lines` are further facts, name by value."""
+        product = self.products.table.iloc[row]
+        key = product["image"]
+        thumbnail = self.thumbnail(key) if isinstance(key, str) else None
+        title = plain(product["title"], 90)
+        named = {name.replace("_", " "): value for name, value in lines.items()}
+        return {"id": product["product_id"], "title": title, "thumbnail": thumbnail, "lines": named}
+
+    def thumbnail(self, key: str) -> str | None:
+        """A data URI; None where the store has no such image or the report is full."""
+        if key not in self._made:
+            self._made[key] = self._encode(key) if key in self._images else None
+        return self._made[key]
+
+    def _encode(self, key: str) -> str | None:
+        if self._spent >= THUMBNAIL_BYTES:
+            return None
+        with Image.open(io.BytesIO(self._images.encoded(key)), formats=["JPEG"]) as image:
+            image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
+            small = image.convert("RGB")
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        file = io.BytesIO()
+        small.save(file, "JPEG", quality=70, optimize=True)
+        uri = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+        self._spent += len(uri)
+        return uri
+
+
+def render(template: str, **context: Any) -> str:
+    """Draws `templates/<template>.html.jinja`; everything in `context` but markup is escaped."""
+    return _ENVIRONMENT.get_template(f"{template}.html.jinja").render(context)
+
+
+def safe_report(draw: Callable[[], str], path: Path) -> None:
+    """Writes the report that `draw` returns; a failure leaves a short page that says why.
+
+    The work that a report describes is paid for, so drawing it never fails the stage.
+    """
+    try:
+        html = draw()
+    except Exception as error:
+        log.exception("the report %s could not be drawn", path)
+        html = render("failure", reason=f"{type(error).__name__}: {error}")
+    write_text(path, html)
+
+
+def _shown(value: Any) -> Any:
+    # Jinja calls this on every value before escaping it. Markup (charts) is text already escaped.
+    if hasattr(value, "__html__"):
+        return value
+    return (
+        plain(value, 2000) if isinstance(value, str) and not value.startswith("data:image/jpeg;") else value
+    )
+
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=_shown,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters["percent"] = lambda value, digits=2: f"{100 * value:.{digits}f}"
+_ENVIRONMENT.filters["count"] = lambda value: f"{value:,}"
