@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from components.artifacts import whole_file
 from components.catalog import Products, read_products, write_products
 from components.errors import InputError
 from components.probabilities import read_voter
+from components.sources import fetch
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ def run_denoise(
     out_of_fold: Sequence[Path],
     config: DenoiseConfig,
     *,
-    keep_ids: Path | None,
+    keep_ids: str,
     cleaned: Path,
     label_issues: Path,
 ) -> dict[str, float]:
@@ -76,7 +78,7 @@ def run_denoise(
     Args:
         out_of_fold: one voter folder a fold and modality; where several voters judged a product, the
             mean of their probabilities counts.
-        keep_ids: a file of product ids, one a line, that are never removed.
+        keep_ids: path or URI of product ids, one a line, that are never removed; "" for none.
         cleaned: file for the product table, its `removed` column set. Nothing leaves validation or test:
             a validation set cleaned by the same models would flatter the result.
         label_issues: TSV for every flagged product, worst first.
@@ -186,11 +188,12 @@ def write_issues(products: Products, issues: LabelIssues, path: Path) -> None:
             writer.writerow([ids[row], classes[labels[row]], classes[suggested], f"{score:.6f}", flag])
 
 
-def _read_ids(path: Path | None, products: Products) -> frozenset[str]:
-    if path is None:
+def _read_ids(uri: str, products: Products) -> frozenset[str]:
+    if not uri:
         return frozenset()
-    ids = frozenset(path.read_text(encoding="utf-8-sig").split())
+    with tempfile.TemporaryDirectory() as scratch:
+        ids = frozenset(fetch(uri, Path(scratch)).read_text(encoding="utf-8-sig").split())
     unknown = sorted(ids - set(products.ids))
     if unknown:
-        raise InputError(f"{path}: {len(unknown)} ids are not in the catalog, the first is {unknown[0]!r}")
+        raise InputError(f"{uri}: {len(unknown)} ids are not in the catalog, the first is {unknown[0]!r}")
     return ids

@@ -38,21 +38,23 @@ def fusion(
         metrics: scores.
     """
     from pathlib import Path
+    from typing import Any
 
     from components.fusion.fusion import run_fusion
     from components.stage import run_stage
 
-    lists = {
+    lists: dict[str, Any] = {
         "text": [Path(voter.path) for voter in text],
         "image": [Path(voter.path) for voter in image],
         "text_features": [Path(file.path) for file in text_features],
         "image_features": [Path(file.path) for file in image_features],
     }
-    settings = {"configs": configs, "folds": folds, "seed": seed}
+    settings: dict[str, Any] = {"configs": configs, "folds": folds, "seed": seed}
     outputs = {"members": Path(members.path), "feature_level": Path(feature_level.path)}
 
     def work() -> dict[str, float]:
-        return run_fusion(Path(products.path), **lists, **settings, **outputs)
+        folders = {**lists, **settings, **outputs}
+        return run_fusion(Path(products.path), **folders)
 
     inputs = {"products": Path(products.path), **lists, **settings}
     for name, value in run_stage("fusion", work, inputs=inputs, outputs=outputs).items():

@@ -145,7 +145,7 @@ def _features(
     texts: Texts, fit: np.ndarray, vectorizers: dict[str, TfidfVectorizer], config: LinearConfig, seed: int
 ) -> np.ndarray:
     whole = _tfidf(texts, np.arange(len(texts.words)), vectorizers)
-    size = min(config.features, whole.shape[1] - 1, len(fit) - 1)
+    size = min(config.features, len(fit) - 1, sum(len(v.vocabulary_) for v in vectorizers.values()) - 1)
     svd = TruncatedSVD(size, n_iter=3, random_state=seed).fit(whole[fit])
     return svd.transform(whole).astype(np.float32)
 
@@ -157,10 +157,10 @@ def _save(
     products: Products,
     config: LinearConfig,
 ) -> None:
-    tensors = {f"{part}.idf": v.idf_.astype(np.float32) for part, v in vectorizers.items()}
+    tensors = {f"{part}.idf": np.asarray(v.idf_, np.float32) for part, v in vectorizers.items()}
     tensors |= {
-        "coef": classifier.coef_.astype(np.float32),
-        "intercept": classifier.intercept_.astype(np.float32),
+        "coef": np.asarray(classifier.coef_, np.float32),
+        "intercept": np.asarray(classifier.intercept_, np.float32),
     }
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "model.safetensors") as temporary:
