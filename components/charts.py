@@ -1,15 +1,36 @@
-"""Small charts as inline SVG; colours come from the reports' style sheet, for light and dark."""
+"""Small charts as inline SVG; their colours come from the reports' style sheet, for light and dark."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from components.report import plain
 
 WIDTH, HEIGHT = 440, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
+MATRIX_SIDE = 760  # pixels that a large matrix may take
+LONGEST_NAME = 40  # characters of a row's or column's name
+
+
+def tag(name: str, *children: str, **attributes: str | float) -> Markup:
+    """An SVG element. `class_` stands for class, underscores for hyphens; text is cleaned and escaped."""
+    written = Markup("").join(
+        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _attribute(value))
+        for key, value in attributes.items()
+    )
+    inside = Markup("").join(
+        child if isinstance(child, Markup) else escape(plain(child)) for child in children
+    )
+    return Markup("<{0}{1}>{2}</{0}>").format(name, written, inside)
+
+
+def number(value: float) -> str:
+    """A tick's text: 0.00005 -> "5e-05", 1200 -> "1,200", 0.5 -> "0.5"."""
+    if value and abs(value) < 1e-3:
+        return f"{value:.1e}".replace(".0e", "e")
+    return f"{value:,.4f}".rstrip("0").rstrip(".")
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -23,37 +44,58 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def number(value: float) -> str:
-    """A tick's text: 0.00005 -> "5e-05", 1200 -> "1,200", 0.5 -> "0.5"."""
-    if value and abs(value) < 1e-3:
-        return f"{value:.0e}"
-    return f"{value:,.4f}".rstrip("0").rstrip(".")
-
-
 def bar(value: float, maximum: float = 1.0) -> Markup:
-    """A bar beside a number in a table; decoration, so hidden from screen readers."""
+    """A bar beside a number in a table; the number says it all, so screen readers pass over the bar."""
     width = 100 * min(max(value / maximum, 0.0), 1.0) if maximum > 0 else 0.0
-    return Markup(
-        '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect class="track" width="100" height="8"/><rect class="fill" width="{:.2f}" height="8"/></svg>'
-    ).format(width)
+    return tag(
+        "svg",
+        tag("rect", class_="track", width=100, height=8),
+        tag("rect", class_="fill", width=width, height=8),
+        class_="bar",
+        viewBox="0 0 100 8",
+        preserveAspectRatio="none",
+        aria_hidden="true",
+    )
+
+
+def gain_bar(value: float, most: float) -> Markup:
+    """A bar to the right of the middle for a gain, to the left for a loss; `most` fills a half."""
+    length = 50 * min(abs(value) / most, 1.0) if most > 0 else 0.0
+    return tag(
+        "svg",
+        tag("rect", class_="track", width=100, height=8),
+        tag(
+            "rect",
+            class_="fill" if value >= 0 else "loss",
+            x=50 if value >= 0 else 50 - length,
+            width=length,
+            height=8,
+        ),
+        class_="bar",
+        viewBox="0 0 100 8",
+        preserveAspectRatio="none",
+        aria_hidden="true",
+    )
 
 
 def interval_bar(
     value: float, low: float, high: float, bounds: tuple[float, float], marks: Sequence[float] = ()
 ) -> Markup:
-    """A dot with its interval between `bounds`, and hollow marks for figures from elsewhere."""
+    """A dot with its interval between `bounds`, and hollow diamonds for figures from elsewhere."""
 
     def x(figure: float) -> float:
-        return 4 + 172 * min(max((figure - bounds[0]) / (bounds[1] - bounds[0]), 0.0), 1.0)
+        return 6 + 168 * min(max((figure - bounds[0]) / (bounds[1] - bounds[0]), 0.0), 1.0)
 
-    hollow = Markup("").join(
-        Markup('<path class="mark" d="M{0:.1f} 6 l5 5 l-5 5 l-5 -5 z"/>').format(x(mark)) for mark in marks
+    return tag(
+        "svg",
+        tag("line", class_="axis", x1=6, x2=174, y1=11, y2=11),
+        tag("line", class_="whisker", x1=x(low), x2=x(high), y1=11, y2=11),
+        *(tag("path", class_="mark", d=f"M{x(mark):.1f} 6l5 5l-5 5l-5 -5z") for mark in marks),
+        tag("circle", class_="dot", cx=x(value), cy=11, r=4.5),
+        class_="interval",
+        viewBox="0 0 180 22",
+        aria_hidden="true",
     )
-    return Markup(
-        '<svg class="interval" viewBox="0 0 180 22" aria-hidden="true"><line class="axis" x1="4" x2="176" y1="11" y2="11"/>'
-        '{}<line class="whisker" x1="{:.1f}" x2="{:.1f}" y1="11" y2="11"/><circle class="dot" cx="{:.1f}" cy="11" r="4.5"/></svg>'
-    ).format(hollow, x(low), x(high), x(value))
 
 
 def line_chart(
@@ -65,77 +107,64 @@ def line_chart(
     from_zero: bool = False,
 ) -> Markup:
     """Lines over one axis: name -> (x, y) points. Up to four series differ by colour and by dashes."""
-    points = [point for line in series.values() for point in line]
-    x_ticks = ticks(min(x for x, _ in points), max(x for x, _ in points))
-    lowest = 0.0 if from_zero else min(y for _, y in points)
-    y_ticks = ticks(lowest, max(y for _, y in points))
-    frame = _Frame((min(x for x, _ in points), max(x for x, _ in points)), (y_ticks[0], y_ticks[-1]))
-    inside = [tick for tick in x_ticks if frame.x_range[0] <= tick <= frame.x_range[1]]
-    body = [frame.grid(inside, y_ticks, x_name, y_name)]
-    for index, (name, line) in enumerate(series.items()):
-        shape = '<polyline class="line s{}" points="{}"><title>{}</title></polyline>'
-        if len(line) == 1:  # one epoch is a point, not a line
-            line = [(line[0][0], line[0][1])] * 2
-            shape = shape.replace('class="line', 'class="line single')
-        path = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in line)
-        body.append(Markup(shape).format(index, path, plain(name)))
-    return _svg(title, Markup("").join(body)) + (_legend(series) if len(series) > 1 else Markup(""))
+    x_values = [x for line in series.values() for x, _ in line]
+    y_values = [y for line in series.values() for _, y in line]
+    y_ticks = ticks(0.0 if from_zero else min(y_values), max(y_values))
+    frame = _Frame((min(x_values), max(x_values)), (y_ticks[0], y_ticks[-1]))
+    x_ticks = [tick for tick in ticks(*frame.x_range) if frame.x_range[0] <= tick <= frame.x_range[1]]
+    if all(float(x).is_integer() for x in x_values):
+        x_ticks = [tick for tick in x_ticks if float(tick).is_integer()]
+    lines = [_line(index, name, line, frame) for index, (name, line) in enumerate(series.items())]
+    chart = _chart(title, *frame.grid(x_ticks, y_ticks, x_name, y_name), *lines)
+    return chart + _legend(series) if len(series) > 1 else chart
 
 
-def histogram(
-    counts: Sequence[int], edges: Sequence[float], *, title: str, x_name: str, y_name: str = "products"
-) -> Markup:
-    """Columns of `counts` between `edges` (one more edge than counts), spaced evenly."""
+def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str, x_name: str) -> Markup:
+    """Columns of `counts` between `edges` (one edge more than counts), drawn equally wide."""
     y_ticks = ticks(0, max([*counts, 1]), 4)
     frame = _Frame((0, len(counts)), (0, y_ticks[-1]))
-    body = [frame.grid([], y_ticks, x_name, y_name)]
-    width = frame.x(1) - frame.x(0)
-    every = max(1, math.ceil(len(edges) / 8))
-    for index, count in enumerate(counts):
-        top = frame.y(count)
-        body.append(
-            Markup(
-                '<rect class="column" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{} to {}: {:,}</title></rect>'
-            ).format(
-                frame.x(index) + 0.75,
-                top,
-                max(width - 1.5, 0.5),
-                frame.y(0) - top,
-                number(edges[index]),
-                number(edges[index + 1]),
-                count,
-            )
+    width, floor = frame.x(1) - frame.x(0), frame.y(0)
+    columns = [
+        tag(
+            "rect",
+            tag("title", f"{number(edges[index])} to {number(edges[index + 1])}: {count:,}"),
+            class_="column",
+            x=frame.x(index) + 0.75,
+            y=frame.y(count),
+            width=max(width - 1.5, 0.5),
+            height=floor - frame.y(count),
         )
-    for index, edge in enumerate(edges):
-        if index % every == 0:
-            body.append(
-                Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(
-                    frame.x(index), HEIGHT - BOTTOM + 15, number(edge)
-                )
-            )
-    return _svg(title, Markup("").join(body))
+        for index, count in enumerate(counts)
+    ]
+    every = max(1, math.ceil(len(edges) / 8))
+    names = [
+        tag("text", number(edge), class_="tick middle", x=frame.x(index), y=HEIGHT - BOTTOM + 15)
+        for index, edge in enumerate(edges)
+        if index % every == 0
+    ]
+    return _chart(title, *frame.grid([], y_ticks, x_name, "products"), *columns, *names)
 
 
 def reliability_chart(
     confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, *, title: str
 ) -> Markup:
-    """Accuracy over confidence; a point's area is its bin's count, the diagonal is perfect calibration."""
+    """Accuracy over confidence: a point's area is its bin's count, the diagonal perfect calibration."""
     frame = _Frame((0, 1), (0, 1))
     scale = [0, 0.2, 0.4, 0.6, 0.8, 1]
-    body = [
-        frame.grid(scale, scale, "confidence", "accuracy"),
-        Markup('<line class="diagonal" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(
-            frame.x(0), frame.y(0), frame.x(1), frame.y(1)
-        ),
-    ]
-    for c, a, n in zip(confidence.tolist(), accuracy.tolist(), count.tolist(), strict=True):
-        radius = 2.5 + 9 * math.sqrt(n / count.max())
-        body.append(
-            Markup(
-                '<circle class="bubble" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>confidence {:.0%}, accuracy {:.0%}, {:,} products</title></circle>'
-            ).format(frame.x(c), frame.y(a), radius, c, a, n)
+    x0, x1, y0, y1 = frame.x(0), frame.x(1), frame.y(0), frame.y(1)
+    points = [
+        tag(
+            "circle",
+            tag("title", f"confidence {sure:.0%}, accuracy {right:.0%}, {products:,} products"),
+            class_="bubble",
+            cx=frame.x(sure),
+            cy=frame.y(right),
+            r=2.5 + 8 * math.sqrt(products / count.max()),
         )
-    return _svg(title, Markup("").join(body))
+        for sure, right, products in zip(confidence.tolist(), accuracy.tolist(), count.tolist(), strict=True)
+    ]
+    diagonal = tag("line", class_="diagonal", x1=x0, y1=y0, x2=x1, y2=y1)
+    return _chart(title, *frame.grid(scale, scale, "confidence", "accuracy"), diagonal, *points)
 
 
 def heatmap(
@@ -145,116 +174,142 @@ def heatmap(
     title: str,
     hints: Sequence[Sequence[str]],
     texts: Sequence[Sequence[str]] | None = None,
-    accent: bool = True,
+    columns: Sequence[str] | None = None,
+    mistakes: bool = False,
 ) -> Markup:
     """A square matrix of cells.
 
     Args:
-        shade: (K, K) in 0..1, how dark each cell is; 0 is left out.
+        shade: (K, K) in 0..1, how dark each cell is; cells of 0 are left out.
         hints: (K, K) texts shown where the pointer rests.
-        texts: (K, K) texts inside the cells, for few classes.
-        accent: draw cells off the diagonal in the warning colour (mistakes).
+        texts: (K, K) texts inside the cells.
+        columns: what the columns are called, where not as the rows.
+        mistakes: draw the cells off the diagonal in the warning colour.
     """
-    size = 40 if texts else max(11, min(26, 760 // max(len(names), 1)))
-    margin = 14 + 6.4 * min(max((len(name) for name in names), default=1), 22)
+    size = 40 if texts else max(11, min(26, MATRIX_SIDE // max(len(names), 1)))
+    short = [plain(name, LONGEST_NAME) for name in names]
+    margin = 14 + 6.4 * max(map(len, short), default=1)
     side = margin + size * len(names) + 4
-    body = []
-    for index, name in enumerate(names):
-        at, short = margin + size * (index + 0.5), plain(name, 22)
-        body.append(
-            Markup('<text class="tick end" x="{:.0f}" y="{:.1f}">{}</text>').format(margin - 6, at + 4, short)
-        )
-        body.append(
-            Markup('<text class="tick" transform="translate({:.1f} {:.0f}) rotate(-90)">{}</text>').format(
-                at + 4, margin - 6, short
-            )
-        )
-    for row, column in zip(*np.nonzero(shade), strict=True):
-        kind = "wrong" if accent and row != column else "right"
-        x, y = margin + size * column, margin + size * row
-        body.append(
-            Markup(
-                '<rect class="cell {}" x="{:.1f}" y="{:.1f}" width="{}" height="{}" fill-opacity="{:.3f}"><title>{}</title></rect>'
-            ).format(
-                kind,
-                x + 0.5,
-                y + 0.5,
-                size - 1,
-                size - 1,
-                0.08 + 0.92 * float(shade[row, column]),
-                plain(hints[row][column]),
+    parts = [
+        tag("rect", class_="frame", x=margin, y=margin, width=size * len(names), height=size * len(names))
+    ]
+    for index, name in enumerate(short):
+        at = margin + size * (index + 0.5) + 4
+        turned = f"translate({at:.1f} {margin - 6:.1f}) rotate(-90)"
+        parts.append(tag("text", name, class_="tick end", x=margin - 6, y=at))
+        parts.append(tag("text", name, class_="tick", transform=turned))
+    for row, column in np.argwhere(shade > 0).tolist():
+        dark, x, y = float(shade[row, column]), margin + size * column, margin + size * row
+        kind = "wrong" if mistakes and row != column else "right"
+        parts.append(
+            tag(
+                "rect",
+                tag("title", hints[row][column]),
+                class_=f"cell {kind}",
+                x=x + 0.5,
+                y=y + 0.5,
+                width=size - 1,
+                height=size - 1,
+                fill_opacity=f"{0.1 + 0.9 * dark:.3f}",
             )
         )
         if texts:
-            strong = " strong" if shade[row, column] > 0.55 else ""
-            body.append(
-                Markup('<text class="value middle{}" x="{:.1f}" y="{:.1f}">{}</text>').format(
-                    strong, x + size / 2, y + size / 2 + 4, plain(texts[row][column])
-                )
-            )
-    frame = Markup('<rect class="frame" x="{0:.1f}" y="{0:.1f}" width="{1}" height="{1}"/>').format(
-        margin, size * len(names)
+            strong = "value middle strong" if dark > 0.5 else "value middle"
+            parts.append(tag("text", texts[row][column], class_=strong, x=x + size / 2, y=y + size / 2 + 4))
+    width, height = left + side + 4, top + side + 4
+    return tag(
+        "svg",
+        *parts,
+        class_="matrix",
+        role="img",
+        aria_label=title,
+        width=width,
+        height=height,
+        viewBox=f"0 0 {width} {height}",
     )
-    return Markup(
-        '<svg class="matrix" role="img" aria-label="{}" width="{:.0f}" height="{:.0f}" viewBox="0 0 {:.0f} {:.0f}">{}</svg>'
-    ).format(plain(title), side, side, side, side, frame + Markup("").join(body))
+
+
+def agreement_chart(same: np.ndarray, names: Sequence[str]) -> Markup:
+    """How often each two of K voters predict the same class, (K, K) shares, in per cent."""
+    hints = [[f"{a} and {b}: {same[i, j]:.1%}" for j, b in enumerate(names)] for i, a in enumerate(names)]
+    texts = [[f"{100 * value:.0f}" for value in row] for row in same.tolist()]
+    least = same.min()
+    return heatmap(
+        (same - least + 0.05) / (1.05 - least),
+        [f"{name}  {number}" for number, name in enumerate(names, start=1)],
+        title="Agreement of the voters, per cent",
+        hints=hints,
+        texts=texts,
+        columns=[str(number) for number in range(1, len(names) + 1)],
+    )
+
+
+def _names(names: Sequence[str], size: int, *, turned: bool) -> tuple[int, list[Markup]]:
+    """A matrix's names along one side: the margin that they need, and the texts."""
+    short = [plain(name, LONGEST_NAME) for name in names]
+    texts = []
+    for index, name in enumerate(short):
+        at = size * (index + 0.5) + 4
+        if turned:
+            texts.append(tag("text", name, class_="tick", transform=f"translate({at} 0) rotate(-90)"))
+        else:
+            texts.append(tag("text", name, class_="tick end", x=0, y=at))
+    return round(14 + 6.4 * max(map(len, short), default=1)), texts
 
 
 class _Frame:
-    """Axes: data coordinates to the drawing's."""
+    """Axes: the data's coordinates to the drawing's."""
 
     def __init__(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
         self.x_range, self.y_range = x_range, y_range
 
     def x(self, value: float) -> float:
-        low, high = self.x_range
-        return LEFT + (WIDTH - LEFT - RIGHT) * ((value - low) / (high - low) if high > low else 0.5)
+        return LEFT + (WIDTH - LEFT - RIGHT) * _share(value, self.x_range)
 
     def y(self, value: float) -> float:
-        low, high = self.y_range
-        return (
-            HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * ((value - low) / (high - low) if high > low else 0.5)
-        )
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * _share(value, self.y_range)
 
-    def grid(self, x_ticks: Sequence[float], y_ticks: Sequence[float], x_name: str, y_name: str) -> Markup:
-        parts = [
-            Markup(
-                '<line class="gridline" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/><text class="tick end" x="{}" y="{:.1f}">{}</text>'
-            ).format(
-                LEFT, WIDTH - RIGHT, self.y(tick), self.y(tick), LEFT - 6, self.y(tick) + 4, number(tick)
+    def grid(
+        self, x_ticks: Sequence[float], y_ticks: Sequence[float], x_name: str, y_name: str
+    ) -> list[Markup]:
+        middle = (TOP + HEIGHT - BOTTOM) / 2
+        parts = [tag("text", x_name, class_="tick middle", x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 5)]
+        parts += [tag("text", y_name, class_="tick middle", transform=f"translate(11 {middle}) rotate(-90)")]
+        for tick in y_ticks:
+            at = self.y(tick)
+            parts.append(tag("line", class_="gridline", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at))
+            parts.append(tag("text", number(tick), class_="tick end", x=LEFT - 6, y=at + 4))
+        for tick in x_ticks:
+            parts.append(
+                tag("text", number(tick), class_="tick middle", x=self.x(tick), y=HEIGHT - BOTTOM + 15)
             )
-            for tick in y_ticks
-        ]
-        parts += [
-            Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(
-                self.x(tick), HEIGHT - BOTTOM + 15, number(tick)
-            )
-            for tick in x_ticks
-        ]
-        parts.append(
-            Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(
-                (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, plain(x_name)
-            )
-        )
-        parts.append(
-            Markup('<text class="tick middle" transform="translate(11 {:.1f}) rotate(-90)">{}</text>').format(
-                (TOP + HEIGHT - BOTTOM) / 2, plain(y_name)
-            )
-        )
-        return Markup("").join(parts)
+        return parts
 
 
-def _svg(title: str, body: Markup) -> Markup:
-    return Markup('<svg class="chart" role="img" aria-label="{}" viewBox="0 0 {} {}">{}</svg>').format(
-        plain(title), WIDTH, HEIGHT, body
-    )
+def _share(value: float, bounds: tuple[float, float]) -> float:
+    low, high = bounds
+    return (value - low) / (high - low) if high > low else 0.5
+
+
+def _line(index: int, name: str, line: Sequence[tuple[float, float]], frame: _Frame) -> Markup:
+    # One epoch is a point: a line of no length with round ends.
+    single = " single" if len(line) == 1 else ""
+    points = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in [*line, line[-1]])
+    return tag("polyline", tag("title", name), class_=f"line s{index}{single}", points=points)
+
+
+def _chart(title: str, *parts: Markup) -> Markup:
+    return tag("svg", *parts, class_="chart", role="img", aria_label=title, viewBox=f"0 0 {WIDTH} {HEIGHT}")
 
 
 def _legend(names: Mapping[str, object]) -> Markup:
-    items = Markup("").join(
-        Markup(
-            '<span class="key"><svg viewBox="0 0 24 8" aria-hidden="true"><line class="line s{}" x1="0" x2="24" y1="4" y2="4"/></svg>{}</span>'
-        ).format(index, plain(name))
-        for index, name in enumerate(names)
-    )
-    return Markup('<p class="legend">{}</p>').format(items)
+    keys = []
+    for index, name in enumerate(names):
+        stroke = tag("line", class_=f"line s{index}", x1=0, x2=24, y1=4, y2=4)
+        sample = tag("svg", stroke, viewBox="0 0 24 8", aria_hidden="true")
+        keys.append(tag("span", sample, name, class_="key"))
+    return tag("p", *keys, class_="legend")
+
+
+def _attribute(value: str | float) -> str:
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)

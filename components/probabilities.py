@@ -62,6 +62,20 @@ class Voter:
     matrices: dict[str, dict[str, Probabilities]]
     facts: dict[str, Any] = field(default_factory=dict)
 
+    def chosen(self, split: str, ids: Sequence[str] | np.ndarray) -> np.ndarray:
+        """The chosen checkpoint's probabilities of the products `ids`, (len(ids), C) float32.
+
+        Raises:
+            InputError: the voter did not judge this split, or not all of these products.
+        """
+        checkpoint, splits = next(iter(self.matrices.items()))
+        if split not in splits:
+            raise InputError(
+                f"voter {self.name} ({checkpoint}): no {split} matrix, it has {', '.join(sorted(splits))}; "
+                "a training of one fold judges nothing but that fold"
+            )
+        return splits[split].aligned(ids, where=f"voter {self.name}, {split}")
+
 
 def check_probabilities(matrix: Probabilities, *, where: str) -> None:
     """Checks a matrix at the door.

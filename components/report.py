@@ -75,6 +75,7 @@ class Gallery:
         thumbnail = self.thumbnail(key) if isinstance(key, str) else None
         title = plain(product["title"], 90)
         named = {name.replace("_", " "): value for name, value in lines.items()}
+        named["product"] = product["product_id"]
         return {"id": product["product_id"], "title": title, "thumbnail": thumbnail, "lines": named}
 
     def thumbnail(self, key: str) -> str | None:

@@ -15,7 +15,6 @@ from components.evaluate.judgement import (
     ROWS,
     Evaluation,
     Judgement,
-    chosen,
     evaluate_split,
     read_all_voters,
     with_best_of,
@@ -146,7 +145,7 @@ def _write_predictions(products: Products, validation: Evaluation, output: Path)
         return
     for stem, row in PREDICTIONS.items():
         if row in validation.best:
-            pred_probs = chosen(validation.best[row].voter, "test", products.ids[test])
+            pred_probs = validation.best[row].voter.chosen("test", products.ids[test])
             write_predictions(products, np.argmax(pred_probs, axis=1), output, stem)
 
 

@@ -24,7 +24,7 @@ OUT_OF_FOLD = "Out-of-fold: every product is judged by classifiers that were not
 HONESTY = {
     "image": SINGLE,
     "text": SINGLE,
-    "feature_level": f"{OUT_OF_FOLD} Of several, the best on validation.",
+    "feature_level": "Fitted on the features of the train split alone; of several, the best on validation.",
     "decision_level": f"{OUT_OF_FOLD} Of several, the best on validation.",
     "ensemble": "A vote of the members' out-of-fold judgements.",
 }
@@ -92,21 +92,6 @@ def read_all_voters(
     ]
 
 
-def chosen(voter: Voter, split: str, ids: np.ndarray) -> np.ndarray:
-    """The chosen checkpoint's probabilities of the products `ids`, (len(ids), C).
-
-    Raises:
-        InputError: the voter did not judge this split, or not all of these products.
-    """
-    matrices = next(iter(voter.matrices.values()))
-    if split not in matrices:
-        raise InputError(
-            f"voter {voter.name}: no {split} matrix, only {', '.join(sorted(matrices))}: "
-            "a training of one fold is for denoising and cannot be evaluated"
-        )
-    return matrices[split].aligned(ids, where=f"voter {voter.name}, {split}")
-
-
 def evaluate_split(
     products: Products, voters: Iterable[tuple[str, Voter]], split: str, *, seed: int
 ) -> Evaluation | None:
@@ -122,7 +107,7 @@ def evaluate_split(
     bootstrap = Bootstrap(labels, groups, len(products.classes), seed=seed)
     judged = []
     for row, voter in voters:
-        pred_probs = chosen(voter, split, products.ids[rows])
+        pred_probs = voter.chosen(split, products.ids[rows])
         predicted = pred_probs.argmax(axis=1)
         judged.append(
             Judgement(

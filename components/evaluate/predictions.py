@@ -1,4 +1,4 @@
-"""Predictions in the form of the challenge's labels file (section 2 of the paper), in the test file's order."""
+"""Predictions in the form of the labels file (paper, section 2), in the test file's order."""
 
 import csv
 from pathlib import Path

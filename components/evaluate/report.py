@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from components.catalog import Products
-from components.charts import bar, heatmap, interval_bar, reliability_chart
+from components.charts import agreement_chart, bar, heatmap, interval_bar, reliability_chart
 from components.evaluate.judgement import HONESTY, ROWS, Evaluation, Judgement
 from components.evaluate.summary import (
     PUBLISHED,
@@ -121,7 +121,6 @@ def _row(judgement: Judgement, bounds: tuple[float, float], marks: list[float]) 
     return {
         "voter": judgement.voter.name,
         **_interval(judgement),
-        "weighted_f1": score.weighted_f1,
         "accuracy": score.accuracy,
         "drawn": interval_bar(score.macro_f1, *score.interval, bounds, marks),
     }
@@ -157,7 +156,7 @@ def _per_class(products: Products, evaluation: Evaluation) -> list[dict[str, Any
             "name": class_label(products, label),
             "support": int(score.support[label]),
             "f1": score.f1[label],
-            "drawn": bar(score.f1[label]),
+            "drawn": bar(float(score.f1[label])),
             "precision": score.precision[label],
             "recall": score.recall[label],
             "singles": [
@@ -176,9 +175,8 @@ def _confusion(products: Products, evaluation: Evaluation) -> dict[str, Any]:
         [f"{label} taken for {predicted}: {matrix[i, j]:,}" for j, predicted in enumerate(classes)]
         for i, label in enumerate(classes)
     ]
-    chart = heatmap(
-        shares, classes, title="Confusion matrix: rows are labels, columns predictions", hints=hints
-    )
+    title = "Confusion matrix: rows are labels, columns predictions"
+    chart = heatmap(shares, classes, title=title, hints=hints, mistakes=True)
     return {"chart": chart, "classes": len(products.classes), "drawn": len(classes)}
 
 
@@ -210,7 +208,7 @@ def _disagreements(products: Products, evaluation: Evaluation, gallery: Gallery)
     """Where one modality is right and the other wrong, and what the ensemble makes of it."""
     if not {"text", "image"} <= set(evaluation.best):
         return None
-    text, image, ensemble = (evaluation.best[row] for row in ("text", "image", "ensemble"))
+    text, image = evaluation.best["text"], evaluation.best["image"]
     right = {
         row: evaluation.best[row].predicted == evaluation.labels for row in ("text", "image", "ensemble")
     }
@@ -247,11 +245,7 @@ def _agreement(evaluation: Evaluation) -> dict[str, Any]:
     predicted = np.stack([judgement.predicted for judgement in shown[:AGREEMENT_VOTERS]])
     same = (predicted[:, None] == predicted[None]).mean(axis=2)
     names = [judgement.voter.name for judgement in shown[:AGREEMENT_VOTERS]]
-    hints = [[f"{a} and {b}: {same[i, j]:.1%}" for j, b in enumerate(names)] for i, a in enumerate(names)]
-    lowest = same.min()
-    shade = (same - lowest + 0.05) / (1 - lowest + 0.05)
-    texts = [[f"{100 * value:.0f}" for value in row] for row in same]
-    chart = heatmap(shade, names, title="Agreement of the voters, %", hints=hints, texts=texts, accent=False)
+    chart = agreement_chart(same, names)
     return {"chart": chart, "shown": len(names), "of": len(shown)}
 
 
@@ -260,7 +254,7 @@ def _issues(products: Products, issues: pd.DataFrame) -> dict[str, Any]:
     names = {code: class_label(products, label) for label, code in enumerate(products.classes)}
     return {
         "flagged": len(issues),
-        "removed": int(issues["removed"].sum()),
+        "removed": int(np.count_nonzero(issues["removed"])),
         "labelled": int((products.labels >= 0).sum()),
         "pairs": [
             {"given": names.get(given, given), "suggested": names.get(suggested, suggested), "count": count}

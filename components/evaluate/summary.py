@@ -51,9 +51,10 @@ def worst_confusions(evaluation: Evaluation, classes: int, count: int) -> list[t
 def verdict(products: Products, evaluation: Evaluation) -> list[str]:
     """Three sentences: how good, worth how much, and where to look next."""
     ensemble = evaluation.best["ensemble"]
-    low, high = ensemble.score.interval
+    low, high = (percent(bound) for bound in ensemble.score.interval)
     row, difference, (least, most) = gain(evaluation)
     single = evaluation.best[row].voter.name
+    side = "over" if difference >= 0 else "under"
     sure = (
         "more than chance explains"
         if least > 0
@@ -63,8 +64,8 @@ def verdict(products: Products, evaluation: Evaluation) -> list[str]:
     )
     return [
         f"The ensemble reaches a macro-F1 of {percent(ensemble.score.macro_f1)} % on "
-        f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {percent(low)} to {percent(high)}).",
-        f"That is {abs(100 * difference):.2f} points {'over' if difference >= 0 else 'under'} the best single "
+        f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {low} to {high}).",
+        f"That is {abs(100 * difference):.2f} points {side} the best single "
         f"model, {row} ({single}), with an interval of {100 * least:+.2f} to {100 * most:+.2f}: {sure}.",
         _where_to_look(products, evaluation),
     ]
@@ -73,15 +74,16 @@ def verdict(products: Products, evaluation: Evaluation) -> list[str]:
 def _where_to_look(products: Products, evaluation: Evaluation) -> str:
     score = evaluation.best["ensemble"].score
     judged = np.flatnonzero(score.support)
-    weakest = judged[np.argmin(score.f1[judged])]
-    weak = f"its weakest class is {class_label(products, weakest)} (F1 {percent(score.f1[weakest], 1)} %)"
+    weakest = int(judged[np.argmin(score.f1[judged])])
+    f1 = percent(float(score.f1[weakest]), 1)
+    weak = f"its weakest class is “{class_label(products, weakest)}” (F1 {f1} %)"
     confusions = worst_confusions(evaluation, len(products.classes), 1)
     if not confusions:
         return f"It makes no mistake on this split; {weak}."
     label, predicted, count = confusions[0]
     return (
-        f"Most often it takes {class_label(products, label)} for {class_label(products, predicted)} "
-        f"({count} products), and {weak}."
+        f"Most often it takes “{class_label(products, label)}” for “{class_label(products, predicted)}” "
+        f"({count} of {int(score.support[label])} products), and {weak}."
     )
 
 
@@ -125,7 +127,7 @@ def reduced_confusion(classes: Sequence[str], counts: np.ndarray) -> tuple[list[
     group[kept] = np.arange(len(kept))
     merged = np.zeros((len(kept) + 1, len(kept) + 1), counts.dtype)
     np.add.at(merged, (group[:, None], group[None, :]), counts)
-    return [*(classes[label] for label in kept), "other classes"], merged
+    return [*(str(classes[label]) for label in kept.tolist()), "other classes"], merged
 
 
 def _markdown(text: str) -> str:
