@@ -186,20 +186,15 @@ def heatmap(
         columns: what the columns are called, where not as the rows.
         mistakes: draw the cells off the diagonal in the warning colour.
     """
-    size = 40 if texts else max(11, min(26, MATRIX_SIDE // max(len(names), 1)))
-    short = [plain(name, LONGEST_NAME) for name in names]
-    margin = 14 + 6.4 * max(map(len, short), default=1)
-    side = margin + size * len(names) + 4
-    parts = [
-        tag("rect", class_="frame", x=margin, y=margin, width=size * len(names), height=size * len(names))
-    ]
-    for index, name in enumerate(short):
-        at = margin + size * (index + 0.5) + 4
-        turned = f"translate({at:.1f} {margin - 6:.1f}) rotate(-90)"
-        parts.append(tag("text", name, class_="tick end", x=margin - 6, y=at))
-        parts.append(tag("text", name, class_="tick", transform=turned))
+    size = 40 if texts else max(11, min(34, MATRIX_SIDE // max(len(names), 1)))
+    side = size * len(names)
+    left, beside = _names(names, size, turned=False)
+    top, above = _names(columns or names, size, turned=True)
+    parts = [tag("rect", class_="frame", x=left, y=top, width=side, height=side)]
+    parts += [tag("g", *beside, transform=f"translate({left - 6} {top})")]
+    parts += [tag("g", *above, transform=f"translate({left} {top - 6})")]
     for row, column in np.argwhere(shade > 0).tolist():
-        dark, x, y = float(shade[row, column]), margin + size * column, margin + size * row
+        dark, x, y = float(shade[row, column]), left + size * column, top + size * row
         kind = "wrong" if mistakes and row != column else "right"
         parts.append(
             tag(
