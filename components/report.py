@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import logging
 import re
 import unicodedata
@@ -56,6 +57,20 @@ def read_issues(path: Path) -> pd.DataFrame:
     return issues.assign(score=issues["score"].astype(float), removed=issues["removed"] == "true")
 
 
+def percent(value: float, digits: int = 2) -> str:
+    """0.91438 -> "91.44"."""
+    return f"{100 * value:.{digits}f}"
+
+
+def words(value: Any) -> str:
+    """A configuration's value as one line of text: nested mappings and lists too."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {words(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(words(item) for item in value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 class Gallery:
     """Cards of products: thumbnail and title.
 
@@ -82,20 +97,18 @@ class Gallery:
         """A data URI; None where the store has no such image or the report is full."""
         if key not in self._made:
             self._made[key] = self._encode(key) if key in self._images else None
-        return self._made[key]
+        uri = self._made[key] or ""
+        self._spent += len(uri)
+        return uri if uri and self._spent <= THUMBNAIL_BYTES else None
 
-    def _encode(self, key: str) -> str | None:
-        if self._spent >= THUMBNAIL_BYTES:
-            return None
+    def _encode(self, key: str) -> str:
         with Image.open(io.BytesIO(self._images.encoded(key)), formats=["JPEG"]) as image:
             image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
             small = image.convert("RGB")
         small.thumbnail((THUMBNAIL, THUMBNAIL))
         file = io.BytesIO()
         small.save(file, "JPEG", quality=70, optimize=True)
-        uri = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-        self._spent += len(uri)
-        return uri
+        return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def render(template: str, **context: Any) -> str:
@@ -133,5 +146,5 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters["percent"] = lambda value, digits=2: f"{100 * value:.{digits}f}"
+_ENVIRONMENT.filters["percent"] = percent
 _ENVIRONMENT.filters["count"] = lambda value: f"{value:,}"

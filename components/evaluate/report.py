@@ -1,6 +1,5 @@
 """What the evaluation's report shows: plain data for the template."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -13,14 +12,13 @@ from components.evaluate.judgement import HONESTY, ROWS, Evaluation, Judgement
 from components.evaluate.summary import (
     PUBLISHED,
     gain,
-    percent,
     reduced_confusion,
     verdict,
     worst_confusions,
 )
 from components.image_store import ImageStore
 from components.metrics import confusion
-from components.report import Gallery, class_label, render
+from components.report import Gallery, class_label, percent, render, words
 
 CONFUSIONS, EXAMPLES, DISAGREEMENTS = 8, 4, 12
 AGREEMENT_VOTERS = 20
@@ -280,15 +278,7 @@ def _lineage(products: Products, evaluation: Evaluation, facts: dict[str, Any]) 
         "Voters": {name: value for name, value in voters.items() if value},
     }
     return {
-        group: {name: _words(value) for name, value in items.items()}
+        group: {name: words(value) for name, value in items.items()}
         for group, items in groups.items()
         if items
     }
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_words(inner)}" for key, inner in value.items())
-    if isinstance(value, list | tuple):
-        return "; ".join(_words(item) for item in value)
-    return value if isinstance(value, str) else json.dumps(value)

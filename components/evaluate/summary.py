@@ -9,7 +9,7 @@ from components.catalog import Products
 from components.evaluate.judgement import HONESTY, ROWS, Evaluation
 from components.evaluate.scores import interval
 from components.metrics import confusion
-from components.report import class_label, plain
+from components.report import class_label, percent, plain
 
 # Macro-F1 that the paper reports on the challenge's own test sets (Table 1; section 4.3).
 PUBLISHED = {
@@ -20,11 +20,6 @@ PUBLISHED = {
     "ensemble": {"phase 2": 0.9144},
 }
 SHOWN_CLASSES = 50  # the pipelines UI draws no larger matrix
-
-
-def percent(value: float, digits: int = 2) -> str:
-    """0.91438 -> "91.44"."""
-    return f"{100 * value:.{digits}f}"
 
 
 def gain(evaluation: Evaluation) -> tuple[str, float, tuple[float, float]]:

@@ -1,0 +1,137 @@
+"""The report of the fusion: what text and image add to each other, class by class and fold by fold."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from components.catalog import Products
+from components.charts import gain_bar
+from components.errors import InputError
+from components.metrics import f1_per_class, macro_f1
+from components.probabilities import Voter
+from components.report import class_label, percent, render, words
+
+NOTICEABLE = 0.005  # half a point of F1
+# Facts of a member that its configuration's table has no room for, and what they are called.
+DETAILS = {"weights": "weights of the inputs", "ridge": "ridge", "chosen_epochs": "chosen epochs"}
+
+
+def fusion_report(
+    products: Products,
+    text: Sequence[Voter],
+    image: Sequence[Voter],
+    members: Sequence[Voter],
+    feature_level: Sequence[Voter],
+) -> str:
+    """Draws the report of the fusion, on the validation split.
+
+    Args:
+        text: the text voters that were fused; `image` likewise.
+        members: decision-level members, whose validation matrices are out-of-fold.
+        feature_level: feature-level classifiers, the baseline.
+    """
+    singles = {"text": list(text), "image": list(image)}
+    best = {name: _best(voters, products) for name, voters in singles.items() if voters}
+    if not best:
+        raise InputError("no text or image voter to compare the fusion with")
+    member = _best(members, products)
+    strongest = max(best.values(), key=lambda entry: entry["macro_f1"])
+    gain = 100 * (member["macro_f1"] - strongest["macro_f1"])
+    return render(
+        "fusion",
+        lead=_lead(member, strongest, gain, best),
+        figures=[
+            *(
+                {"name": f"{name}, the best model", "value": percent(entry["macro_f1"]), "unit": "%"}
+                for name, entry in best.items()
+            ),
+            {"name": "fused, the best member", "value": percent(member["macro_f1"]), "unit": "%"},
+            {"name": "gain over the best model", "value": f"{gain:+.2f}", "unit": "points"},
+        ],
+        members=_table(members, products, strongest["macro_f1"]),
+        baselines=_table(feature_level, products, strongest["macro_f1"]),
+        classes=_classes(products, best, member),
+        modalities=list(best),
+        best_member=member["name"],
+    )
+
+
+def _best(voters: Sequence[Voter], products: Products) -> dict[str, Any]:
+    if not voters:
+        raise InputError("no voter to report on")
+    return max((_judged(voter, products) for voter in voters), key=lambda entry: entry["macro_f1"])
+
+
+def _judged(voter: Voter, products: Products) -> dict[str, Any]:
+    rows = products.rows("validation")
+    predicted = voter.chosen("validation", products.ids[rows]).argmax(axis=1)
+    labels, count = products.labels[rows], len(products.classes)
+    return {
+        "name": voter.name,
+        "macro_f1": macro_f1(labels, predicted, count),
+        "f1": f1_per_class(labels, predicted, count),
+        "facts": voter.facts,
+    }
+
+
+def _lead(member: dict[str, Any], strongest: dict[str, Any], gain: float, best: dict[str, Any]) -> str:
+    side = "over" if gain >= 0 else "under"
+    said = (
+        f"The best member, {member['name']}, is {abs(gain):.2f} points {side} the best single model, "
+        f"{strongest['name']}."
+    )
+    better = [
+        f"{name} in {int((member['f1'] > entry['f1'] + NOTICEABLE).sum())}" for name, entry in best.items()
+    ]
+    return f"{said} It beats {' and '.join(better)} of {len(member['f1'])} classes."
+
+
+def _table(voters: Sequence[Voter], products: Products, single: float) -> list[dict[str, Any]]:
+    """Every classifier, best first, with the spread of its folds where it tells them."""
+    entries = []
+    for voter in voters:
+        judged = _judged(voter, products)
+        folds = voter.facts.get("macro_f1_of_chosen_epochs") or []
+        details = {
+            name: words(_rounded(voter.facts[key])) for key, name in DETAILS.items() if voter.facts.get(key)
+        }
+        entries.append(
+            {
+                "name": voter.name,
+                "macro_f1": judged["macro_f1"],
+                "gain": 100 * (judged["macro_f1"] - single),
+                "low": min(folds, default=None),
+                "high": max(folds, default=None),
+                "details": details,
+            }
+        )
+    entries.sort(key=lambda entry: -entry["macro_f1"])
+    most = max((abs(entry["gain"]) for entry in entries), default=0.0)
+    return [{**entry, "drawn": gain_bar(entry["gain"], most)} for entry in entries]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.3g}") if isinstance(value, float) else value
+
+
+def _classes(products: Products, best: dict[str, Any], member: dict[str, Any]) -> list[dict[str, Any]]:
+    """Classes by what fusing gains over the better of the two models, the largest gain first."""
+    support = np.bincount(products.labels[products.rows("validation")], minlength=len(products.classes))
+    single = np.max([entry["f1"] for entry in best.values()], axis=0)
+    gains = 100 * (member["f1"] - single)
+    present = np.flatnonzero(support)
+    most = float(np.abs(gains[present]).max())
+    return [
+        {
+            "name": class_label(products, label),
+            "support": int(support[label]),
+            "singles": [float(entry["f1"][label]) for entry in best.values()],
+            "fused": float(member["f1"][label]),
+            "gain": float(gains[label]),
+            "drawn": gain_bar(float(gains[label]), most),
+        }
+        for label in present[np.argsort(-gains[present], kind="stable")].tolist()
+    ]

@@ -1,0 +1,175 @@
+"""The report of one training, text or image: its curves, its classes, its configuration."""
+
+from typing import Any
+
+import numpy as np
+
+from components.catalog import Products, training_task
+from components.charts import bar, line_chart
+from components.errors import InputError
+from components.metrics import f1_per_class, macro_f1
+from components.probabilities import Voter
+from components.report import class_label, percent, render, words
+
+WORST_CLASSES = 15
+CURVES = {  # key of a curve -> the chart's title
+    "loss": "Training loss",
+    "macro_f1": "Macro-F1 on validation",
+    "learning_rate": "Learning rate",
+    "seconds": "Seconds per epoch",
+}
+
+
+def training_report(voter: Voter, products: Products) -> str:
+    """Draws the report of a voter that `write_trained` left.
+
+    Its facts hold `curves`, one mapping an epoch, and `config`, `seed`, `fold` and `metrics`.
+    """
+    curves = voter.facts.get("curves", [])
+    fold = voter.facts.get("fold")
+    judged = _judged(voter, products)
+    return render(
+        "training",
+        name=voter.name,
+        modality=voter.modality,
+        fold=fold,
+        lead=_lead(voter, curves, judged),
+        figures=_figures(voter, products, curves, judged),
+        charts=_charts(curves),
+        epochs=_epochs(curves),
+        columns=[key for key in CURVES if any(key in curve for curve in curves)],
+        checkpoints=_checkpoints(voter, products, judged["split"]),
+        classes=_worst_classes(products, judged),
+        split=judged["split"],
+        metrics=_numbers(voter.facts.get("metrics", {})),
+        config={name: words(value) for name, value in voter.facts.get("config", {}).items()},
+    )
+
+
+def _judged(voter: Voter, products: Products) -> dict[str, Any]:
+    """The chosen checkpoint's predictions on validation, or on its fold."""
+    splits = next(iter(voter.matrices.values()))
+    split = "validation" if "validation" in splits else "out_of_fold"
+    if split not in splits:
+        raise InputError(f"voter {voter.name}: neither a validation nor an out-of-fold matrix to report on")
+    rows = _rows_of(splits[split].ids, products)
+    labels, predicted = products.labels[rows], splits[split].pred_probs.argmax(axis=1)
+    score = macro_f1(labels, predicted, len(products.classes))
+    return {"split": split, "labels": labels, "predicted": predicted, "macro_f1": score}
+
+
+def _rows_of(ids: np.ndarray, products: Products) -> np.ndarray:
+    place = {product: row for row, product in enumerate(products.ids)}
+    return np.array([place[product] for product in ids], dtype=np.int64)
+
+
+def _lead(voter: Voter, curves: list[dict[str, float]], judged: dict[str, Any]) -> str:
+    where = (
+        "validation products"
+        if judged["split"] == "validation"
+        else "products of the fold that it did not see"
+    )
+    said = f"Macro-F1 {percent(judged['macro_f1'])} % on {len(judged['labels']):,} {where}."
+    scored = [curve for curve in curves if "macro_f1" in curve]
+    if len(scored) < 2:
+        return said
+    best = max(scored, key=lambda curve: curve["macro_f1"])
+    last = scored[-1]
+    if best is last:
+        return f"{said} The last epoch was its best: more epochs may still help."
+    lost = 100 * (best["macro_f1"] - last["macro_f1"])
+    return (
+        f"{said} It was best after epoch {best['epoch']:.0f} of {last['epoch']:.0f} "
+        f"and ended {lost:.2f} points lower."
+    )
+
+
+def _figures(
+    voter: Voter, products: Products, curves: list[dict[str, float]], judged: dict[str, Any]
+) -> list[dict[str, str]]:
+    cleaned = bool(voter.facts.get("config", {}).get("cleaned", False))
+    fitted = len(training_task(products, fold=voter.facts.get("fold"), cleaned=cleaned).fit)
+    figures = [
+        {"name": "macro-F1", "value": percent(judged["macro_f1"]), "unit": "%"},
+        {"name": "products trained on", "value": f"{fitted:,}", "unit": ""},
+    ]
+    seconds = sum(curve.get("seconds", 0.0) for curve in curves)
+    if seconds > 0:
+        rate = fitted * len(curves) / seconds
+        figures += [
+            {"name": "epochs", "value": str(len(curves)), "unit": ""},
+            {"name": "training time", "value": duration(seconds), "unit": ""},
+            {
+                "name": "throughput",
+                "value": f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}",
+                "unit": "products/s",
+            },
+        ]
+    return figures
+
+
+def duration(seconds: float) -> str:
+    """4000 -> "1 h 07 min", 75 -> "1 min 15 s", 3.2 -> "3 s"."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+def _charts(curves: list[dict[str, float]]) -> list[dict[str, Any]]:
+    """One chart a curve, over epochs counted through; the stages of a training are series of their own."""
+    charts = []
+    for key, title in CURVES.items():
+        series: dict[str, list[tuple[float, float]]] = {}
+        for epoch, curve in enumerate(curves, start=1):
+            if key in curve and np.isfinite(curve[key]):
+                stage = f"stage {curve['stage']:.0f}" if "stage" in curve else title
+                series.setdefault(stage, []).append((float(epoch), float(curve[key])))
+        if series:
+            from_zero = key in ("learning_rate", "seconds")
+            chart = line_chart(series, title=title, x_name="epoch", y_name="", from_zero=from_zero)
+            charts.append({"title": title, "chart": chart})
+    return charts
+
+
+def _epochs(curves: list[dict[str, float]]) -> list[dict[str, str]]:
+    shown = {
+        "loss": lambda value: f"{value:.4f}",
+        "macro_f1": percent,
+        "learning_rate": lambda value: f"{value:.2e}",
+        "seconds": lambda value: f"{value:,.1f}",
+    }
+    return [
+        {key: form(curve[key]) if key in curve else "" for key, form in shown.items()} for curve in curves
+    ]
+
+
+def _checkpoints(voter: Voter, products: Products, split: str) -> list[dict[str, Any]]:
+    """Macro-F1 of every checkpoint kept: late ones vote too (paper, section 3.4)."""
+    entries = []
+    for name, splits in voter.matrices.items():
+        if split in splits:
+            labels = products.labels[_rows_of(splits[split].ids, products)]
+            score = macro_f1(labels, splits[split].pred_probs.argmax(axis=1), len(products.classes))
+            entries.append({"name": name, "macro_f1": score})
+    return entries
+
+
+def _worst_classes(products: Products, judged: dict[str, Any]) -> list[dict[str, Any]]:
+    labels, count = judged["labels"], len(products.classes)
+    f1, support = f1_per_class(labels, judged["predicted"], count), np.bincount(labels, minlength=count)
+    present = np.flatnonzero(support)
+    worst = present[np.argsort(f1[present], kind="stable")][:WORST_CLASSES]
+    return [
+        {
+            "name": class_label(products, label),
+            "support": int(support[label]),
+            "f1": float(f1[label]),
+            "drawn": bar(float(f1[label])),
+        }
+        for label in worst.tolist()
+    ]
+
+
+def _numbers(metrics: dict[str, float]) -> dict[str, str]:
+    return {name.replace("_", " "): f"{value:,.4g}" for name, value in metrics.items()}
