@@ -30,6 +30,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from components.artifacts import MANIFEST, read_manifest, write_manifest
 from components.catalog import Products
@@ -39,6 +40,7 @@ from components.text.tokens import SPECIAL_TOKENS, train_tokenizer
 from components.text.transformer_config import TransformerConfig
 
 log = logging.getLogger(__name__)
+disable_progress_bar()  # a stage's log is read as a file
 
 ALLOWED = re.compile(
     r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|tokenizer\.json|"
@@ -78,7 +80,7 @@ def _new_encoder(
             num_attention_heads=config.heads,
             intermediate_size=4 * config.hidden,
             hidden_dropout_prob=config.dropout,
-            attention_probs_dropout_prob=config.dropout,
+            attention_probs_dropout_prob=0.0,  # at this size it costs more time than it saves overfitting
             max_position_embeddings=config.max_tokens + SPECIAL_TOKENS.index("<pad>") + 1,
             type_vocab_size=1,
             bos_token_id=SPECIAL_TOKENS.index("<s>"),

@@ -45,7 +45,8 @@ def tokenise(
 ) -> Tokens:
     """Tokenises title and description as a text pair (paper, section 3.1.2) in one call for all products.
 
-    The longer text of a pair is cut first, so that a long description never pushes out the title.
+    The longer text of a pair is cut first, so that a long description never pushes out the title. A title
+    without a description stands alone.
 
     Raises:
         InputError: the tokenizer has no fast form (a `tokenizer.json`).
@@ -58,7 +59,8 @@ def tokenise(
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.enable_truncation(max_tokens, strategy="longest_first")
-    encodings = backend.encode_batch_fast(list(zip(titles, descriptions, strict=True)))
+    pairs = [(title, text) if text else title for title, text in zip(titles, descriptions, strict=True)]
+    encodings = backend.encode_batch_fast(pairs)
     backend.no_truncation()
     offsets = np.zeros(len(encodings) + 1, np.int64)
     np.cumsum([len(encoding) for encoding in encodings], out=offsets[1:])

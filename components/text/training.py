@@ -91,10 +91,10 @@ class Training:
         size = self.config.batch_size
         self.model.train()
         for number in range(self.step - epoch * self.epoch_steps, self.epoch_steps):
-            self._take_step(order[number * size : (number + 1) * size])
+            self.take_step(order[number * size : (number + 1) * size])
             self._save_if_due()
 
-    def _take_step(self, rows: np.ndarray) -> None:
+    def take_step(self, rows: np.ndarray) -> None:
         set_learning_rate(self.optimizer, self._rate(self.step))
         torch.manual_seed(int(np.random.SeedSequence([self.seed, self.step]).generate_state(1)[0]))
         self.unread.append(self._backward(rows))
@@ -106,7 +106,7 @@ class Training:
             self.ema.update_parameters(self.model)
         self.step += 1
         if len(self.unread) >= LOSS_CHECK_STEPS[self.device.type]:
-            self._read_losses()
+            self.read_losses()
 
     def _rate(self, step: int) -> float:
         return learning_rate(step, self.config.epochs * self.epoch_steps, self.config)
@@ -126,7 +126,7 @@ class Training:
             total += loss.detach()
         return total
 
-    def _read_losses(self) -> None:
+    def read_losses(self) -> None:
         values = torch.stack(self.unread).tolist() if self.unread else []
         first = self.step - len(values)
         self.unread.clear()
@@ -139,15 +139,12 @@ class Training:
         self.losses += values
 
     def _end_epoch(self, epoch: int, started: float) -> None:
-        self._read_losses()
+        self.read_losses()
         curve = {
             "epoch": epoch,
             "loss": float(np.mean(self.losses)),
             "learning_rate": self._rate(self.step - 1),
         }
-        curve["learning_rate"] = (
-            self.optimizer.param_groups[0]["lr"] / self.optimizer.param_groups[0]["scale"]
-        )
         found = {}
         if "validation" in self.task.predict:
             found["validation"] = self._predict("validation")
@@ -195,7 +192,7 @@ class Training:
 
     def save(self) -> None:
         """Writes a checkpoint of this very moment; any moment between two passes will do."""
-        self._read_losses()
+        self.read_losses()
         if self.store is None:
             return
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}

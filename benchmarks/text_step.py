@@ -1,0 +1,232 @@
+"""Our training step against the Hugging Face Trainer: same model, texts, batch size and precision.
+
+    python benchmarks/text_step.py                              6 layers of 256 on the CPU, one thread
+    python benchmarks/text_step.py --layers 12 --hidden 768 --heads 12 --vocabulary 32005    CamemBERT-base
+
+The Trainer pads to 128 tokens, pads to the longest text of a batch, or groups by length in its own sampler's
+batches. Ours takes the same texts in random batches. The time is CPU time on a CPU (the first
+step is left out), wall time on a GPU. Losses are compared without dropout, step by step, on the same batches.
+The Trainer needs the package accelerate.
+"""
+
+import argparse
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import CamembertConfig, CamembertForSequenceClassification, Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.catalog_texts import catalog_texts
+from components.catalog import Task
+from components.checkpoint import Termination
+from components.text.packing import ATTENTION
+from components.text.tokens import Tokens, tokenise, train_tokenizer
+from components.text.training import Training
+from components.text.transformer_config import TransformerConfig
+
+CLASSES, MAX_TOKENS, PAD = 27, 128, 1
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def clock() -> float:
+    """Seconds: of CPU time on a CPU, of wall time on a GPU once its work is done."""
+    if DEVICE.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def new_model(
+    options: argparse.Namespace, *, dropout: float, attention: str
+) -> CamembertForSequenceClassification:
+    torch.manual_seed(0)
+    config = CamembertConfig(
+        vocab_size=options.vocabulary,
+        hidden_size=options.hidden,
+        num_hidden_layers=options.layers,
+        num_attention_heads=options.heads,
+        intermediate_size=4 * options.hidden,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        max_position_embeddings=514,
+        num_labels=CLASSES,  # type: ignore[call-arg]
+        attn_implementation=attention,  # type: ignore[call-arg]
+    )
+    return CamembertForSequenceClassification(config).to(DEVICE)  # type: ignore[arg-type]
+
+
+class ReferenceTrainer(Trainer):
+    """The Trainer as it is, on batches of a given order, noting every step's loss and end."""
+
+    def __init__(self, *args, **options) -> None:
+        super().__init__(*args, **options)
+        self.step_losses: list[Tensor] = []
+        self.ends: list[float] = []
+
+    def training_step(self, *args, **options) -> Tensor:
+        if self.step_losses:
+            self.ends.append(clock())
+        loss = super().training_step(*args, **options)
+        self.step_losses.append(loss)
+        return loss
+
+
+def run_trainer(
+    options: argparse.Namespace,
+    tokens: Tokens,
+    labels: np.ndarray,
+    order: np.ndarray,
+    *,
+    width: int | None,
+    dropout: float,
+) -> tuple[float, list[float]]:
+    """Time of all steps but the first, and each step's loss; `width` None pads to a batch's longest text."""
+
+    def collate(items: list[dict]) -> dict[str, Tensor]:
+        longest = width or max(len(item["input_ids"]) for item in items)
+        ids = torch.full((len(items), longest), PAD)
+        for row, item in enumerate(items):
+            ids[row, : len(item["input_ids"])] = torch.as_tensor(item["input_ids"])
+        return {
+            "input_ids": ids,
+            "attention_mask": (ids != PAD).long(),
+            "labels": torch.tensor([item["labels"] for item in items]),
+        }
+
+    texts = [
+        {
+            "input_ids": tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]].tolist(),
+            "labels": int(labels[row]),
+        }
+        for row in order
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            num_train_epochs=1,
+            per_device_train_batch_size=options.batch_size,
+            learning_rate=3e-5,
+            weight_decay=0.01,
+            lr_scheduler_type="linear",
+            optim="adamw_torch_fused",
+            bf16=DEVICE.type == "cuda",
+            use_cpu=DEVICE.type == "cpu",
+            train_sampling_strategy="sequential",
+            save_strategy="no",
+            report_to="none",
+            logging_strategy="no",
+            disable_tqdm=True,
+        )
+        model = new_model(options, dropout=dropout, attention="sdpa")
+        trainer = ReferenceTrainer(model, arguments, data_collator=collate, train_dataset=texts)
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        end = clock()
+    return end - trainer.ends[0], [float(loss) for loss in trainer.step_losses]
+
+
+def run_ours(
+    options: argparse.Namespace, tokens: Tokens, labels: np.ndarray, order: np.ndarray, *, dropout: float
+) -> tuple[float, list[float]]:
+    """Time of all steps but the first, and each step's loss."""
+    config = TransformerConfig(
+        "ours", batch_size=options.batch_size, epochs=1, warmup=0, compile=options.compile
+    )
+    model = new_model(options, dropout=dropout, attention=ATTENTION)
+    if options.compile:
+        model.base_model.compile(dynamic=True)
+    training = Training(
+        model, tokens, labels, Task(order, {}), config, seed=0, store=None, termination=Termination()
+    )
+    model.train()
+    started = 0.0
+    for number, rows in enumerate(np.split(order, range(options.batch_size, len(order), options.batch_size))):
+        training.take_step(rows)
+        started = clock() if number == 0 else started
+    end = clock()
+    training.read_losses()
+    return end - started, training.losses
+
+
+def grouped_batches(lengths: np.ndarray, batch_size: int, batches: int) -> np.ndarray:
+    """Rows of `batches` batches, evenly spaced over one mega-batch of the Trainer's own sampler."""
+    torch.manual_seed(0)
+    order = np.array(get_length_grouped_indices(lengths.tolist(), batch_size, mega_batch_mult=50))
+    mega = order[: 50 * batch_size].reshape(50, batch_size)
+    return mega[np.linspace(0, 49, batches).round().astype(int)].ravel()
+
+
+def matrix_ceiling(size: int = 8192, repeats: int = 10) -> float:
+    """FLOP/s of a large matrix product: bf16 on a GPU, float32 on a CPU."""
+    size = size if DEVICE.type == "cuda" else 1024
+    kind = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
+    left, right = (torch.randn(size, size, device=DEVICE, dtype=kind) for _ in range(2))
+    _ = left @ right
+    started = clock()
+    for _ in range(repeats):
+        _ = left @ right
+    return repeats * 2 * size**3 / (clock() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, value in {"layers": 6, "hidden": 256, "heads": 4, "vocabulary": 8000, "batch-size": 64}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--batches", type=int, default=8, help="timed steps a variant")
+    parser.add_argument("--compile", action="store_true", help="compile our encoder")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    titles, descriptions = catalog_texts(6400)
+    tokenizer = train_tokenizer([*titles, *descriptions], vocabulary=8000, max_tokens=MAX_TOKENS)
+    tokens = tokenise(tokenizer, titles, descriptions, max_tokens=MAX_TOKENS)
+    labels = np.random.default_rng(0).integers(0, CLASSES, len(titles))
+
+    grouped = grouped_batches(tokens.lengths, options.batch_size, options.batches)
+    first = np.random.default_rng(1).permutation(len(titles))[: options.batch_size]  # warms up, not timed
+    mixed = np.concatenate([first, np.random.default_rng(2).permutation(grouped)])
+    grouped = np.concatenate([first, grouped])
+    variants = {
+        "padded to 128": (mixed, MAX_TOKENS),
+        "padded to the longest": (mixed, None),
+        "grouped by length": (grouped, None),
+    }
+    real = int(tokens.lengths[mixed[options.batch_size :]].sum())
+    print(f"{platform.processor() or platform.machine()}, {DEVICE}, one thread, torch {torch.__version__}")
+    print(
+        f"{options.layers} layers of {options.hidden}, batch {options.batch_size}, {options.batches} steps, "
+        f"{real / options.batch_size / options.batches:.1f} tokens a text: "
+        f"{options.batches * options.batch_size * MAX_TOKENS / real:.3f} padded tokens a real one at 128\n"
+    )
+    checked = options.batch_size * 3
+    seconds, _ = run_ours(options, tokens, labels, mixed, dropout=0.1)
+    print(f"{'':28}{'seconds':>9}{'tokens/s':>10}{'ratio':>8}{'largest loss difference':>26}")
+    print(f"{'ours, random batches':28}{seconds:9.2f}{real / seconds:10.0f}{1:8.2f}")
+    for name, (order, width) in variants.items():
+        theirs, _ = run_trainer(options, tokens, labels, order, width=width, dropout=0.1)
+        _, expected = run_trainer(options, tokens, labels, order[:checked], width=width, dropout=0.0)
+        _, got = run_ours(options, tokens, labels, order[:checked], dropout=0.0)
+        gap = np.abs(np.array(expected) - np.array(got)).max()
+        print(
+            f"{'Trainer, ' + name:28}{theirs:9.2f}{real / theirs:10.0f}{theirs / seconds:8.2f}{gap:26.1e}",
+            flush=True,
+        )
+    weights = 12 * options.layers * options.hidden**2
+    print(
+        f"\nours: {6 * weights * real / seconds / matrix_ceiling():.2f} of the matrix ceiling of this run, "
+        "in real tokens"
+    )
+
+
+if __name__ == "__main__":
+    main()
