@@ -69,14 +69,13 @@ def centre_crop(framed: Tensor, crop: tuple[int, int]) -> Tensor:
     return framed[:, top : top + crop[0], left : left + crop[1]]
 
 
-def normalise(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """(B, H, W, 3) uint8 to (B, 3, H, W) of `dtype`, ImageNet's mean and deviation; channels last in memory."""
+def normalise(pixels: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 to (B, 3, H, W), ImageNet's mean and deviation; channels last in memory."""
     scale = torch.tensor([1 / (255 * s) for s in IMAGENET_STD], device=pixels.device)
     shift = torch.tensor(
         [-m / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)], device=pixels.device
     )
-    images = pixels.to(torch.float32).mul_(scale).add_(shift)
-    return images.to(dtype).permute(0, 3, 1, 2)
+    return pixels.to(torch.float32).mul_(scale).add_(shift).permute(0, 3, 1, 2)
 
 
 def _mix(state: np.ndarray | np.uint64) -> np.ndarray:

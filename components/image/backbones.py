@@ -1,6 +1,7 @@
 """Backbones that give a feature map: torchvision's, and a small ResNet for a laptop."""
 
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from components.errors import InputError
 from components.sources import fetch
 
 SMALL = "small_resnet"
+IMAGENET = "IMAGENET1K_V1"  # every network of torchvision has these
 FAMILIES = {
     "ResNet": models.ResNet,
     "ConvNeXt": models.ConvNeXt,
@@ -71,9 +73,9 @@ class Backbone(nn.Module):
         if name == SMALL:
             self.body: nn.Module = SmallResNet()
             self.width = SmallResNet.widths[-1]
-            return
-        self.body = _torchvision(name, crop)
-        self.width = self._take_off_classifier()
+        else:
+            self.body = _torchvision(name, crop)
+            self.width = self._take_off_classifier()
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) normalised images to the feature map, (B, D, h, w)."""
@@ -95,28 +97,23 @@ class Backbone(nn.Module):
         return self.norm(pooled).flatten(1)
 
     def _take_off_classifier(self) -> int:
+        # Returns the width of what the classifier saw.
         body: Any = self.body
-        if isinstance(body, models.ResNet):
-            width, body.fc = body.fc.in_features, nn.Identity()
-        elif isinstance(body, models.SwinTransformer):
-            width, body.head = body.head.in_features, nn.Identity()
-        elif isinstance(body, models.VisionTransformer):
-            width, body.heads = body.hidden_dim, nn.Identity()
-        else:
-            width = body.classifier[-1].in_features
-            if isinstance(body, models.ConvNeXt):
-                self.norm = body.classifier[0]
-            body.classifier = nn.Identity()
-        return int(width)
+        name = next(name for name in ("fc", "head", "heads", "classifier") if hasattr(body, name))
+        classifier = getattr(body, name)
+        if isinstance(body, models.ConvNeXt):
+            self.norm = classifier[0]
+        setattr(body, name, nn.Identity())
+        layers = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)]
+        return layers[-1].in_features
 
 
-def load_weights(backbone: Backbone, name: str, weights: str, folder: Path) -> None:
+def load_weights(backbone: Backbone, name: str, weights: str) -> None:
     """Puts pretrained weights into a backbone; "scratch" leaves it as it is.
 
     Args:
-        weights: torchvision's name ("IMAGENET1K_V1"), or a safetensors file: a path or a URI. The file
-            holds torchvision's names, or is a model that this stage wrote.
-        folder: where a file from a URI is kept.
+        weights: "imagenet", another of torchvision's names ("IMAGENET1K_V2"), or a safetensors file: a
+            path or a URI. The file holds torchvision's names, or is a model that this stage wrote.
 
     Raises:
         InputError: no such weights, a file that is not safetensors, or weights of another network.
@@ -124,7 +121,7 @@ def load_weights(backbone: Backbone, name: str, weights: str, folder: Path) -> N
     if weights == "scratch":
         return
     is_file = "/" in weights or weights.endswith(".safetensors")
-    state = _read(weights, folder) if is_file else _download(name, weights)
+    state = _read(weights) if is_file else _download(name, weights)
     load_state(backbone, state, where=weights)
 
 
@@ -155,7 +152,7 @@ def load_state(backbone: Backbone, state: Mapping[str, Tensor], *, where: str) -
 
 
 def _torchvision(name: str, crop: tuple[int, int]) -> nn.Module:
-    options = {"weights": None}
+    options: dict[str, Any] = {"weights": None}
     if name.startswith("vit_"):
         if crop[0] != crop[1]:
             raise InputError(f"backbone {name} sees squares only; the crop is {crop[0]}x{crop[1]}")
@@ -194,7 +191,7 @@ def _resized(state: Mapping[str, Tensor], body: models.VisionTransformer) -> dic
 
 def _download(name: str, weights: str) -> Mapping[str, Tensor]:
     try:
-        found = models.get_model_weights(name)[weights]
+        found = models.get_model_weights(name)[IMAGENET if weights == "imagenet" else weights]
     except (KeyError, ValueError) as error:
         raise InputError(
             f"weights {weights!r} of {name}: torchvision has none of that name; name others, "
@@ -209,11 +206,12 @@ def _download(name: str, weights: str) -> Mapping[str, Tensor]:
         ) from error
 
 
-def _read(weights: str, folder: Path) -> Mapping[str, Tensor]:
+def _read(weights: str) -> Mapping[str, Tensor]:
     if not weights.endswith(".safetensors"):
         raise InputError(f"{weights}: weights are read from .safetensors files only, never from a pickle")
     try:
-        return load_file(fetch(weights, folder))
+        with tempfile.TemporaryDirectory() as folder:
+            return load_file(fetch(weights, Path(folder)))
     except SafetensorError as error:
         raise InputError(f"{weights}: not a safetensors file: {error}") from error
 

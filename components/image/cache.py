@@ -69,7 +69,7 @@ class ImageCache:
 
     Attributes:
         place: "device", "memory", "disk" or "stream" (nothing kept: decoded for every batch).
-        content: (N, 4) int32, see `content_box`; zeros where nothing is kept.
+        content: (N, 4) int32, see `content_box`; zeros until an image is decoded, or without `boxes`.
     """
 
     def __init__(
@@ -81,9 +81,21 @@ class ImageCache:
         fit: str,
         place: str,
         device: torch.device,
+        boxes: bool = False,
     ) -> None:
+        """Decodes the images, unless they are streamed.
+
+        Args:
+            size: height, width.
+            fit: see `decode`.
+            place: "device", "memory", "disk" or "stream"; "auto" takes the first that has room.
+            boxes: measure the images' content.
+
+        Raises:
+            InputError: an image cannot be decoded.
+        """
         self._store, self._keys, self._size, self._fit = store, keys, size, fit
-        self.device = device
+        self.device, self._boxes = device, boxes
         self._shape = (size[0] + 2 * FRAME, size[1] + 2 * FRAME, 3)
         self._pool = ThreadPoolExecutor(os.cpu_count())
         self._folder: str | None = None
@@ -163,9 +175,9 @@ class ImageCache:
         image = self._pixels[row]
         if self.place == "disk":
             image.fill_(WHITE)
-        self.content[row] = torch.tensor(content_box(self._decode_into(image, row)), dtype=torch.int32)
+        self._decode_into(image, row)
 
-    def _decode_into(self, framed: Tensor, row: int) -> Tensor:
+    def _decode_into(self, framed: Tensor, row: int) -> None:
         key = self._keys[row]
         try:
             pixels = decode(self._store.encoded(key), self._size, fit=self._fit)
@@ -174,7 +186,8 @@ class ImageCache:
                 f"{self._store.folder}: image {key!r} cannot be decoded: {error}; make the store again"
             ) from error
         framed[FRAME:-FRAME, FRAME:-FRAME] = pixels
-        return pixels
+        if self._boxes:
+            self.content[row] = torch.tensor(content_box(pixels), dtype=torch.int32)
 
 
 def _choose(wanted: int, device: torch.device) -> str:

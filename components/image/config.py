@@ -22,8 +22,9 @@ class ImageConfig:
 
     voter: str
     backbone: str = "resnet152"  # 3.2.2; denoising takes resnet50 (3.2.1); or any of backbones.FAMILIES
-    # ImageNet weights by torchvision's name, a safetensors file or URI (s3://, gs://, ...), or "scratch".
-    weights: str = "IMAGENET1K_V1"  # 3.2.2
+    # "imagenet", another name of torchvision's ("IMAGENET1K_V2"), a .safetensors file or URI (s3://, gs://,
+    # ...), or "scratch".
+    weights: str = "imagenet"  # 3.2.2
     cleaned: bool = False  # leave out what denoising removed (3.2.1)
 
     resize: tuple[int, int] = (256, 256)  # before the crop; 3.2.2

@@ -91,7 +91,7 @@ def location_targets(source: Tensor, blocks: int) -> Tensor:
 
 
 def guess_by_colour(pixels: Tensor, destroyed: Tensor, blocks: int) -> Tensor:
-    """The authors' code guesses the permutation: for each place the original's block of the nearest mean colour.
+    """The authors' code guesses the permutation: at each place the original's block of nearest colour.
 
     Arguments as `destroy`, result as `shuffled_blocks`, though not always a permutation: white blocks
     all match the first white one.

@@ -19,7 +19,7 @@ from components.image.cache import ImageCache
 from components.image.config import ImageConfig, Stage
 from components.image.judging import image_rows, judge
 from components.image.network import PlainNetwork, build_network
-from components.image.training import FINAL, Examples, Kept, StageTraining
+from components.image.training import FINAL, Examples, Kept, Progress, StageTraining
 from components.image_store import ImageStore
 from components.trained import Trained, write_trained
 
@@ -60,12 +60,11 @@ def run_image(
     task = training_task(catalog, fold=fold, cleaned=settings.cleaned)
     store = ImageStore(images)
     trained = train_image(catalog, store, task, settings, seed=seed, model=model, checkpoints=checkpoints)
-    without = int(catalog.table["image"].isna().sum())
     facts = {
         "config": dataclasses.asdict(settings),
         "seed": seed,
         "fold": fold,
-        "products_without_image": without,
+        "products_without_image": int(np.count_nonzero(catalog.table["image"].isna())),
         "their_probabilities": "the class frequencies of the products trained on",
     }
     return write_trained(
@@ -95,42 +94,100 @@ def train_image(
     Raises:
         InputError: no product to train on has an image, or see `run_image`.
     """
-    torch.manual_seed(seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fold_training = "out_of_fold" in task.predict
     judged = [*task.predict.values()] if fold_training else [np.arange(len(products.table))]
     keys, index = image_rows(products, np.unique(np.concatenate([task.fit, *judged])))
     examples = _examples(products, task, index)
-    identity = (dataclasses.asdict(config), seed, store.facts, keys, examples.fit.tolist())
-    identity += (examples.labels[examples.fit].tolist(), {k: v.tolist() for k, v in task.predict.items()})
-
-    network: PlainNetwork | None = None
+    fitting = _Fitting(store, keys, examples, config, seed, checkpoints)
     kept: Kept = {}
     curves: list[dict[str, float]] = []
-    features = None
-    histories = []
-    with catch_sigterm() as termination:
-        for stage in config.stages():
-            last = stage == config.stages()[-1]
-            history = Checkpoints(checkpoints, fingerprint(identity, stage.kind)) if checkpoints else None
-            histories.append(history)
-            network = _start(config, stage, products, network, model).to(device)
-            training = StageTraining(network, stage, config, examples, seed=seed, checkpoints=history)
-            if last or not training.finished:
-                with _cache(store, keys, stage, config, device) as cache:
-                    training.run(cache, termination)
-                    if last and not fold_training:
-                        features = judge(network, stage, cache, index, examples.prior)[1]
-            kept = _add_kept(kept, training.progress.kept, config, last=last)
-            curves += [{**curve, "stage": float(len(histories))} for curve in training.progress.curves]
+    network = features = None
+    for number, stage in enumerate(config.stages(), start=1):
+        last = number == len(config.stages())
+        network = _start(config, stage, products, network, seed)
+        progress, pooled = fitting.run(network, stage, with_features=last and not fold_training)
+        features = pooled if last else None
+        kept = _merged(kept, progress.kept, config, last=last)
+        curves += [{"stage": float(number), **curve} for curve in progress.curves]
     assert network is not None
     _write_model(network, products, config, model)
-    for history in histories:
-        if history:
-            history.clear()
-    seconds = sum(curve["seconds"] for curve in curves)
-    metrics = {"training_seconds": seconds, "final_loss": curves[-1]["loss"]}
+    fitting.clear()
+    metrics = {
+        "training_seconds": sum(curve["seconds"] for curve in curves),
+        "final_loss": curves[-1]["loss"],
+    }
     return Trained(kept, features, metrics, curves)
+
+
+class _Fitting:
+    """What the stages of one training share: images, examples, checkpoints."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        keys: list[str],
+        examples: Examples,
+        config: ImageConfig,
+        seed: int,
+        folder: Path | None,
+    ) -> None:
+        self.store, self.keys, self.examples, self.config, self.seed = store, keys, examples, config, seed
+        predict = {split: rows.tolist() for split, rows in examples.predict.items()}
+        labels = examples.labels[examples.fit].tolist()
+        identity = (
+            dataclasses.asdict(config),
+            seed,
+            store.facts["files"],
+            examples.fit.tolist(),
+            labels,
+            predict,
+        )
+        self.histories = {
+            stage: Checkpoints(folder, fingerprint(identity, keys, stage.kind))
+            for stage in config.stages()
+            if folder
+        }
+
+    def run(
+        self, network: PlainNetwork, stage: Stage, *, with_features: bool
+    ) -> tuple[Progress, np.ndarray | None]:
+        """Trains one stage; with `with_features` also returns (N, D) pooled features of all products."""
+        with catch_sigterm() as termination:
+            training = StageTraining(
+                network,
+                stage,
+                self.config,
+                self.examples,
+                seed=self.seed,
+                checkpoints=self.histories.get(stage),
+                termination=termination,
+            )
+            if training.finished and not with_features:
+                return training.progress, None
+            with self._cache(stage, next(network.parameters()).device) as cache:
+                training.run(cache)
+                if not with_features:
+                    return training.progress, None
+                images, prior = self.examples.images, self.examples.prior
+                pause = termination.exit_if_requested
+                return training.progress, judge(network, stage, cache, images, prior, pause=pause)[1]
+
+    def clear(self) -> None:
+        """Deletes the checkpoints, once the training's outputs are written."""
+        for history in self.histories.values():
+            history.clear()
+
+    def _cache(self, stage: Stage, device: torch.device) -> ImageCache:
+        config = self.config
+        return ImageCache(
+            self.store,
+            self.keys,
+            stage.resize,
+            fit=config.fit,
+            place=config.cache,
+            device=device,
+            boxes=config.crops == "keep_content",
+        )
 
 
 def _examples(products: Products, task: Task, index: np.ndarray) -> Examples:
@@ -143,29 +200,29 @@ def _examples(products: Products, task: Task, index: np.ndarray) -> Examples:
 
 
 def _start(
-    config: ImageConfig, stage: Stage, products: Products, before: PlainNetwork | None, folder: Path
+    config: ImageConfig,
+    stage: Stage,
+    products: Products,
+    before: PlainNetwork | None,
+    seed: int,
 ) -> PlainNetwork:
+    # A stage's network on its device: with pretrained weights, or with those of the stage before.
+    torch.manual_seed(seed)
     network = build_network(config, stage, len(products.classes))
     if before is None:
-        load_weights(network.backbone, config.backbone, config.weights, folder.parent)
+        load_weights(network.backbone, config.backbone, config.weights)
     else:
-        load_state(network.backbone, _prefixed(before), where="the first stage")
+        state = {f"backbone.{key}": value for key, value in before.backbone.state_dict().items()}
+        load_state(network.backbone, state, where="the first stage")
         network.head.load_state_dict(before.head.state_dict())
+    if torch.cuda.is_available():
+        torch.backends.cudnn.benchmark = True
+        return network.to("cuda")
     return network
 
 
-def _prefixed(network: PlainNetwork) -> dict[str, torch.Tensor]:
-    return {f"backbone.{key}": value for key, value in network.backbone.state_dict().items()}
-
-
-def _cache(
-    store: ImageStore, keys: list[str], stage: Stage, config: ImageConfig, device: torch.device
-) -> ImageCache:
-    return ImageCache(store, keys, stage.resize, fit=config.fit, place=config.cache, device=device)
-
-
-def _add_kept(kept: Kept, more: Kept, config: ImageConfig, *, last: bool) -> Kept:
-    # The chosen checkpoint, the last stage's end, comes first.
+def _merged(kept: Kept, more: Kept, config: ImageConfig, *, last: bool) -> Kept:
+    # The chosen checkpoint, the last stage's end, comes first, then the latest.
     if last:
         late = {name: more[name] for name in reversed(list(more)) if name != FINAL}
         return {FINAL: more[FINAL], **late, **kept}

@@ -1,6 +1,6 @@
 """Class probabilities and pooled features of products from their images."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -29,13 +29,20 @@ def image_rows(products: Products, rows: np.ndarray) -> tuple[list[str], np.ndar
 
 
 def judge(
-    network: PlainNetwork, stage: Stage, cache: ImageCache, images: np.ndarray, prior: np.ndarray
+    network: PlainNetwork,
+    stage: Stage,
+    cache: ImageCache,
+    images: np.ndarray,
+    prior: np.ndarray,
+    *,
+    pause: Callable[[], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Judges products by the centre crop of their image, without randomness.
 
     Args:
         images: (N,) positions in the cache; -1 for a product without an image.
         prior: (C,) the probabilities of a product without an image.
+        pause: called after every batch; it may save and leave.
 
     Returns:
         Probabilities (N, C) and pooled features (N, D), float32; features of a product without an
@@ -46,8 +53,10 @@ def judge(
     features = np.zeros((len(images), network.backbone.width), np.float32)
     network.eval()
     with torch.inference_mode():
-        judged = list(_judge_batches(network, stage, cache, distinct))
-    network.train()
+        judged = []
+        for batch in _judge_batches(network, stage, cache, distinct):
+            judged.append(batch)
+            pause()
     if judged:
         probs[images >= 0] = torch.cat([probs for probs, _ in judged]).numpy()[slot]
         features[images >= 0] = torch.cat([pooled for _, pooled in judged]).numpy()[slot]

@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from components.metrics import macro_f1
 
 log = logging.getLogger(__name__)
 
-CHECK_EVERY = 20  # steps between looks at the loss: each look waits for a GPU
+CHECK_EVERY = {"cpu": 1, "cuda": 50}  # steps between looks at the loss: each look waits for a GPU
 WARMUP = 0.2  # share of the steps in which "one_cycle" climbs
 FINAL = "final"
 
@@ -49,17 +48,29 @@ class Examples:
 
 @dataclass
 class Progress:
-    """How far a stage has come."""
+    """How far a stage has come: what a checkpoint holds besides weights and optimiser.
+
+    Attributes:
+        step: optimiser steps taken.
+        losses: of the epoch under way.
+        seconds: that the epoch under way took before this attempt.
+        curves: one mapping for every epoch that is trained and judged.
+        kept: probabilities of the late epochs and the last.
+    """
 
     step: int = 0
-    losses: list[float] = field(default_factory=list)  # of the epoch under way
-    seconds: float = 0.0  # of the epoch under way
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
     curves: list[dict[str, float]] = field(default_factory=list)
     kept: Kept = field(default_factory=dict)
 
 
 class StageTraining:
-    """Trains `network` through one stage."""
+    """One stage's training, from its start or its newest checkpoint to its end.
+
+    Order and augmentation come from (seed, epoch, sample), dropout from (seed, step): a checkpoint
+    holds no random state.
+    """
 
     def __init__(
         self,
@@ -70,60 +81,44 @@ class StageTraining:
         *,
         seed: int,
         checkpoints: Checkpoints | None,
+        termination: Termination,
     ) -> None:
         self.network, self.stage, self.config, self.examples = network, stage, config, examples
-        self.seed, self.checkpoints = seed, checkpoints
+        self.seed, self.checkpoints, self.termination = seed, checkpoints, termination
         # The last, smaller batch is left out: batch norm of a few images is noise.
         self.epoch_steps = max(1, len(examples.fit) // stage.batch_size)
         self.epochs = max(stage.epochs, math.ceil(config.min_steps / self.epoch_steps))
-        groups = [{"params": params, "factor": factor} for params, factor in network.parameter_groups()]
-        device = next(network.parameters()).device
+        self.device = next(network.parameters()).device
+        on_gpu = self.device.type == "cuda"
         self.optimizer = torch.optim.SGD(
-            groups,
+            [{"params": params, "factor": factor} for params, factor in network.parameter_groups()],
             lr=stage.learning_rate,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             nesterov=config.schedule == "one_cycle",
-            fused=device.type == "cuda",
+            fused=on_gpu,
         )
-        compiled = config.compile and device.type == "cuda"
-        self.loss = torch.compile(network) if compiled else network
-        self.device = device
-        self.progress = self._resume()
+        self.loss = torch.compile(network) if config.compile and on_gpu else network
+        self.progress = Progress()
+        self.unread: list[Tensor] = []  # the newest losses, still on the device
+        self.saved_at = self.resumed_at = time.monotonic()
+        self._resume()
 
     @property
     def finished(self) -> bool:
-        return self.progress.step == self.epochs * self.epoch_steps
+        return len(self.progress.curves) == self.epochs
 
-    def run(self, cache: ImageCache, termination: Termination) -> None:
-        """Trains to the end; with checkpoints, from and into them.
+    def run(self, cache: ImageCache) -> None:
+        """Trains to the end.
 
         Raises:
-            InputError: the loss is not a number.
-            SystemExit: status 143 after SIGTERM, once a checkpoint is saved.
+            InputError: a loss is not a number; names the step and the learning rate.
+            SystemExit: SIGTERM came; a checkpoint is saved, status 143.
         """
-        self.network.train()
-        saved = time.monotonic()
-        for epoch in range(self.progress.step // self.epoch_steps, self.epochs):
-            mark = time.perf_counter()
-            pending: list[Tensor] = []
-            batches = self._batches(epoch)[self.progress.step - epoch * self.epoch_steps :]
-            images = cache.batches(self.examples.images[rows] for rows in batches)
-            for rows, framed in zip(batches, images, strict=True):
-                pending.append(self._step(cache, epoch, rows, framed))
-                due = time.monotonic() - saved >= 60 * self.config.checkpoint_minutes
-                ends = self.progress.step % self.epoch_steps == 0
-                if len(pending) == CHECK_EVERY or due or ends or termination.requested:
-                    self._note_losses(pending)
-                if ends:
-                    self.progress.seconds += time.perf_counter() - mark
-                    self._end_epoch(epoch, cache)
-                    mark = time.perf_counter()
-                if due or termination.requested or self.finished:
-                    self.progress.seconds += time.perf_counter() - mark
-                    self._save()
-                    saved, mark = time.monotonic(), time.perf_counter()
-                    termination.exit_if_requested()
+        while not self.finished:
+            self._train_epoch(len(self.progress.curves), cache)
+            self._end_epoch(len(self.progress.curves) + 1, cache)
+        self._save()
 
     def learning_rate(self, step: int) -> float:
         """The backbone's learning rate at a step, counted from 0."""
@@ -135,18 +130,42 @@ class StageTraining:
             return peak * (step + 1) / climb
         return peak * 0.5 * (1 + math.cos(math.pi * (step + 1 - climb) / (total + 1 - climb)))
 
-    def _batches(self, epoch: int) -> list[np.ndarray]:
-        # (rows of the product table) of every step of an epoch, from (seed, epoch) alone.
+    def _train_epoch(self, epoch: int, cache: ImageCache) -> None:
+        self.network.train()
         order = np.random.default_rng([self.seed, epoch]).permutation(self.examples.fit)
         size = min(self.stage.batch_size, len(order))
-        return [order[i * size : (i + 1) * size] for i in range(self.epoch_steps)]
+        steps = range(self.progress.step - epoch * self.epoch_steps, self.epoch_steps)
+        batches = [order[number * size : (number + 1) * size] for number in steps]
+        images = cache.batches(self.examples.images[rows] for rows in batches)
+        for rows, framed in zip(batches, images, strict=True):
+            self.take_step(rows, framed, cache)
+            self._save_if_due()
 
-    def _step(self, cache: ImageCache, epoch: int, rows: np.ndarray, framed: Tensor) -> Tensor:
-        config, images = self.config, self.examples.images[rows]
-        torch.manual_seed(hash((self.seed, self.progress.step)) % 2**63)  # dropout, stochastic depth
-        draws = uniforms(self.seed, epoch, rows, self.network.draws).to(self.device)
-        content = cache.content[images].to(self.device) if config.crops == "keep_content" else None
-        pixels = augment(
+    def take_step(self, rows: np.ndarray, framed: Tensor, cache: ImageCache) -> None:
+        """One optimiser step on a batch: rows of the product table and their images from the cache."""
+        step = self.progress.step
+        draws = uniforms(self.seed, step // self.epoch_steps, rows, self.network.draws).to(self.device)
+        pixels = self._augmented(rows, framed, draws, cache)
+        labels = torch.from_numpy(self.examples.labels[rows]).to(self.device)
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, step]).generate_state(1)[0]))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = self.loss(pixels, draws, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(step) * group["factor"]
+        self.optimizer.step()
+        self.progress.step += 1
+        self.unread.append(loss.detach())
+        if len(self.unread) >= CHECK_EVERY[self.device.type]:
+            self._read_losses()
+
+    def _augmented(self, rows: np.ndarray, framed: Tensor, draws: Tensor, cache: ImageCache) -> Tensor:
+        config = self.config
+        content = None
+        if config.crops == "keep_content":
+            content = cache.content[self.examples.images[rows]].to(self.device)
+        return augment(
             framed,
             draws,
             crop=self.stage.crop,
@@ -155,87 +174,95 @@ class StageTraining:
             padding=config.padding,
             content=content,
         )
-        labels = torch.from_numpy(self.examples.labels[rows]).to(self.device)
-        rate = self.learning_rate(self.progress.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss = self.loss(pixels, draws, labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        self.progress.step += 1
-        return loss.detach()
 
-    def _note_losses(self, pending: list[Tensor]) -> None:
-        losses = torch.stack(pending).tolist()
-        for number, loss in enumerate(losses):
-            if not math.isfinite(loss):
-                step = self.progress.step - len(losses) + number
+    def _read_losses(self) -> None:
+        values = torch.stack(self.unread).tolist() if self.unread else []
+        first = self.progress.step - len(values)
+        self.unread.clear()
+        for step, value in enumerate(values, start=first):
+            if not math.isfinite(value):
                 raise InputError(
-                    f"voter {self.config.voter}: the loss is {loss} at step {step + 1} of the {self.stage.kind} "
-                    f"stage, learning rate {self.learning_rate(step):.3g}: lower the learning rate"
+                    f"voter {self.config.voter}: the loss is {value} at step {step} of the {self.stage.kind} "
+                    f"stage (epoch {step // self.epoch_steps + 1}) with learning rate "
+                    f"{self.learning_rate(step):.3g}: lower the learning rate"
                 )
-        self.progress.losses += losses
-        pending.clear()
+        self.progress.losses += values
 
     def _end_epoch(self, epoch: int, cache: ImageCache) -> None:
-        progress, examples = self.progress, self.examples
-        kept = epoch + 1 >= self.epochs - self.config.late_checkpoints
-        splits = [split for split in examples.predict if kept or split == "validation"]
-        probs = {split: self._judge(cache, examples.predict[split]) for split in splits}
-        if kept:
-            name = FINAL if epoch + 1 == self.epochs else f"epoch-{epoch + 1}"
-            progress.kept[name] = probs
+        self._read_losses()
+        progress, predict = self.progress, self.examples.predict
+        keep = epoch >= self.epochs - self.config.late_checkpoints
+        splits = [split for split in predict if keep or split == "validation"]
+        probs = {split: self._judge(cache, predict[split]) for split in splits}
         curve = {
-            "epoch": epoch + 1,
+            "epoch": epoch,
             "loss": float(np.mean(progress.losses)),
             "learning_rate": self.learning_rate(progress.step - 1),
-            "seconds": round(progress.seconds, 2),
+            "seconds": self._seconds(),
         }
         if "validation" in probs:
-            truth = examples.labels[examples.predict["validation"]]
-            curve["macro_f1"] = macro_f1(truth, probs["validation"].argmax(1), len(examples.prior))
+            truth = self.examples.labels[predict["validation"]]
+            curve["macro_f1"] = macro_f1(truth, probs["validation"].argmax(1), len(self.examples.prior))
+        if keep:
+            progress.kept[FINAL if epoch == self.epochs else f"epoch-{epoch}"] = probs
         progress.curves.append(curve)
-        progress.losses, progress.seconds = [], 0.0
-        log.info(
-            "%s %s epoch %d of %d: loss %.4f%s, %.1f s",
-            *(self.config.voter, self.stage.kind, epoch + 1, self.epochs, curve["loss"]),
-            f", validation macro-F1 {curve['macro_f1']:.4f}" if "macro_f1" in curve else "",
-            curve["seconds"],
-        )
+        progress.losses, progress.seconds, self.resumed_at = [], 0.0, time.monotonic()
+        self._report(curve)
 
     def _judge(self, cache: ImageCache, rows: np.ndarray) -> np.ndarray:
-        return judge(self.network, self.stage, cache, self.examples.images[rows], self.examples.prior)[0]
+        images, prior = self.examples.images[rows], self.examples.prior
+        return judge(self.network, self.stage, cache, images, prior, pause=self._leave_if_asked)[0]
+
+    def _report(self, curve: dict[str, float]) -> None:
+        score = f", validation macro-F1 {curve['macro_f1']:.4f}" if "macro_f1" in curve else ""
+        log.info(
+            "%s, %s stage, epoch %d of %d: loss %.4f%s, %.1f s",
+            *(self.config.voter, self.stage.kind, curve["epoch"], self.epochs),
+            *(curve["loss"], score, curve["seconds"]),
+        )
+
+    def _seconds(self) -> float:
+        return round(self.progress.seconds + time.monotonic() - self.resumed_at, 2)
+
+    def _save_if_due(self) -> None:
+        self._leave_if_asked()
+        if time.monotonic() - self.saved_at >= 60 * self.config.checkpoint_minutes:
+            self._save()
+
+    def _leave_if_asked(self) -> None:
+        if self.termination.requested:
+            self._save()
+            self.termination.exit_if_requested()
 
     def _save(self) -> None:
+        self.saved_at = time.monotonic()
         if self.checkpoints is None:
             return
+        self._read_losses()
         progress = self.progress
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= flatten_optimizer(self.optimizer)
-        tensors |= {
-            f"kept.{name}.{split}": torch.from_numpy(probs)
-            for name, splits in progress.kept.items()
-            for split, probs in splits.items()
-        }
-        state = {name: getattr(progress, name) for name in ("losses", "seconds", "curves")}
-        self.checkpoints.save(progress.step, tensors, state)
+        for name, splits in progress.kept.items():
+            tensors |= {f"kept.{name}.{split}": torch.from_numpy(probs) for split, probs in splits.items()}
+        state = {name: getattr(progress, name) for name in ("step", "losses", "curves")}
+        # An epoch's end is a step of its own: judging it may be what a kill interrupts.
+        number = progress.step + len(progress.curves)
+        self.checkpoints.save(number, tensors, {**state, "seconds": self._seconds()})
 
-    def _resume(self) -> Progress:
+    def _resume(self) -> None:
         found = self.checkpoints.load() if self.checkpoints else None
         if found is None:
-            return Progress()
-        step, tensors, state = found
-        log.info("%s %s: goes on from step %d", self.config.voter, self.stage.kind, step)
+            return
+        _, tensors, state = found
         self.network.load_state_dict(_under("network.", tensors))
         restore_optimizer(self.optimizer, tensors)
         kept: Kept = {}
         for key, probs in _under("kept.", tensors).items():
             name, split = key.split(".")
             kept.setdefault(name, {})[split] = probs.numpy()
-        return Progress(step, **state, kept=kept)
+        self.progress = Progress(**state, kept=kept)
+        log.info("%s, %s stage: goes on from step %d", self.config.voter, self.stage.kind, self.progress.step)
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

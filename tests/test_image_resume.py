@@ -1,0 +1,112 @@
+"""A killed or terminated training goes on to the same bytes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.checkpoint import Termination
+from components.image.training import StageTraining
+from tests.image_catalog import CONFIG, DCL, write_catalog
+from tests.test_image_stage import run
+
+PROGRAM = """
+import json, sys, torch
+from pathlib import Path
+from components.image.image import run_image
+
+torch.set_num_threads(1)
+folder, out = Path(sys.argv[1]), Path(sys.argv[2])
+run_image(
+    folder / "products.parquet", folder / "images", json.loads(sys.argv[3]), fold=None, seed=0,
+    probabilities=out / "probabilities", features=out / "features.npz", model=out / "model",
+    checkpoints=out / "checkpoints",
+)
+"""
+BOTH_STAGES = {**CONFIG, **DCL, "epochs": 2, "late_checkpoints": 1, "keep_stage1": True}
+BOTH_STAGES["checkpoint_minutes"] = 0.0
+
+
+def start(folder: Path, out: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", PROGRAM, str(folder), str(out), json.dumps(BOTH_STAGES)]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def outputs(out: Path) -> dict[str, bytes]:
+    """What must be the same; the manifest holds times."""
+    files = [out / "model" / "model.safetensors", out / "features.npz", *out.glob("probabilities/*/*.npz")]
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(files)}
+
+
+class StopAt:
+    """Stands for a signal that comes while a step is under way."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.take_step = step, StageTraining.take_step
+
+    def __call__(self, training: StageTraining, *arguments) -> None:
+        self.take_step(training, *arguments)
+        if training.progress.step == self.step and training.stage.kind == "plain":
+            training.termination.requested = True
+
+
+@pytest.mark.parametrize("step", [3, 6])
+def test_sigterm_saves_and_ends_with_143_and_the_next_attempt_ends_with_the_same_bytes(
+    tmp_path, monkeypatch, step
+):
+    config = {**DCL, "epochs": 2, "late_checkpoints": 1}
+    run(tmp_path / "whole", config)
+    with monkeypatch.context() as patch:
+        stop = StopAt(step)
+        patch.setattr(StageTraining, "take_step", lambda *arguments: stop(*arguments))
+        with pytest.raises(SystemExit) as ended:
+            run(tmp_path / "stopped", config, checkpoints=tmp_path / "checkpoints")
+    assert ended.value.code == 143
+    assert list((tmp_path / "checkpoints").rglob("manifest.json"))
+    run(tmp_path / "stopped", config, checkpoints=tmp_path / "checkpoints")
+    assert outputs(tmp_path / "stopped") == outputs(tmp_path / "whole")
+    assert not list((tmp_path / "checkpoints").rglob("manifest.json"))
+
+
+def test_another_configuration_does_not_take_these_checkpoints(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop = StopAt(2)
+        patch.setattr(StageTraining, "take_step", lambda *arguments: stop(*arguments))
+        with pytest.raises(SystemExit):
+            run(tmp_path / "a", checkpoints=tmp_path / "checkpoints")
+    run(tmp_path / "b", {"learning_rate": 0.03}, checkpoints=tmp_path / "checkpoints")
+    run(tmp_path / "c", {"learning_rate": 0.03})
+    assert outputs(tmp_path / "b") == outputs(tmp_path / "c")
+
+
+def test_a_flag_that_was_never_set_ends_nothing():
+    Termination().exit_if_requested()
+
+
+@pytest.mark.slow
+def test_five_kills_at_random_steps_leave_the_same_bytes(tmp_path):
+    write_catalog(tmp_path)
+    assert start(tmp_path, tmp_path / "whole").wait() == 0
+    random = np.random.default_rng(int(time.time()))
+    # 2 epochs of 6 steps, then 2 of 3 pairs' steps, each saved; an epoch's end is a save of its own.
+    steps = sorted(random.choice(np.arange(1, 14), 5, replace=False).tolist())
+    for step in steps:
+        process = start(tmp_path, tmp_path / "killed")
+        while process.poll() is None and saves(tmp_path / "killed") < step:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(tmp_path, tmp_path / "killed").wait() == 0, f"kills at {steps}"
+    assert outputs(tmp_path / "killed") == outputs(tmp_path / "whole"), f"kills at {steps}"
+
+
+def saves(out: Path) -> int:
+    """The number of the newest checkpoint of the stage under way."""
+    found = [int(path.name.removeprefix("step-")) for path in out.glob("checkpoints/*/step-*")]
+    return max(found, default=0)
