@@ -98,6 +98,7 @@ def test_it_learns_a_catalog_and_judges_every_split(products, tmp_path):
     assert list(trained.matrices) == ["best"]
     assert trained.matrices["best"]["validation"].shape == (18, 3)
     assert trained.matrices["best"]["test"].shape == (12, 3)
+    assert trained.features is not None
     assert trained.features.shape == (len(products.table), 32)
     assert validation_f1(products, trained) > 0.8
     assert [curve["epoch"] for curve in trained.curves] == list(range(1, 9))

@@ -25,7 +25,7 @@ def text_products(train: int = 72, validation: int = 18, test: int = 12, *, seed
     table = pd.DataFrame(
         {
             "product_id": [f"p{row:04d}" for row in range(count)],
-            "title": [_text(random, classes[label], random.integers(2, 8)) for label in labels],
+            "title": [_text(random, classes[label], int(random.integers(2, 8))) for label in labels],
             "description": [
                 "" if row % 3 == 0 else _text(random, classes[label], int(random.lognormal(2.5, 1)))
                 for row, label in enumerate(labels)

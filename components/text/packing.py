@@ -95,7 +95,7 @@ def _pack(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray, device: torc
     lengths = tokens.lengths[rows]
     starts = np.cumsum(lengths) - lengths
     within = np.arange(lengths.sum()) - np.repeat(starts, lengths)
-    packing = _runs(lengths) if device.type == "cpu" else _padded_view(lengths, within, device)
+    packing = _runs(lengths) if device.type == "cpu" else padded_view(lengths, within, device)
     first = model.config.pad_token_id + 1
     inputs = {
         "input_ids": _to(tokens.ids[tokens.places(rows)][None], device),
@@ -109,7 +109,8 @@ def _runs(lengths: np.ndarray) -> Packing:
     return Packing(tuple(zip(counts.tolist(), values.tolist(), strict=True)), None, None)
 
 
-def _padded_view(lengths: np.ndarray, within: np.ndarray, device: torch.device) -> Packing:
+def padded_view(lengths: np.ndarray, within: np.ndarray, device: torch.device) -> Packing:
+    """Where tokens lie in a padded view: texts of `lengths` (B,), `within` (T,) each token's place in its text."""
     longest = int(lengths.max())
     places = within + np.repeat(np.arange(len(lengths)) * longest, lengths)
     mask = np.arange(longest)[None] < lengths[:, None]
