@@ -49,9 +49,6 @@ def build_pipeline(preset: dict[str, Any], *, registry: str = REGISTRY, tag: str
     for stage, component in STAGES.items():
         component.component_spec.implementation.container.image = image_name(stage, registry, tag)
 
-    def on_accelerator(task: dsl.PipelineTask, kind: Any, count: Any) -> dsl.PipelineTask:
-        return task.set_accelerator_type(kind).set_accelerator_limit(count)
-
     @dsl.pipeline(
         name="product-categorisation",
         description="Product categorisation from text and images by late fusion.",
@@ -68,7 +65,7 @@ def build_pipeline(preset: dict[str, Any], *, registry: str = REGISTRY, tag: str
         keep_ids: str = "",
         snapshot: str = "",
         preprocess_config: dict = {},  # noqa: B006
-        folds: int = 4,
+        folds: list = [0, 1, 2, 3],  # noqa: B006
         fold_config: dict = preset["fold_config"],
         denoise_config: dict = preset["denoise_config"],
         text_configs: list = preset["text_configs"],
@@ -97,26 +94,31 @@ def build_pipeline(preset: dict[str, Any], *, registry: str = REGISTRY, tag: str
             snapshot=snapshot,
         )
         raw, store = catalog.outputs["products"], catalog.outputs["images"]
-        training = {"seed": seed, "checkpoints": checkpoints}
+        training = {
+            "seed": seed,
+            "checkpoints": checkpoints,
+            "gpu_type": accelerator_type,
+            "gpu_count": accelerator_count,
+        }
         found: dict[str, Any] = {}
         if preset["denoise_on"] in ("text", "both"):
-            with dsl.ParallelFor(catalog.outputs["fold_numbers"]) as fold:
+            with dsl.ParallelFor(folds) as fold:
                 judged = text(products=raw, config=fold_config, fold=fold, **training)
-                on_accelerator(judged, accelerator_type, accelerator_count)
+                judged.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
             found["text_folds"] = dsl.Collected(judged.outputs["probabilities"])
         if preset["denoise_on"] in ("image", "both"):
-            with dsl.ParallelFor(catalog.outputs["fold_numbers"]) as fold:
+            with dsl.ParallelFor(folds) as fold:
                 judged = image(products=raw, images=store, config=fold_config, fold=fold, **training)
-                on_accelerator(judged, accelerator_type, accelerator_count)
+                judged.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
             found["image_folds"] = dsl.Collected(judged.outputs["probabilities"])
         issues = denoise(products=raw, config=denoise_config, keep_ids=keep_ids, **found)
         cleaned = issues.outputs["cleaned"]
         with dsl.ParallelFor(text_configs) as config:
             text_voter = text(products=cleaned, config=config, fold=-1, **training)
-            on_accelerator(text_voter, accelerator_type, accelerator_count)
+            text_voter.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
         with dsl.ParallelFor(image_configs) as config:
             image_voter = image(products=cleaned, images=store, config=config, fold=-1, **training)
-            on_accelerator(image_voter, accelerator_type, accelerator_count)
+            image_voter.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
 
         def voters() -> dict[str, Any]:  # afresh for each task: the compiler changes what it is given
             return {

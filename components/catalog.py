@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
         pa.field("code", pa.string()),  # the user's own label; null where unlabelled
         pa.field("label", pa.int64()),  # 0..C-1 over the sorted codes; null where unlabelled
         pa.field("split", pa.string(), nullable=False),  # train, validation or test
-        pa.field("fold", pa.int64()),  # 0..F-1 over the labelled products; null where unlabelled
+        pa.field("fold", pa.int64()),  # 0..F-1 over train and validation; null on test, labelled or not
         pa.field("group", pa.int64(), nullable=False),  # products with one text or image share a group
         pa.field("removed", pa.bool_(), nullable=False),  # taken out of train as a label issue
         pa.field("row_id", pa.string(), nullable=False),  # the catalog's own row number, for predictions
@@ -58,9 +58,9 @@ class Products:
         return self.table["label"].fillna(-1).to_numpy(dtype=np.int64)
 
     def rows(self, split: str) -> np.ndarray:
-        """Row numbers of a split, in the table's order; `out_of_fold` names every labelled row."""
+        """Row numbers of a split, in the table's order; `out_of_fold` names train and validation."""
         if split == "out_of_fold":
-            return np.flatnonzero(self.labels >= 0)
+            return np.flatnonzero(self.table["fold"].notna())
         return np.flatnonzero((self.table["split"] == split).to_numpy())
 
 
@@ -76,8 +76,8 @@ def training_task(products: Products, *, fold: int | None, cleaned: bool) -> Tas
     """Says which rows a classifier is fitted on and which it judges.
 
     Without a fold it is fitted on train and judges validation and test. Given a fold it is fitted on
-    all labelled products of the other folds and judges that fold, as `out_of_fold`: the matrix that
-    denoising needs (paper, section 3.2.1).
+    train and validation products of the other folds and judges that fold, as `out_of_fold`: the matrix
+    that denoising needs (paper, section 3.2.1). Test products are never fitted on, labelled or not.
 
     Args:
         cleaned: leave out the rows that denoising removed.
@@ -85,19 +85,19 @@ def training_task(products: Products, *, fold: int | None, cleaned: bool) -> Tas
     Raises:
         InputError: the fold does not exist, or nothing is left to fit on.
     """
-    table, labels = products.table, products.labels
+    table = products.table
     if fold is None:
-        fit = (table["split"] == "train").to_numpy() & (labels >= 0)
+        fit = (table["split"] == "train").to_numpy()
         predict = {split: products.rows(split) for split in ("validation", "test")}
         predict = {split: rows for split, rows in predict.items() if len(rows)}
     else:
         folds = table["fold"].fillna(-1).to_numpy(dtype=np.int64)
         if not 0 <= fold <= folds.max():
             raise InputError(f"fold {fold} does not exist: the products have folds 0 to {folds.max()}")
-        fit = (labels >= 0) & (folds != fold)
-        predict = {"out_of_fold": np.flatnonzero((labels >= 0) & (folds == fold))}
+        fit = (folds >= 0) & (folds != fold)
+        predict = {"out_of_fold": np.flatnonzero(folds == fold)}
     if cleaned:
-        fit &= ~table["removed"].to_numpy(dtype=bool)
+        fit = fit & ~table["removed"].to_numpy(dtype=bool)
     if not fit.any():
         raise InputError("no product is left to train on: check the split and what denoising removed")
     return Task(np.flatnonzero(fit), predict)

@@ -61,7 +61,7 @@ class LocalRun:
         console = Console(self.folder / "run.log")
         arguments = {**self.arguments, "checkpoints": str(self.folder / "checkpoints")}
         try:
-            with contextlib.redirect_stdout(console), console.logging():
+            with contextlib.redirect_stdout(console), contextlib.redirect_stderr(console), console.logging():
                 pipeline(**arguments)
         except Exception as error:
             self._gather()
@@ -99,7 +99,7 @@ class Console(io.TextIOBase):
         self._screen = sys.stdout
         self._pending = ""
         self._start = time.perf_counter()
-        self.errors: list[str] = []
+        self.failures: list[str] = []
 
     def write(self, text: str) -> int:
         """Takes text as it comes, in pieces of lines."""
@@ -115,7 +115,7 @@ class Console(io.TextIOBase):
             seconds = int(time.perf_counter() - self._start)
             print(f"{seconds // 60:3d}:{seconds % 60:02d} {match[1]}", file=self._screen, flush=True)
             if "] error: " in match[1]:
-                self.errors.append(match[1])
+                self.failures.append(match[1])
 
     @contextlib.contextmanager
     def logging(self):
@@ -130,7 +130,7 @@ class Console(io.TextIOBase):
 
     def explain(self, error: Exception) -> None:
         """Says why the run ended and ends the process: status 2 for the user's input, else 1."""
-        if self.errors:
+        if self.failures:
             click.echo(f"\nThe run stopped. Everything it printed is in {self.path}.", err=True)
             sys.exit(2)
         tail = self.path.read_text(encoding="utf-8").splitlines()[-30:]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from components.artifacts import whole_file
 from components.sample_drawing import draw_product
 

@@ -48,7 +48,8 @@ def run_stage(
         SystemExit: with status 2 where the user's input is wrong; the message is on stdout.
     """
     name = f"{stage} {label}".strip()
-    logging.basicConfig(level=logging.INFO, format=f"[{name}] %(message)s", stream=sys.stdout, force=True)
+    logging.basicConfig(level=logging.WARNING, format=f"[{name}] %(message)s", stream=sys.stdout, force=True)
+    logging.getLogger("components").setLevel(logging.INFO)
     try:
         finished = os.environ.get(FINISHED_VARIABLE)
         if not finished:

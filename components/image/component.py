@@ -14,6 +14,8 @@ def image(
     fold: int,
     seed: int,
     checkpoints: str,
+    gpu_type: str,
+    gpu_count: str,
     probabilities: Output[Dataset],
     features: Output[Dataset],
     model: Output[Model],
@@ -28,6 +30,8 @@ def image(
         fold: train on the other folds and judge this one; -1 for the whole training.
         seed: seed of every random draw.
         checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.
+        gpu_type: the accelerator that the task asked for, "" for a CPU; checked before training.
+        gpu_count: how many.
         probabilities: class probabilities, one matrix a split and checkpoint.
         features: pooled features of every product.
         model: the trained model (safetensors and JSON).
@@ -35,10 +39,12 @@ def image(
     """
     from pathlib import Path
 
+    from components.accelerators import check_accelerators
     from components.image.image import run_image
     from components.stage import run_stage
 
     def work() -> dict[str, float]:
+        check_accelerators(gpu_type, gpu_count)
         return run_image(
             Path(products.path),
             Path(images.path),

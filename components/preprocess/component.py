@@ -1,7 +1,7 @@
 """The preprocess stage as a Kubeflow Pipelines component."""
 
 from kfp import dsl
-from kfp.dsl import Dataset, Metrics, Output, OutputPath
+from kfp.dsl import Dataset, Metrics, Output
 
 from components.container import image_name
 
@@ -17,14 +17,13 @@ def preprocess(
     class_names_uri: str,
     corrections_uri: str,
     config: dict,
-    folds: int,
+    folds: list,
     seed: int,
     snapshot: str,
     products: Output[Dataset],
     images: Output[Dataset],
     quarantine: Output[Dataset],
     metrics: Output[Metrics],
-    fold_numbers: OutputPath(list),  # type: ignore[valid-type]
 ):
     """Reads, cleans, checks, splits and packs a catalog.
 
@@ -38,20 +37,18 @@ def preprocess(
         class_names_uri: JSON of code to name.
         corrections_uri: TSV of product_id and code: labels that a person put right.
         config: how the catalog is read and split; see PreprocessConfig.
-        folds: folds of the labelled products.
+        folds: the folds' numbers, [0, 1, 2, 3].
         seed: seed of the split.
         snapshot: names the state of the catalog, such as its date; another one reads the files afresh.
         products: the product table (Parquet).
         images: the image store (Arrow shards).
         quarantine: every row that was not taken as it came (TSV).
         metrics: counts.
-        fold_numbers: 0 to folds - 1.
     """
-    import json
     from pathlib import Path
 
     from components.config import parse_config
-    from components.preprocess.preprocess import PreprocessConfig, Sources, run_preprocess
+    from components.preprocess.preprocess import PreprocessConfig, Sources, fold_count, run_preprocess
     from components.stage import run_stage
 
     sources = Sources(
@@ -64,7 +61,6 @@ def preprocess(
         class_names_uri,
         corrections_uri,
     )
-    settings = {**config, "folds": folds, "seed": seed}
     outputs = {
         "products": Path(products.path),
         "images": Path(images.path),
@@ -72,11 +68,18 @@ def preprocess(
     }
 
     def work() -> dict[str, float]:
+        settings = {**config, "folds": fold_count(folds), "seed": seed}
         parsed = parse_config(PreprocessConfig, settings, where="preprocess configuration")
         return run_preprocess(sources, parsed, **outputs)
 
     files = {name: Path(uri) for name, uri in vars(sources).items() if uri and Path(uri).exists()}
-    inputs = {"uris": vars(sources), "settings": settings, "snapshot": snapshot, **files}
+    inputs = {
+        "uris": vars(sources),
+        "config": config,
+        "folds": folds,
+        "seed": seed,
+        "snapshot": snapshot,
+        **files,
+    }
     for name, value in run_stage("preprocess", work, inputs=inputs, outputs=outputs).items():
         metrics.log_metric(name, value)
-    Path(fold_numbers).write_text(json.dumps(list(range(folds))), encoding="utf-8")

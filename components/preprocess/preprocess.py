@@ -78,6 +78,19 @@ class PreprocessConfig:
             raise ValueError(f"folds = {self.folds}: expected at least 2")
 
 
+def fold_count(folds: list) -> int:
+    """How many folds a pipeline's list of fold numbers names.
+
+    Raises:
+        InputError: not 0, 1, 2, ... in order.
+    """
+    if [int(fold) for fold in folds] != list(range(len(folds))):
+        raise InputError(
+            f"folds = {folds}: expected the numbers from 0 on in order, [0, 1, 2, 3] for four folds"
+        )
+    return len(folds)
+
+
 def run_preprocess(
     sources: Sources, config: PreprocessConfig, *, products: Path, images: Path, quarantine: Path
 ) -> dict[str, float]:

@@ -13,6 +13,8 @@ def text(
     fold: int,
     seed: int,
     checkpoints: str,
+    gpu_type: str,
+    gpu_count: str,
     probabilities: Output[Dataset],
     features: Output[Dataset],
     model: Output[Model],
@@ -26,31 +28,40 @@ def text(
         fold: train on the other folds and judge this one; -1 for the whole training.
         seed: seed of every random draw.
         checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.
+        gpu_type: the accelerator that the task asked for, "" for a CPU; checked before training.
+        gpu_count: how many.
         probabilities: class probabilities, one matrix a split and checkpoint.
         features: pooled features of every product.
         model: the trained model (safetensors and JSON).
         metrics: scores and times.
     """
+    from functools import partial
     from pathlib import Path
 
     from components.stage import run_stage
     from components.text.text import run_text
-
-    def work() -> dict[str, float]:
-        return run_text(
-            Path(products.path),
-            config,
-            fold=None if fold < 0 else fold,
-            seed=seed,
-            checkpoints=Path(checkpoints) if checkpoints else None,
-            **outputs,
-        )
 
     outputs = {
         "probabilities": Path(probabilities.path),
         "features": Path(features.path),
         "model": Path(model.path),
     }
+
+    def work() -> dict[str, float]:
+        if config.get("kind", "transformer") == "linear":
+            # It needs neither torch nor a GPU; importing them takes longer than its training.
+            from components.text.linear import LinearConfig as Config
+            from components.text.linear import train_linear as train
+        else:
+            from components.accelerators import check_accelerators
+            from components.text.transformer import train_transformer
+            from components.text.transformer_config import TransformerConfig as Config
+
+            check_accelerators(gpu_type, gpu_count)
+            train = partial(train_transformer, checkpoints=Path(checkpoints) if checkpoints else None)
+        whole = None if fold < 0 else fold
+        return run_text(Path(products.path), config, Config, train, fold=whole, seed=seed, **outputs)
+
     label = config.get("voter", "") + (f" fold {fold}" if fold >= 0 else "")
     inputs = {"products": Path(products.path), "config": config, "fold": fold, "seed": seed}
     for name, value in run_stage("text", work, label=label, inputs=inputs, outputs=outputs).items():

@@ -60,13 +60,10 @@ class LinearConfig:
             raise ValueError(f"regularisation = {self.regularisation}: expected above 0")
 
 
-def train_linear(
-    products: Products, task: Task, config: LinearConfig, *, seed: int, model: Path, whole: bool
-) -> Trained:
+def train_linear(products: Products, task: Task, config: LinearConfig, *, seed: int, model: Path) -> Trained:
     """Fits TF-IDF and logistic regression on `task.fit` and judges `task.predict`.
 
-    Args:
-        whole: this is not a fold's training: features are exported for feature-level fusion.
+    Features for feature-level fusion are exported unless it is a fold's training.
     """
     texts = Texts(products, config)
     start = time.perf_counter()
@@ -77,7 +74,11 @@ def train_linear(
     }
     seconds = time.perf_counter() - start
     log.info("%s: fitted on %s products in %.0f s", config.voter, f"{len(task.fit):,}", seconds)
-    features = _features(texts, task.fit, vectorizers, config, seed) if whole and config.features else None
+    features = (
+        _features(texts, task.fit, vectorizers, config, seed)
+        if config.features and "out_of_fold" not in task.predict
+        else None
+    )
     if config.refit and "test" in task.predict:
         both = np.union1d(task.fit, task.predict["validation"])
         vectorizers, classifier = _fit(texts, both, products.labels, config)
