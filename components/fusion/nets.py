@@ -14,6 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Adam divides a gradient by its own size, so a rounding error in a gradient near zero moves a weight.
+# In float32 some nets end 1e-4 away from the same nets trained alone; in float64 none does.
+DTYPE = torch.float64
+
 
 @dataclass(frozen=True)
 class Net:
@@ -50,24 +54,27 @@ class TrainedNet:
     """What one `Net` became, over K folds.
 
     Attributes:
-        layers: one or two (K, inputs + 1, outputs) arrays, the last input row the bias: each fold's
-            weights at its chosen epoch.
-        epochs: (K,) the chosen epoch, from 0: the best macro-F1 on the net's own held-out fold, the
-            first of equals.
+        layers: one or two (K, outputs, inputs + 1) float64 arrays, the last column the bias: each
+            fold's weights at its chosen epoch.
         macro_f1: (epochs, K) on the held-out folds.
         out_of_fold: (N, C) float32: every row by the net that did not train on it, at the epoch that was
             best on the *other* folds. Taking the net's own best epoch would flatter the figure.
     """
 
     layers: tuple[np.ndarray, ...]
-    epochs: np.ndarray
     macro_f1: np.ndarray
     out_of_fold: np.ndarray
+
+    @property
+    def epochs(self) -> np.ndarray:
+        """(K,) chosen epochs, from 0: the best on the net's own held-out fold, the first of equals."""
+        return self.macro_f1.argmax(axis=0)
 
     def predict(self, pred_probs: np.ndarray) -> np.ndarray:
         """(V, N, C) probabilities of the net's own V inputs -> (K, N, C) float32 of its K folds."""
         layers = [torch.from_numpy(layer) for layer in self.layers]
-        return _logits(_with_bias(torch.from_numpy(pred_probs)), layers).softmax(-1).numpy()
+        logits = _logits(_columns(torch.from_numpy(pred_probs)), layers)
+        return logits.softmax(1).float().mT.contiguous().numpy()
 
 
 def train_nets(
@@ -88,26 +95,18 @@ def train_nets(
         folds: (N,) fold of every row, 0..K-1, none empty.
     """
     shapes = sorted({(len(net.inputs), net.hidden) for net in nets})
-    stacks = [
-        _Stack(
-            [net for net in nets if (len(net.inputs), net.hidden) == shape],
-            pred_probs,
-            labels,
-            folds,
-            seed,
-            device,
-        )
-        for shape in shapes
-    ]
+    alike = [[net for net in nets if (len(net.inputs), net.hidden) == shape] for shape in shapes]
+    stacks = [_Stack(group, pred_probs, labels, folds, seed, device) for group in alike]
+    targets, fits = _targets(labels, pred_probs.shape[2], folds, device)
     parameters = [parameter for stack in stacks for parameter in stack.parameters]
     optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
     for epoch in range(schedule.epochs):
         order = np.random.default_rng([seed, epoch]).permutation(len(labels))
-        for stack in stacks:
-            stack.shuffle(torch.from_numpy(order).to(device))
-        for rows in np.array_split(np.arange(len(labels)), batches_per_epoch(folds, schedule.batch_size)):
+        for rows in np.array_split(order, batches_per_epoch(folds, schedule.batch_size)):
+            batch = torch.from_numpy(rows).to(device)
+            weights = fits[batch] / fits[batch].sum(0).clamp(min=1)
             for stack in stacks:
-                stack.set_gradients(slice(int(rows[0]), int(rows[-1]) + 1))
+                stack.set_gradients(batch, targets[batch].T, weights.T.unsqueeze(1))
             optimizer.step()
         for stack in stacks:
             stack.keep_best()
@@ -121,17 +120,20 @@ def batches_per_epoch(folds: np.ndarray, batch_size: int) -> int:
 
 
 def initial_layers(net: Net, classes: int, *, fold: int, seed: int) -> list[np.ndarray]:
-    """A net's weights before training, (inputs + 1, outputs) each, drawn as `torch.nn.Linear` does."""
+    """A net's weights before training, (outputs, inputs + 1) each, drawn as `torch.nn.Linear` does."""
     random = np.random.default_rng([seed, zlib.crc32(net.name.encode()), fold])
     sizes = [len(net.inputs) * classes, *([net.hidden] if net.hidden else []), classes]
     return [
-        random.uniform(-(inputs**-0.5), inputs**-0.5, (inputs + 1, outputs)).astype(np.float32)
+        random.uniform(-(inputs**-0.5), inputs**-0.5, (outputs, inputs + 1))
         for inputs, outputs in pairwise(sizes)
     ]
 
 
 class _Stack:
-    """Nets of one shape: M members, K folds, D inputs and a bias, C classes."""
+    """Nets of one shape: M members, K folds, D inputs and a bias, C classes.
+
+    Outputs are laid out with the rows last, so that a softmax runs over whole vectors of rows.
+    """
 
     def __init__(
         self,
@@ -142,20 +144,13 @@ class _Stack:
         seed: int,
         device: torch.device,
     ) -> None:
-        self.nets = nets
-        self.folds, self.classes = int(folds.max()) + 1, pred_probs.shape[2]
-        self.parameters = [p.to(device) for p in self._initial(seed)]
+        self.nets, self.classes, self.folds = nets, pred_probs.shape[2], int(folds.max()) + 1
+        self.parameters = [parameter.to(device) for parameter in self._initial(seed)]
         voters = torch.from_numpy(pred_probs).to(device)
-        self.inputs = torch.stack([_with_bias(voters[list(net.inputs)]) for net in nets])  # M, N, D+1
-        self.targets = torch.nn.functional.one_hot(torch.from_numpy(labels), self.classes).to(
-            device, torch.float32
-        )
-        self.fits = torch.from_numpy(folds[:, None] != np.arange(self.folds)).to(
-            device, torch.float32
-        )  # N, K
+        self.inputs = torch.stack([_columns(voters[list(net.inputs)]) for net in nets])  # M, N, D+1
         self._set_held_out(labels, folds, device)
         self.best = [parameter.clone() for parameter in self.parameters]
-        self.out_of_fold = torch.zeros(len(nets), *self.rows.shape, self.classes, device=device)
+        self.out_of_fold = torch.zeros(len(nets), self.folds, self.classes, self.rows.shape[1], device=device)
         self.best_score = torch.full((len(nets), self.folds), -1.0, device=device, dtype=torch.float64)
         self.best_elsewhere = self.best_score.clone()
         self.scores: list[Tensor] = []
@@ -165,11 +160,8 @@ class _Stack:
             [initial_layers(net, self.classes, fold=fold, seed=seed) for fold in range(self.folds)]
             for net in self.nets
         ]
-        depth = len(drawn[0][0])
-        stacked = [np.array([[fold[layer] for fold in member] for member in drawn]) for layer in range(depth)]
-        # The first layer is kept as (M, D+1, K, H): one product of the rows with all K folds' columns.
-        first = torch.from_numpy(stacked[0]).transpose(1, 2).contiguous()
-        return [first, *(torch.from_numpy(layer) for layer in stacked[1:])]
+        depth = range(len(drawn[0][0]))
+        return [torch.tensor(np.array([[fold[i] for fold in net] for net in drawn])) for i in depth]
 
     def _set_held_out(self, labels: np.ndarray, folds: np.ndarray, device: torch.device) -> None:
         # Folds differ in size by a few rows: short ones are padded with row 0, under a class of its own.
@@ -180,65 +172,57 @@ class _Stack:
             held_out = np.flatnonzero(folds == fold)
             rows[fold, : len(held_out)], truth[fold, : len(held_out)] = held_out, labels[held_out]
         self.rows, self.truth = torch.from_numpy(rows).to(device), torch.from_numpy(truth).to(device)
-        self.held_out_inputs = self.inputs[:, self.rows]  # M, K, longest, D+1
+        self.held_out = self.inputs[:, self.rows]  # M, K, longest, D+1
 
-    def shuffle(self, order: Tensor) -> None:
-        """Lays the rows in this epoch's order, so that a batch is a slice."""
-        self.shuffled = self.inputs[:, order], self.targets[order], self.fits[order]
+    def set_gradients(self, batch: Tensor, targets: Tensor, weights: Tensor) -> None:
+        """Sets the gradient of every net's mean cross-entropy over the rows of a batch that it trains on.
 
-    def set_gradients(self, batch: slice) -> None:
-        """Sets the gradient of every net's mean cross-entropy over the rows of a batch that it trains on."""
-        rows, targets, fits = (tensor[..., batch, :] for tensor in self.shuffled)
-        weights = (fits / fits.sum(0).clamp(min=1)).unsqueeze(-1)  # B, K, 1
-        first, members = self.parameters[0], len(self.nets)
-        columns = rows @ first.flatten(2)  # M, B, K * outputs
+        The gradient of cross-entropy by the logits is softmax minus target; the rest is two products.
+
+        Args:
+            batch: (B,) row numbers.
+            targets: (C, B) one-hot labels.
+            weights: (K, 1, B) of the rows in each fold's loss; 0 for its held-out rows, 1 in sum.
+        """
+        inputs = self.inputs.index_select(1, batch)  # M, B, D+1
+        first = self.parameters[0]
+        # All folds of a member read the same rows: one product with all their weights.
+        outputs = (first.flatten(1, 2) @ inputs.mT).unflatten(1, first.shape[1:3])  # M, K, H or C, B
         if len(self.parameters) == 1:
-            gradient = columns.unflatten(2, (self.folds, -1)).softmax(-1)
-            gradient.sub_(targets.unsqueeze(1)).mul_(weights)
+            gradient = _residuals(outputs, targets, weights)
         else:
             second = self.parameters[1]
-            hidden = _with_ones(columns.unflatten(2, (self.folds, -1)).transpose(1, 2).relu())  # M, K, B, H+1
-            logits = (hidden @ second).softmax(-1)
-            logits.sub_(targets).mul_(weights.transpose(0, 1))
-            second.grad = hidden.transpose(2, 3) @ logits
-            gradient = (logits @ second[:, :, :-1].transpose(2, 3)).mul_(hidden[..., :-1] > 0).transpose(1, 2)
-        first.grad = (rows.transpose(1, 2) @ gradient.reshape(members, -1, columns.shape[2])).view_as(first)
+            hidden = _with_ones(outputs.relu_())
+            residuals = _residuals(second @ hidden, targets, weights)
+            second.grad = residuals @ hidden.mT
+            gradient = second[..., :-1].mT @ residuals
+            gradient.mul_(outputs > 0)
+        first.grad = (gradient.flatten(1, 2) @ inputs).view_as(first)
 
     def keep_best(self) -> None:
         """Scores every net on its held-out fold and keeps what is the best so far."""
-        logits = _logits(self.held_out_inputs, [self.parameters[0].transpose(1, 2), *self.parameters[1:]])
-        scores = batched_macro_f1(self.truth, logits.argmax(-1), self.classes)  # M, K
+        logits = _logits(self.held_out, self.parameters)
+        scores = batched_macro_f1(self.truth, logits.max(2).indices, self.classes)  # M, K
         self.scores.append(scores)
         better = scores > self.best_score
         self.best_score = torch.where(better, scores, self.best_score)
         for best, parameter in zip(self.best, self.parameters, strict=True):
-            of_fold = (
-                better[:, None, :, None] if parameter is self.parameters[0] else better[:, :, None, None]
-            )
-            best.copy_(torch.where(of_fold, parameter, best))
+            best[better] = parameter[better]
         elsewhere = scores.sum(1, keepdim=True) - scores
         better = elsewhere > self.best_elsewhere
         self.best_elsewhere = torch.where(better, elsewhere, self.best_elsewhere)
-        self.out_of_fold[better] = logits[better].softmax(-1)
+        self.out_of_fold[better] = logits[better].softmax(1).float()
 
     def results(self) -> list[tuple[Net, TrainedNet]]:
         """Every net with what it became."""
         scores = torch.stack(self.scores).cpu().numpy()  # epochs, M, K
-        layers = [self.best[0].transpose(1, 2), *self.best[1:]]
+        layers = [layer.cpu().numpy() for layer in self.best]
         kept = self.truth < self.classes
-        pred_probs = np.empty((len(self.nets), *self.targets.shape), np.float32)
-        pred_probs[:, self.rows[kept].cpu().numpy()] = self.out_of_fold[:, kept].cpu().numpy()
+        pred_probs = np.empty((len(self.nets), self.inputs.shape[1], self.classes), np.float32)
+        pred_probs[:, self.rows[kept].cpu().numpy()] = self.out_of_fold.mT[:, kept].cpu().numpy()
         return [
-            (
-                net,
-                TrainedNet(
-                    tuple(layer[member].cpu().numpy() for layer in layers),
-                    scores[:, member].argmax(axis=0),
-                    scores[:, member],
-                    pred_probs[member],
-                ),
-            )
-            for member, net in enumerate(self.nets)
+            (net, TrainedNet(tuple(layer[i] for layer in layers), scores[:, i], pred_probs[i]))
+            for i, net in enumerate(self.nets)
         ]
 
 
@@ -264,15 +248,28 @@ def batched_macro_f1(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
     return (f1.sum(1) / (both > 0).sum(1).clamp(min=1)).view(shape)
 
 
+def _targets(
+    labels: np.ndarray, classes: int, folds: np.ndarray, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """One-hot labels (N, C), and (N, K) which rows each fold's nets are fitted on."""
+    fits = folds[:, None] != np.arange(int(folds.max()) + 1)
+    targets = torch.nn.functional.one_hot(torch.from_numpy(labels), classes)
+    return targets.to(device, DTYPE), torch.from_numpy(fits).to(device, DTYPE)
+
+
+def _residuals(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    return logits.softmax(2).sub_(targets).mul_(weights)
+
+
 def _logits(inputs: Tensor, layers: Sequence[Tensor]) -> Tensor:
-    outputs = inputs @ layers[0]
-    return outputs if len(layers) == 1 else _with_ones(outputs.relu()) @ layers[1]
+    outputs = layers[0] @ inputs.mT
+    return outputs if len(layers) == 1 else layers[1] @ _with_ones(outputs.relu_())
 
 
-def _with_bias(pred_probs: Tensor) -> Tensor:
+def _columns(pred_probs: Tensor) -> Tensor:
     """(V, N, C) -> (N, V * C + 1), the last column ones."""
-    return _with_ones(pred_probs.transpose(0, 1).flatten(1))
+    return _with_ones(pred_probs.to(DTYPE).transpose(1, 2).flatten(0, 1)).mT.contiguous()
 
 
 def _with_ones(values: Tensor) -> Tensor:
-    return torch.cat([values, values.new_ones(*values.shape[:-1], 1)], dim=-1)
+    return torch.cat([values, torch.ones_like(values[..., :1, :])], dim=-2)

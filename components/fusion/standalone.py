@@ -1,0 +1,151 @@
+"""Fusion of probability matrices from elsewhere: no catalog, no pipeline."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from components.artifacts import write_json
+from components.crossfit import stratified_folds
+from components.errors import InputError
+from components.fusion.configs import DecisionConfig, parse_fusion_configs
+from components.fusion.decision import Member, fuse_members
+from components.fusion.threads import one_thread
+from components.metrics import f1_per_class, macro_f1
+from components.probabilities import Probabilities, read_matrix, write_matrix
+
+
+def fuse(
+    text: list[Path], image: list[Path], labels: Path, *, kind: str, folds: int, seed: int, output: Path
+) -> dict[str, dict[str, float]]:
+    """Fuses matrices of text and image classifiers, each row by what was fitted without it.
+
+    All matrices are read by one classifier. Rows are those of the labels' table, joined by id; a matrix
+    may hold more.
+
+    Args:
+        text: `.npz` files with `ids`, `classes`, `pred_probs`.
+        image: the same; either list may be empty, not both.
+        labels: table of id and code, tab- or comma-separated, with a header: two columns, or columns
+            named "id" and "code" among others.
+        kind: "linear", "mlp", "logistic" or "mean".
+        output: folder to write: `oof.npz`, the out-of-fold probabilities, and `metrics.json`.
+
+    Returns:
+        Every input and the fusion -> its "macro_f1" and "accuracy": the table to print.
+
+    Raises:
+        InputError: a file that is not what it should be, an id without a row, a label that is not among
+            the classes, too few rows for the folds; naming file and row.
+    """
+    config = parse_fusion_configs([{"voter": kind, "kind": kind, "inputs": "all"}])[0]
+    if not isinstance(config, DecisionConfig):
+        raise InputError(f"fuse: kind {kind} reads features, not probabilities")
+    paths = [*text, *image]
+    if not paths:
+        raise InputError("fuse: no matrix; give at least one of text or image")
+    ids, codes = _read_labels(labels)
+    pred_probs, classes = _read_matrices(paths, ids)
+    truth = _to_labels(codes, classes, ids, where=labels)
+    fold_of = stratified_folds(truth, folds=folds, seed=seed)
+    member = Member(kind, tuple(range(len(paths))), config)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with one_thread():
+        fused = fuse_members(
+            [member], pred_probs, truth, fold_of, pred_probs[:, :0], seed=seed, device=device
+        )[kind]
+    write_matrix(output / "oof.npz", Probabilities(ids, classes, fused.out_of_fold))
+    names = [f"{modality}: {path}" for modality, some in (("text", text), ("image", image)) for path in some]
+    matrices = {**dict(zip(names, pred_probs, strict=True)), f"fusion: {kind}": fused.out_of_fold}
+    table = {name: _score(truth, matrix) for name, matrix in matrices.items()}
+    write_json(
+        output / "metrics.json",
+        _metrics(kind, folds, seed, truth, fused.out_of_fold, classes, table, fused.facts),
+    )
+    return table
+
+
+def _score(labels: np.ndarray, pred_probs: np.ndarray) -> dict[str, float]:
+    predicted = pred_probs.argmax(axis=1)
+    return {
+        "macro_f1": macro_f1(labels, predicted, pred_probs.shape[1]),
+        "accuracy": float((predicted == labels).mean()),
+    }
+
+
+def _metrics(
+    kind: str,
+    folds: int,
+    seed: int,
+    labels: np.ndarray,
+    pred_probs: np.ndarray,
+    classes: Sequence[str],
+    table: dict[str, dict[str, float]],
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    f1 = f1_per_class(labels, pred_probs.argmax(axis=1), len(classes))
+    support = np.bincount(labels, minlength=len(classes))
+    return {
+        "kind": kind,
+        "folds": folds,
+        "seed": seed,
+        "rows": len(labels),
+        **_score(labels, pred_probs),
+        "per_class": {
+            code: {"f1": float(score), "support": int(rows)}
+            for code, score, rows in zip(classes, f1, support, strict=True)
+        },
+        "inputs": {name: scores for name, scores in table.items() if not name.startswith("fusion: ")},
+        "facts": facts,
+    }
+
+
+def _read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and codes as strings, both (N,)."""
+    try:
+        # Codes and ids stay text: "007" is not 7, and "NA" is a code like another.
+        table = pd.read_csv(
+            path, sep=_separator(path), encoding="utf-8-sig", dtype=str, keep_default_na=False
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a table of labels: {error}") from error
+    if {"id", "code"} <= set(table.columns):
+        table = table[["id", "code"]]
+    if table.shape[1] != 2 or not len(table):
+        raise InputError(
+            f"{path}: expected two columns, id and code, under a header, and at least one row; it has "
+            f"{len(table)} rows of {', '.join(map(repr, table.columns))}"
+        )
+    ids = table.iloc[:, 0].to_numpy(dtype=object)
+    twice = table.iloc[:, 0].duplicated().to_numpy()
+    if twice.any():
+        raise InputError(f"{path}: id {ids[twice.argmax()]!r} occurs twice (row {int(twice.argmax()) + 1})")
+    return ids, table.iloc[:, 1].to_numpy(dtype=object)
+
+
+def _separator(path: Path) -> str:
+    with path.open(encoding="utf-8-sig") as file:
+        return "\t" if "\t" in file.readline() else ","
+
+
+def _read_matrices(paths: list[Path], ids: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(V, N, C) float32 in the order of `ids`, and the classes they all have."""
+    first = read_matrix(paths[0], voter=paths[0].stem)
+    matrices = [first, *(read_matrix(path, voter=path.stem, classes=first.classes) for path in paths[1:])]
+    aligned = [matrix.aligned(ids, where=str(path)) for path, matrix in zip(paths, matrices, strict=True)]
+    return np.stack(aligned), first.classes
+
+
+def _to_labels(codes: np.ndarray, classes: Sequence[str], ids: np.ndarray, *, where: Path) -> np.ndarray:
+    number_of = {code: number for number, code in enumerate(classes)}
+    unknown = [row for row, code in enumerate(codes) if code not in number_of]
+    if unknown:
+        row = unknown[0]
+        raise InputError(
+            f"{where}: code {codes[row]!r} of id {ids[row]!r} (row {row + 1}) is not a class of the "
+            f"matrices: {', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''} ({len(unknown)} such rows)"
+        )
+    return np.array([number_of[code] for code in codes], np.int64)
