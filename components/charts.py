@@ -10,8 +10,6 @@ from components.report import plain
 
 WIDTH, HEIGHT = 440, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
-MATRIX_SIDE = 760  # pixels that a large matrix may take
-LONGEST_NAME = 40  # characters of a row's or column's name
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> Markup:
@@ -165,91 +163,6 @@ def reliability_chart(
     ]
     diagonal = tag("line", class_="diagonal", x1=x0, y1=y0, x2=x1, y2=y1)
     return _chart(title, *frame.grid(scale, scale, "confidence", "accuracy"), diagonal, *points)
-
-
-def heatmap(
-    shade: np.ndarray,
-    names: Sequence[str],
-    *,
-    title: str,
-    hints: Sequence[Sequence[str]],
-    texts: Sequence[Sequence[str]] | None = None,
-    columns: Sequence[str] | None = None,
-    mistakes: bool = False,
-) -> Markup:
-    """A square matrix of cells.
-
-    Args:
-        shade: (K, K) in 0..1, how dark each cell is; cells of 0 are left out.
-        hints: (K, K) texts shown where the pointer rests.
-        texts: (K, K) texts inside the cells.
-        columns: what the columns are called, where not as the rows.
-        mistakes: draw the cells off the diagonal in the warning colour.
-    """
-    size = 40 if texts else max(11, min(34, MATRIX_SIDE // max(len(names), 1)))
-    side = size * len(names)
-    left, beside = _names(names, size, turned=False)
-    top, above = _names(columns or names, size, turned=True)
-    parts = [tag("rect", class_="frame", x=left, y=top, width=side, height=side)]
-    parts += [tag("g", *beside, transform=f"translate({left - 6} {top})")]
-    parts += [tag("g", *above, transform=f"translate({left} {top - 6})")]
-    for row, column in np.argwhere(shade > 0).tolist():
-        dark, x, y = float(shade[row, column]), left + size * column, top + size * row
-        kind = "wrong" if mistakes and row != column else "right"
-        parts.append(
-            tag(
-                "rect",
-                tag("title", hints[row][column]),
-                class_=f"cell {kind}",
-                x=x + 0.5,
-                y=y + 0.5,
-                width=size - 1,
-                height=size - 1,
-                fill_opacity=f"{0.1 + 0.9 * dark:.3f}",
-            )
-        )
-        if texts:
-            strong = "value middle strong" if dark > 0.5 else "value middle"
-            parts.append(tag("text", texts[row][column], class_=strong, x=x + size / 2, y=y + size / 2 + 4))
-    width, height = left + side + 4, top + side + 4
-    return tag(
-        "svg",
-        *parts,
-        class_="matrix",
-        role="img",
-        aria_label=title,
-        width=width,
-        height=height,
-        viewBox=f"0 0 {width} {height}",
-    )
-
-
-def agreement_chart(same: np.ndarray, names: Sequence[str]) -> Markup:
-    """How often each two of K voters predict the same class, (K, K) shares, in per cent."""
-    hints = [[f"{a} and {b}: {same[i, j]:.1%}" for j, b in enumerate(names)] for i, a in enumerate(names)]
-    texts = [[f"{100 * value:.0f}" for value in row] for row in same.tolist()]
-    least = same.min()
-    return heatmap(
-        (same - least + 0.05) / (1.05 - least),
-        [f"{name}  {number}" for number, name in enumerate(names, start=1)],
-        title="Agreement of the voters, per cent",
-        hints=hints,
-        texts=texts,
-        columns=[str(number) for number in range(1, len(names) + 1)],
-    )
-
-
-def _names(names: Sequence[str], size: int, *, turned: bool) -> tuple[int, list[Markup]]:
-    """A matrix's names along one side: the margin that they need, and the texts."""
-    short = [plain(name, LONGEST_NAME) for name in names]
-    texts = []
-    for index, name in enumerate(short):
-        at = size * (index + 0.5) + 4
-        if turned:
-            texts.append(tag("text", name, class_="tick", transform=f"translate({at} 0) rotate(-90)"))
-        else:
-            texts.append(tag("text", name, class_="tick end", x=0, y=at))
-    return round(14 + 6.4 * max(map(len, short), default=1)), texts
 
 
 class _Frame:

@@ -106,6 +106,7 @@ class Gallery:
             image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
             small = image.convert("RGB")
         small.thumbnail((THUMBNAIL, THUMBNAIL))
+        small.info.clear()  # Pillow would write the file's comment again
         file = io.BytesIO()
         small.save(file, "JPEG", quality=70, optimize=True)
         return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -7,20 +7,20 @@ import numpy as np
 import pandas as pd
 
 from components.catalog import Products
-from components.charts import agreement_chart, bar, heatmap, interval_bar, reliability_chart
+from components.charts import bar, interval_bar, reliability_chart
+from components.evaluate.examples import confused, disagreements
 from components.evaluate.judgement import HONESTY, ROWS, Evaluation, Judgement
 from components.evaluate.summary import (
     PUBLISHED,
     gain,
     reduced_confusion,
     verdict,
-    worst_confusions,
 )
 from components.image_store import ImageStore
+from components.matrix_chart import agreement_chart, heatmap
 from components.metrics import confusion
 from components.report import Gallery, class_label, percent, render, words
 
-CONFUSIONS, EXAMPLES, DISAGREEMENTS = 8, 4, 12
 AGREEMENT_VOTERS = 20
 
 
@@ -54,8 +54,8 @@ def evaluate_report(
         singles=[row for row in ("text", "image") if row in validation.best],
         per_class=_per_class(products, validation),
         confusion=_confusion(products, validation),
-        confusions=_confusions(products, validation, gallery),
-        disagreements=_disagreements(products, validation, gallery),
+        confusions=confused(products, validation, gallery),
+        disagreements=disagreements(products, validation, gallery),
         calibration=reliability_chart(
             ensemble.calibration.confidence,
             ensemble.calibration.accuracy,
@@ -176,64 +176,6 @@ def _confusion(products: Products, evaluation: Evaluation) -> dict[str, Any]:
     title = "Confusion matrix: rows are labels, columns predictions"
     chart = heatmap(shares, classes, title=title, hints=hints, mistakes=True)
     return {"chart": chart, "classes": len(products.classes), "drawn": len(classes)}
-
-
-def _confusions(products: Products, evaluation: Evaluation, gallery: Gallery) -> list[dict[str, Any]]:
-    ensemble = evaluation.best["ensemble"]
-    pairs = []
-    for label, predicted, count in worst_confusions(evaluation, len(products.classes), CONFUSIONS):
-        at = np.flatnonzero((evaluation.labels == label) & (ensemble.predicted == predicted))
-        surest = at[np.argsort(-ensemble.pred_probs[at, predicted], kind="stable")][:EXAMPLES]
-        pairs.append(
-            {
-                "label": class_label(products, label),
-                "predicted": class_label(products, predicted),
-                "count": count,
-                "of": int((evaluation.labels == label).sum()),
-                "cards": [
-                    gallery.card(
-                        int(evaluation.rows[position]),
-                        confidence=f"{ensemble.pred_probs[position, predicted]:.0%}",
-                    )
-                    for position in surest
-                ],
-            }
-        )
-    return pairs
-
-
-def _disagreements(products: Products, evaluation: Evaluation, gallery: Gallery) -> dict[str, Any] | None:
-    """Where one modality is right and the other wrong, and what the ensemble makes of it."""
-    if not {"text", "image"} <= set(evaluation.best):
-        return None
-    text, image = evaluation.best["text"], evaluation.best["image"]
-    right = {
-        row: evaluation.best[row].predicted == evaluation.labels for row in ("text", "image", "ensemble")
-    }
-    cells = []
-    for text_right in (True, False):
-        for image_right in (True, False):
-            here = (right["text"] == text_right) & (right["image"] == image_right)
-            share = float(right["ensemble"][here].mean()) if here.any() else None
-            cells.append({"text": text_right, "image": image_right, "count": int(here.sum()), "right": share})
-
-    def cards(wrong: Judgement, name: str, where: np.ndarray) -> list[dict[str, Any]]:
-        surest = np.flatnonzero(where)[np.argsort(-wrong.pred_probs.max(axis=1)[where], kind="stable")]
-        return [
-            gallery.card(
-                int(evaluation.rows[at]),
-                label=class_label(products, int(evaluation.labels[at]), 40),
-                **{f"{name}_says": class_label(products, int(wrong.predicted[at]), 40)},
-                ensemble="right" if right["ensemble"][at] else "wrong",
-            )
-            for at in surest[:DISAGREEMENTS].tolist()
-        ]
-
-    return {
-        "cells": cells,
-        "text_right": cards(image, "image", right["text"] & ~right["image"]),
-        "image_right": cards(text, "text", right["image"] & ~right["text"]),
-    }
 
 
 def _agreement(evaluation: Evaluation) -> dict[str, Any]:

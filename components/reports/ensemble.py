@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from components.catalog import Products
-from components.charts import agreement_chart, gain_bar
+from components.charts import gain_bar
 from components.image_store import ImageStore
+from components.matrix_chart import agreement_chart
 from components.metrics import macro_f1
 from components.probabilities import Voter
 from components.report import Gallery, class_label, percent, render, words

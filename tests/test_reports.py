@@ -1,0 +1,362 @@
+"""Reports: nothing of the catalog but its text reaches them, and a browser shows them in peace."""
+
+import base64
+import html
+import http.server
+import io
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from synthetic import make_products, write_run
+
+from components.catalog import read_products
+from components.evaluate.evaluate import run_evaluate
+from components.image_store import ImageStore, write_image_store
+from components.probabilities import Voter, read_voter, read_voters
+from components.report import THUMBNAIL_BYTES, Gallery, plain, read_issues, safe_report
+from components.reports.denoise import denoise_report
+from components.reports.ensemble import ensemble_report
+from components.reports.fusion import fusion_report
+from components.reports.preprocess import preprocess_report
+from components.reports.training import training_report
+
+SPEAK = "document.title='PWNED';parent.postMessage('PWNED','*')"
+SHOUT = f"{SPEAK};alert(1)"
+OVERRIDE, ZERO_WIDTH = "\u202e", "\u200b"
+VOID = {"meta", "img", "br", "hr", "link", "input", "base"}
+STAGES = ("evaluate", "training", "preprocess", "denoise", "ensemble", "fusion")
+
+
+def hostile_titles(address: str) -> list[str]:
+    return [
+        f"<script>{SHOUT}</script>",
+        f'"><img src="{address}/img" onerror="{SHOUT}">',
+        f"</title></style></svg><svg onload={SHOUT}>",
+        f'<a href="javascript:{SHOUT}">free</a> <link rel=stylesheet href={address}/css>',
+        f"<style>body{{background:url({address}/bg)}}</style>{{{{ 7 * 7 }}}}",
+        f"cheap {OVERRIDE}gpj.exe{ZERO_WIDTH} \ufeffname",
+        "W" * 5_000,
+        "a" + "\u0301" * 300,
+    ]
+
+
+def draw_all(folder: Path, address: str = "http://localhost:9") -> dict[str, Path]:
+    """Every stage's report of a run whose titles, class names, codes and files mean harm."""
+    titles = hostile_titles(address)
+    names = {"10": titles[0], "20": titles[1], "30": OVERRIDE + "x", "40": titles[6]}
+    facts = {"class_names": names, "digests": {titles[1]: titles[0]}, "dialect": titles[2]}
+    run = write_run(folder, make_products(titles=titles, facts=facts, test_labels=True))
+    products, images = read_products(run.products), ImageStore(run.images)
+    run_evaluate(**run.stages, seed=0, facts={titles[0]: titles[1]}, output=folder)
+    with run.quarantine.open("a", encoding="utf-8") as file:
+        file.write(f"X.tsv\t1\t{titles[0]}\timage_missing\tkept\tno file '{titles[1]}'\n")
+    text, image = [read_voter(path) for path in run.text], [read_voter(path) for path in run.image]
+    curves = [
+        {"epoch": n, "loss": 1 / n, "macro_f1": n / 9, "learning_rate": 1e-5, "seconds": 2.5}
+        for n in (1, 2, 3)
+    ]
+    trained = Voter(titles[1], "text", text[0].matrices, {"curves": curves, "config": {"init": titles[0]}})
+    members, ensemble = read_voters(run.members), read_voter(run.ensemble)
+    voted = Voter("vote", "ensemble", ensemble.matrices, {"leave_one_out_gain": [0.01, -0.01, 0, 0.02]})
+    draws: dict[str, Callable[[], str]] = {
+        "training": lambda: training_report(trained, products),
+        "preprocess": lambda: preprocess_report(products, images, run.quarantine),
+        "denoise": lambda: denoise_report(products, images, read_issues(run.label_issues)),
+        "ensemble": lambda: ensemble_report(products, images, members, voted),
+        "fusion": lambda: fusion_report(products, text, image, members, read_voters(run.feature_level)),
+    }
+    (folder / "report.html").rename(folder / "evaluate.html")
+    for name, draw in draws.items():
+        safe_report(draw, folder / f"{name}.html")
+    return {name: folder / f"{name}.html" for name in STAGES}
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    paths = draw_all(tmp_path_factory.mktemp("hostile"))
+    return {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
+
+
+class Elements(HTMLParser):
+    """Collects a page's elements and checks that every one is closed in its turn."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.headings: list[int] = []
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_hostile_catalog_adds_no_element_and_no_handler(reports: dict[str, str], stage: str) -> None:
+    assert "could not be drawn" not in reports[stage]
+    for tag, attributes in Elements(reports[stage]).elements:
+        assert tag not in {"script", "a", "link", "iframe", "object", "embed", "form", "base", "use", "image"}
+        assert not [
+            name for name in attributes if name.startswith("on") or name in ("href", "srcset", "style")
+        ]
+        if "src" in attributes:
+            assert (attributes["src"] or "").startswith("data:image/jpeg;base64,")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_template_in_a_title_stays_text_and_nothing_invisible_is_left(
+    reports: dict[str, str], stage: str
+) -> None:
+    page = reports[stage]
+    assert not set(page) & {OVERRIDE, ZERO_WIDTH, "\ufeff", "\u2066", "\x00"}
+    assert "W" * 200 not in page
+    assert "\u0301" * 3 not in page
+
+
+def test_the_hostile_titles_are_there_as_text(reports: dict[str, str]) -> None:
+    assert "{{ 7 * 7 }}" in reports["ensemble"] + reports["denoise"] + reports["evaluate"]
+    assert html.escape("<script>document.title=") in reports["denoise"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_report_is_one_small_file_with_a_policy_and_no_script(reports: dict[str, str], stage: str) -> None:
+    page = reports[stage]
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert len(page.encode()) < 2 * 2**20
+    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in page
+    assert "@import" not in page
+    assert not re.search(r"url\(\s*['\"]?[a-z]+:", page.split("</style>")[0])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_screen_reader_finds_headings_alternatives_and_table_headers(
+    reports: dict[str, str], stage: str
+) -> None:
+    page = Elements(reports[stage])
+    assert page.headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
+    for tag, attributes in page.elements:
+        if tag == "img":
+            assert attributes.get("alt")
+        if tag == "th":
+            assert attributes.get("scope") in ("col", "row")
+        if tag == "svg":
+            assert attributes.get("aria-hidden") == "true" or attributes.get("aria-label")
+        if attributes.get("class") == "scroll":
+            assert attributes.get("tabindex") == "0"
+            assert attributes.get("aria-label")
+
+
+def test_thumbnails_are_encoded_anew_without_what_the_file_carried(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x010E] = "<script>alert(1)</script>"
+    Image.new("RGB", (300, 200), "red").save(file, "JPEG", exif=exif, comment=b"SECRET-COMMENT")
+    products = make_products()
+    write_image_store(tmp_path, [("image-1", 300, 200, file.getvalue() + b"APPENDED")])
+    card = Gallery(products, ImageStore(tmp_path)).card(1)
+    thumbnail = card["thumbnail"]
+    data = base64.b64decode(thumbnail.split(",")[1])
+    for secret in (b"script", b"SECRET", b"APPENDED", b"Exif"):
+        assert secret not in data
+    with Image.open(io.BytesIO(data)) as image:
+        assert max(image.size) <= 112
+
+
+def test_a_full_report_leaves_pictures_out_and_stays_under_its_limit(tmp_path: Path) -> None:
+    noise = io.BytesIO()
+    Image.effect_noise((112, 112), 120).convert("RGB").save(noise, "JPEG", quality=95)
+    write_image_store(tmp_path, [("image-1", 112, 112, noise.getvalue())])
+    gallery = Gallery(make_products(), ImageStore(tmp_path))
+    thumbnails = [gallery.card(1)["thumbnail"] for _ in range(2_000)]
+    assert thumbnails[0]
+    assert thumbnails[-1] is None
+    assert sum(len(uri) for uri in thumbnails if uri) <= THUMBNAIL_BYTES
+
+
+def test_a_product_without_an_image_has_a_card(tmp_path: Path) -> None:
+    write_image_store(tmp_path, [])
+    assert Gallery(make_products(), ImageStore(tmp_path)).card(0)["thumbnail"] is None
+
+
+def test_a_report_that_fails_to_draw_leaves_a_page_that_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def draw() -> str:
+        raise ZeroDivisionError("no <b>products</b>")
+
+    safe_report(draw, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "ZeroDivisionError: no &lt;b&gt;products&lt;/b&gt;" in page
+    assert "could not be drawn" in page
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_evaluate_ends_well_when_its_report_cannot_be_drawn(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    shutil.rmtree(run.images)
+    scalars = run_evaluate(**run.stages, seed=0, facts={}, output=tmp_path / "out")
+    assert scalars["ensemble_macro_f1"] > 0
+    assert "could not be drawn" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"a{OVERRIDE}b{ZERO_WIDTH}c", "abc"),
+        ("tab\tand\nline", "tab and line"),
+        ("e\u0301", "é"),
+        ("x" * 200, "x" * 159 + "…"),
+        ("a" + "\u0336" * 9, "a" + "\u0336" * 2),
+        ("日本語 🧸", "日本語 🧸"),
+    ],
+)
+def test_plain_keeps_what_can_be_read(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def test_a_training_without_curves_says_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    page = training_report(read_voter(run.text[0]), read_products(run.products))
+    assert "fitted in one go" in page
+
+
+def test_a_fold_is_reported_on_the_products_that_it_did_not_see(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    voter = read_voter(run.text[0])
+    fold = {"best": {"out_of_fold": voter.matrices["best"]["validation"]}}
+    page = training_report(Voter("t", "text", fold, {"fold": 1}), read_products(run.products))
+    assert "fold 1" in page
+    assert "products of the fold that it did not see" in page
+
+
+def test_a_kept_and_a_removed_label_issue_both_tell_their_fate(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    products, images = read_products(run.products), ImageStore(run.images)
+    page = denoise_report(products, images, read_issues(run.label_issues))
+    assert "0.010, removed" in page
+    assert "0.020, kept" in page
+    assert "--keep-ids" in page
+    assert "--corrections" in page
+
+
+def test_no_label_issue_is_good_news(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    lines = run.label_issues.read_text(encoding="utf-8").splitlines()
+    run.label_issues.write_text(lines[0] + "\n", encoding="utf-8")
+    page = denoise_report(read_products(run.products), ImageStore(run.images), read_issues(run.label_issues))
+    assert "No label disagrees" in page
+
+
+class Listener:
+    """A web server that remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        asked = self.asked
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                self.send_response(404)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    server = Listener()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not found:
+        pytest.skip("no chromium is installed: the reports were not shown in a browser")
+    return found
+
+
+def show(chromium: str, page: Path, profile: Path) -> tuple[str, list[str]]:
+    """Opens a page headless: its document afterwards, and what was written to the console.
+
+    A dialog waits for an answer that nobody gives, so it ends in the time limit.
+    """
+    quiet = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
+    options = f"--headless --no-sandbox {quiet} --disable-component-update --enable-logging=stderr --v=0"
+    waiting = ["--virtual-time-budget=2000", f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(
+        [chromium, *options.split(), *waiting], capture_output=True, text=True, timeout=60, check=True
+    )
+    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    return done.stdout, console
+
+
+def framed(pages: list[str]) -> str:
+    """A page that shows others as the pipelines UI does: in sandboxed frames that may run scripts."""
+    frames = "".join(
+        f'<iframe sandbox="allow-scripts" width="900" height="600" srcdoc="{html.escape(page)}"></iframe>'
+        for page in pages
+    )
+    hear = "<script>addEventListener('message', event => { document.title = event.data })</script>"
+    return f"<!doctype html><title>calm</title>{hear}{frames}"
+
+
+@pytest.mark.slow
+def test_a_browser_shows_every_report_with_no_error_request_or_dialog(
+    chromium: str, listener: Listener, tmp_path: Path
+) -> None:
+    paths = draw_all(tmp_path / "run", listener.address)
+    for path in paths.values():
+        document, console = show(chromium, path, tmp_path / "profile")
+        assert "<title>PWNED</title>" not in document
+        assert "<h1>" in document
+        assert console == []
+    frame = tmp_path / "frames.html"
+    frame.write_text(framed([path.read_text(encoding="utf-8") for path in paths.values()]), encoding="utf-8")
+    document, console = show(chromium, frame, tmp_path / "profile")
+    assert "<title>calm</title>" in document
+    assert console == []
+    assert listener.asked == []
+
+
+@pytest.mark.slow
+def test_the_browser_test_would_notice_a_report_that_does_not_escape(
+    chromium: str, listener: Listener, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text(f'<title>x</title><img src="{listener.address}/img" onerror="{SPEAK}">', encoding="utf-8")
+    document, console = show(chromium, bad, tmp_path / "profile")
+    assert "<title>PWNED</title>" in document
+    assert listener.asked == ["/img"]
+    assert console
+    frame = tmp_path / "frame.html"
+    frame.write_text(framed([f"<script>{SPEAK}</script>"]), encoding="utf-8")
+    assert "<title>PWNED</title>" in show(chromium, frame, tmp_path / "profile")[0]
