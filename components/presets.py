@@ -33,7 +33,7 @@ PAPER: dict[str, Any] = {
         },
     ],
     "image_configs": [
-        {"voter": "resnet152", "weights": "imagenet", "cleaned": True, "dcl_epochs": 0},
+        {"voter": "resnet152", "weights": "imagenet", "dcl_epochs": 0},
         {"voter": "resnet152-dcl", "weights": "imagenet", "cleaned": True, "dcl_epochs": 20},
     ],
     "fusion_configs": [
@@ -54,8 +54,26 @@ LAPTOP: dict[str, Any] = {
         {"voter": "tfidf", "kind": "linear"},
         {"voter": "tfidf-cleaned", "kind": "linear", "cleaned": True},
     ],
+    # Sizes are height, width in pixels; larger images are reduced.
     "image_configs": [
-        {"voter": "small-resnet", "backbone": "small_resnet", "weights": "scratch", "cleaned": True}
+        {
+            "voter": "small-resnet",
+            "backbone": "small_resnet",
+            "weights": "scratch",
+            "cleaned": True,
+            "resize": [80, 60],
+            "crop": [80, 60],
+            "padding": 4,
+            "rotation": 0,
+            "epochs": 7,
+            "min_steps": 1000,
+            "batch_size": 64,
+            "learning_rate": 0.1,
+            "weight_decay": 5e-4,
+            "schedule": "one_cycle",
+            "label_smoothing": 0.1,
+            "dcl_epochs": 0,
+        }
     ],
     "fusion_configs": [
         {"voter": "linear", "kind": "linear"},

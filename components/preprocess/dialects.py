@@ -160,7 +160,7 @@ def _take(table: Table, line: int, values: list[str]) -> None:
     for reason, sign in (("bad_utf8", "\ufffd"), ("nul", "\0")):
         if any(sign in value for value in values):
             table.findings.append(Finding(name, line, "", reason, NORMALISED, "replaced"))
-            values = [value.replace("\0", " ") for value in values]
+    values = [value.replace("\0", " ") for value in values]
     table.rows.append(Row(line, dict(zip(table.header, values, strict=True))))
 
 
