@@ -1,0 +1,166 @@
+"""`pipeline.py run`: the compiled pipeline on this machine, on a small catalog."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.sample import write_sample
+
+ROOT = Path(__file__).parents[1]
+TINY_IMAGE = {
+    "voter": "tiny",
+    "backbone": "small_resnet",
+    "weights": "scratch",
+    "cleaned": True,
+    "resize": [24, 18],
+    "crop": [24, 18],
+    "rotation": 0,
+    "epochs": 1,
+    "batch_size": 32,
+    "dcl_epochs": 0,
+}
+
+
+def command(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "pipeline.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=600,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+class Run:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.catalog = write_sample(folder / "catalog", seed=1, products=300, test_products=30)
+        self.output = folder / "output"
+        self.first = self.start()
+
+    def start(self, *extra: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+        options = [f"--{name.replace('_', '-')}={path}" for name, path in self.catalog.items()]
+        image = f"image_configs={json.dumps([TINY_IMAGE])}"
+        return command("run", *options, "--output", self.output, "--param", image, *extra, status=status)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("run"))
+
+
+pytestmark = pytest.mark.slow
+
+
+def test_it_leaves_every_result(run: Run):
+    expected = {
+        "predictions.tsv",
+        "predictions_text.tsv",
+        "predictions_image.tsv",
+        "metrics.json",
+        "report.html",
+        "label_issues.tsv",
+        "quarantine.tsv",
+    }
+    assert expected <= {path.name for path in run.output.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["predictions.tsv", "predictions_text.tsv", "predictions_image.tsv"])
+def test_predictions_have_the_labels_columns_in_the_test_files_order(run: Run, name: str):
+    predicted, judged = rows(run.output / name), rows(Path(run.catalog["test_products"]))
+    assert list(predicted[0]) == list(rows(Path(run.catalog["labels"]))[0])
+    assert [row["Integer_id"] for row in predicted] == [row["Integer_id"] for row in judged]
+    assert [row["Product_id"] for row in predicted] == [row["Product_id"] for row in judged]
+    codes = {row["Prdtypecode"] for row in rows(Path(run.catalog["labels"]))}
+    assert {row["Prdtypecode"] for row in predicted} <= codes
+
+
+def test_every_row_of_table_1_has_its_figures(run: Run):
+    table = json.loads((run.output / "metrics.json").read_text())["validation"]["rows"]
+    assert set(table) == {"image", "text", "feature_level", "decision_level", "ensemble"}
+    for row in table.values():
+        assert 0 <= row["macro_f1"] <= 1
+        assert 0 <= row["accuracy"] <= 1
+        assert len(row["per_class"]) == 27
+
+
+def test_text_tells_most_products_apart(run: Run):
+    table = json.loads((run.output / "metrics.json").read_text())["test"]["rows"]
+    assert table["text"]["accuracy"] > 0.5
+
+
+def test_the_figures_are_those_of_the_predictions(run: Run):
+    truth = [row["Prdtypecode"] for row in rows(Path(run.catalog["test_labels"]))]
+    predicted = [row["Prdtypecode"] for row in rows(run.output / "predictions.tsv")]
+    accuracy = sum(a == b for a, b in zip(truth, predicted, strict=True)) / len(truth)
+    table = json.loads((run.output / "metrics.json").read_text())["test"]["rows"]
+    assert table["ensemble"]["accuracy"] == pytest.approx(accuracy)
+
+
+def test_planted_label_errors_are_found(run: Run):
+    planted = {row["product_id"] for row in rows(run.folder / "catalog" / "planted.tsv")}
+    flagged = {row["product_id"] for row in rows(run.output / "label_issues.tsv")}
+    assert len(planted & flagged) > len(planted) / 2
+
+
+def test_a_second_run_takes_over_what_is_unchanged_and_says_so(run: Run):
+    before = (run.output / "predictions.tsv").read_bytes()
+    again = run.start()
+    started = [line for line in again.stdout.splitlines() if line.endswith("] started")]
+    assert again.stdout.count("unchanged: taken over from an earlier run") == 11
+    assert started == []
+    assert (run.output / "predictions.tsv").read_bytes() == before
+
+
+def test_a_changed_parameter_renews_only_what_depends_on_it(run: Run):
+    vote = json.dumps({"voter": "ensemble", "vote": "soft"})
+    again = run.start("--param", f"ensemble_config={vote}")
+    started = [line.split("[")[1].split("]")[0] for line in again.stdout.splitlines() if "] started" in line]
+    assert started == ["ensemble", "evaluate"]
+
+
+def test_a_wrong_configuration_is_explained_without_a_traceback(run: Run):
+    wrong = json.dumps([{"voter": "tfidf", "kind": "linear", "learning_rate": 1}])
+    failed = run.start("--param", f"text_configs={wrong}", status=2)
+    assert "text configuration 'tfidf': unknown key 'learning_rate'" in failed.stdout
+    assert "Traceback" not in failed.stdout + failed.stderr
+
+
+def test_an_unknown_parameter_is_named(tmp_path: Path):
+    failed = command("run", "--output", tmp_path, "--param", "seeds=3", status=2)
+    assert "expected KEY=JSON with KEY one of" in failed.stderr
+
+
+def test_an_unknown_option_is_named():
+    failed = command("run", "--product", "x.tsv", status=2)
+    assert "No such option" in failed.stderr
+    assert "--products" in failed.stderr
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    failed = command("run", "--products", tmp_path / "none.tsv", status=2)
+    assert "none.tsv' does not exist" in failed.stderr
+
+
+def test_a_broken_catalog_is_explained_and_its_report_left(tmp_path: Path):
+    catalog = write_sample(tmp_path / "catalog", seed=1, products=270, test_products=5)
+    path = Path(catalog["products"])
+    path.write_text(path.read_text().replace("Title", "Name", 1))
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in catalog.items()]
+    failed = command("run", *options, "--output", tmp_path / "output", status=2)
+    assert "column 'Title' missing; it has 'Integer_id', 'Name'" in failed.stdout
+    assert "Traceback" not in failed.stdout + failed.stderr
+    assert (tmp_path / "output" / "quarantine.tsv").exists()
