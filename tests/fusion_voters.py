@@ -1,0 +1,98 @@
+"""Voters with known strengths, and the catalog they judge, for tests of fusion and ensemble."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components.catalog import Products, write_products
+from components.features import Features, write_features
+from components.probabilities import Probabilities, Voter, write_voter
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Paths that the fusion stage reads."""
+
+    products: Path
+    text: list[Path]
+    image: list[Path]
+    text_features: list[Path]
+    image_features: list[Path]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    likelihood = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (likelihood / likelihood.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def make_voters(
+    count: int, rows: int, classes: int, *, strength: float = 2.5, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(V, N, C) probabilities of equally good voters with independent errors, and labels (N,)."""
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(rows) % classes)
+    logits = random.normal(size=(count, rows, classes))
+    logits[:, np.arange(rows), labels] += strength
+    return softmax(1.5 * logits), labels
+
+
+def make_products(labels: np.ndarray, splits: np.ndarray, classes: tuple[str, ...]) -> Products:
+    """A table whose test products have no label."""
+    ids = np.array([f"p{row}" for row in range(len(labels))], dtype=object)
+    known = splits != "test"
+    codes = np.array([classes[label] for label in labels], dtype=object)
+    table = pd.DataFrame(
+        {
+            "product_id": ids,
+            "title": "title",
+            "description": "",
+            "image": "image",
+            "code": np.where(known, codes, None),
+            "label": pd.array(np.where(known, labels, None), dtype="Int64"),
+            "split": splits,
+            "fold": pd.array(np.where(known, np.arange(len(labels)) % 4, None), dtype="Int64"),
+            "group": np.arange(len(labels)),
+            "removed": False,
+            "row_id": ids,
+            "image_id": ids,
+        }
+    )
+    return Products(table, classes)
+
+
+def write_stage(
+    root: Path,
+    *,
+    texts: int = 1,
+    images: int = 1,
+    rows: tuple[int, int, int] = (200, 120, 40),
+    classes: int = 4,
+    late: bool = False,
+    strength: float = 2.5,
+    seed: int = 0,
+) -> tuple[Stage, np.ndarray]:
+    """Writes products, voters and features; returns their paths and every product's true label."""
+    pred_probs, labels = make_voters(texts + images, sum(rows), classes, strength=strength, seed=seed)
+    splits = np.repeat(np.array(["train", "validation", "test"], dtype=object), rows)
+    products = make_products(labels, splits, tuple(str(10 * (i + 1)) for i in range(classes)))
+    write_products(products, root / "products.parquet")
+    voters, features = [], []
+    for number, matrix in enumerate(pred_probs):
+        modality, index = ("text", number) if number < texts else ("image", number - texts)
+        name = f"{modality}-{index}"
+        of_split = {
+            split: Probabilities(products.ids[chosen], products.classes, matrix[chosen])
+            for split in ("validation", "test")
+            if len(chosen := products.rows(split))
+        }
+        checkpoints = ["chosen", "epoch-9"] if late else ["chosen"]
+        write_voter(root / name, Voter(name, modality, dict.fromkeys(checkpoints, of_split)))
+        write_features(root / f"{name}.npz", Features(name, products.ids, np.log(matrix)))
+        voters.append(root / name)
+        features.append(root / f"{name}.npz")
+    stage = Stage(
+        root / "products.parquet", voters[:texts], voters[texts:], features[:texts], features[texts:]
+    )
+    return stage, labels
