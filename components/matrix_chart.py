@@ -75,7 +75,7 @@ def agreement_chart(same: np.ndarray, names: Sequence[str]) -> Markup:
     least = same.min()
     return heatmap(
         (same - least + 0.05) / (1.05 - least),
-        [f"{name}  {number}" for number, name in enumerate(names, start=1)],
+        [f"{number}: {name}" for number, name in enumerate(names, start=1)],
         title="Agreement of the voters, per cent",
         hints=hints,
         texts=texts,

@@ -274,3 +274,19 @@ def test_the_verdict_does_not_call_a_tie_a_gain(tmp_path: Path) -> None:
     evaluate(dataclasses.replace(run, ensemble=tmp_path / "same"), tmp_path / "out")
     summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
     assert "too close to call" in summary
+
+
+def test_the_verdict_and_the_report_name_the_most_frequent_mistake(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    products = read_products(run.products)
+    truth = true_labels(len(products.table), len(products.classes))
+    confused = np.where(truth == 2, 4, truth)  # every product of the third class is taken for the fifth
+    write_voter(tmp_path / "confused", make_voter("confused", "ensemble", products, confused, 50.0, seed=0))
+    evaluate(dataclasses.replace(run, ensemble=tmp_path / "confused"), tmp_path / "out")
+    labels = products.labels[products.rows("validation")]
+    third = int((labels == 2).sum())
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert f"takes “30” for “50” ({third} of {third} products)" in summary
+    assert "weakest class is “30” (F1 0.0 %)" in summary
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"{third} of {third} products" in report

@@ -155,7 +155,7 @@ def test_a_screen_reader_finds_headings_alternatives_and_table_headers(
         if tag == "img":
             assert attributes.get("alt")
         if tag == "th":
-            assert attributes.get("scope") in ("col", "row")
+            assert attributes.get("scope") in ("col", "row", "colgroup")
         if tag == "svg":
             assert attributes.get("aria-hidden") == "true" or attributes.get("aria-label")
         if attributes.get("class") == "scroll":
@@ -352,7 +352,9 @@ def test_the_browser_test_would_notice_a_report_that_does_not_escape(
     chromium: str, listener: Listener, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.html"
-    bad.write_text(f'<title>x</title><img src="{listener.address}/img" onerror="{SPEAK}">', encoding="utf-8")
+    bad.write_text(
+        f'<title>x</title><img src="{listener.address}/img" onerror="{SPEAK};nobody()">', encoding="utf-8"
+    )
     document, console = show(chromium, bad, tmp_path / "profile")
     assert "<title>PWNED</title>" in document
     assert listener.asked == ["/img"]

@@ -13,10 +13,12 @@ CONFUSIONS, EXAMPLES, DISAGREEMENTS = 8, 4, 12
 
 
 def confused(products: Products, evaluation: Evaluation, gallery: Gallery) -> list[dict[str, Any]]:
-    """The most frequent mistakes, each with the products that the ensemble was surest of."""
+    """The mistakes made more than once, each with the products that the ensemble was surest of."""
     ensemble = evaluation.best["ensemble"]
     pairs = []
     for label, predicted, count in worst_confusions(evaluation, len(products.classes), CONFUSIONS):
+        if count == 1:
+            break
         at = np.flatnonzero((evaluation.labels == label) & (ensemble.predicted == predicted))
         surest = at[np.argsort(-ensemble.pred_probs[at, predicted], kind="stable")][:EXAMPLES]
         pairs.append(

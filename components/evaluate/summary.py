@@ -76,6 +76,8 @@ def _where_to_look(products: Products, evaluation: Evaluation) -> str:
     if not confusions:
         return f"It makes no mistake on this split; {weak}."
     label, predicted, count = confusions[0]
+    if count == 1:
+        return f"No two of its mistakes are alike; {weak}."
     return (
         f"Most often it takes “{class_label(products, label)}” for “{class_label(products, predicted)}” "
         f"({count} of {int(score.support[label])} products), and {weak}."
