@@ -163,6 +163,25 @@ def test_a_screen_reader_finds_headings_alternatives_and_table_headers(
             assert attributes.get("aria-label")
 
 
+def luminance(colour: str) -> float:
+    """Relative luminance, WCAG 2.2."""
+    pairs = [colour[1:][at : at + 2] for at in (0, 2, 4)] if len(colour) == 7 else [c * 2 for c in colour[1:]]
+    channels = [int(pair, 16) / 255 for pair in pairs]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("scheme", [0, 1, 2], ids=["light", "dark", "print"])
+def test_text_has_enough_contrast_in_every_scheme(reports: dict[str, str], scheme: int) -> None:
+    style = reports["evaluate"].split("<style>")[1].split("</style>")[0]
+    roots = re.findall(r":root {(.*?)}", style, flags=re.DOTALL)
+    colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", roots[scheme]))
+    for text in ("ink", "soft"):
+        for ground in ("paper", "raised"):
+            dark, light = sorted((luminance(colours[text]), luminance(colours[ground])))
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+
+
 def test_thumbnails_are_encoded_anew_without_what_the_file_carried(tmp_path: Path) -> None:
     file = io.BytesIO()
     exif = Image.Exif()
