@@ -13,9 +13,10 @@ def catalog_texts(count: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
     """
     random = np.random.default_rng(seed)
     words = np.array(["".join(random.choice(SYLLABLES, random.integers(1, 5))) for _ in range(20_000)])
-    rank = np.minimum(random.zipf(1.2, 4_000_000), len(words)) - 1
+    rank = np.minimum(random.zipf(1.2, 2_000_000), len(words)) - 1
+    rank = np.where(random.random(len(rank)) < 0.4, rank, random.integers(0, len(words), len(rank)))
     titles = np.clip(random.lognormal(np.log(11), 0.4, count), 2, 50).astype(int)
-    descriptions = np.clip(random.lognormal(np.log(105), 1.0, count), 3, 2068).astype(int)
+    descriptions = np.clip(random.lognormal(np.log(45), 1.0, count), 3, 2068).astype(int)
     descriptions[random.random(count) < 0.35] = 0
     return _texts(words, rank, titles, random), _texts(words, rank, descriptions, random)
 

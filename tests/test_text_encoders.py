@@ -49,7 +49,7 @@ FAMILIES = {
     "bert": (BertForSequenceClassification, BertConfig(**SIZES)),
     "deberta-v2": (
         DebertaV2ForSequenceClassification,
-        DebertaV2Config(**SIZES, relative_attention=True, pos_att_type=["p2c", "c2p"], pooler_hidden_size=48),
+        DebertaV2Config(**SIZES, relative_attention=True, pos_att_type=["p2c", "c2p"], pooler_hidden_size=48),  # type: ignore[call-arg]
     ),
     "modernbert": (
         ModernBertForSequenceClassification,
@@ -153,7 +153,7 @@ def test_predictions_come_in_the_order_of_the_rows():
     assert features.shape == (25, 48)
     final = model.classifier.out_proj  # type: ignore[union-attr]
     with torch.inference_mode():
-        again = final(torch.from_numpy(features)).softmax(dim=1).numpy()
+        again = final(torch.from_numpy(features)).softmax(dim=1).numpy()  # type: ignore[operator]
     np.testing.assert_allclose(again, expected, atol=1e-5)
 
 

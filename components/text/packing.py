@@ -110,7 +110,7 @@ def _runs(lengths: np.ndarray) -> Packing:
 
 
 def padded_view(lengths: np.ndarray, within: np.ndarray, device: torch.device) -> Packing:
-    """Where tokens lie in a padded view: texts of `lengths` (B,), `within` (T,) each token's place in its text."""
+    """The padded view of texts of `lengths` (B,); `within` (T,) is each token's place in its own text."""
     longest = int(lengths.max())
     places = within + np.repeat(np.arange(len(lengths)) * longest, lengths)
     mask = np.arange(longest)[None] < lengths[:, None]

@@ -59,6 +59,7 @@ def tokenise(
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.enable_truncation(max_tokens, strategy="longest_first")
+    titles, descriptions = (_first_words(texts, max_tokens) for texts in (titles, descriptions))
     pairs = [(title, text) if text else title for title, text in zip(titles, descriptions, strict=True)]
     encodings = backend.encode_batch_fast(pairs)
     backend.no_truncation()
@@ -68,6 +69,15 @@ def tokenise(
     if "token_type_ids" in tokenizer.model_input_names:
         types = _flat((encoding.type_ids for encoding in encodings), offsets[-1], np.uint8)
     return Tokens(_flat((encoding.ids for encoding in encodings), offsets[-1], np.int32), types, offsets)
+
+
+def _first_words(texts: Sequence[str], count: int) -> list[str]:
+    """Cuts texts after `count` words: each word is a token at least, so nothing more could be kept."""
+    cut = []
+    for text in texts:
+        rest = text.split(None, count)[count:] if len(text) > 2 * count else []
+        cut.append(text[: -len(rest[0])] if rest else text)
+    return cut
 
 
 def _flat(lists: Iterator[list[int]], count: int, dtype: type) -> np.ndarray:

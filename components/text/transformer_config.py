@@ -40,12 +40,11 @@ class TransformerConfig:
     class_weights: bool = False  # weigh the loss by the inverse of the class frequencies
 
     accumulation: int = 1  # split a batch into so many passes, where memory is short
-    gpus: int = 1  # of this node; each takes its share of every batch
     compile: bool = False  # torch.compile, on GPUs
     checkpoint_minutes: float = 10.0
 
     def __post_init__(self) -> None:
-        at_least_one = ("batch_size", "epochs", "layers", "hidden", "heads", "accumulation", "gpus")
+        at_least_one = ("batch_size", "epochs", "layers", "hidden", "heads", "accumulation")
         rules = {
             **{f"{name} must be at least 1": getattr(self, name) >= 1 for name in at_least_one},
             "max_tokens must be at least 8": self.max_tokens >= 8,
@@ -61,7 +60,6 @@ class TransformerConfig:
             "label_smoothing must be at least 0 and below 1": 0 <= self.label_smoothing < 1,
             "ema must be at least 0 and below 1": 0 <= self.ema < 1,
             "layer_decay must be above 0 and at most 1": 0 < self.layer_decay <= 1,
-            "batch_size must be a multiple of gpus": self.batch_size % max(self.gpus, 1) == 0,
             "checkpoint_minutes must not be negative": self.checkpoint_minutes >= 0,
         }
         broken = [rule for rule, holds in rules.items() if not holds]
