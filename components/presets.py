@@ -65,7 +65,7 @@ LAPTOP: dict[str, Any] = {
             "crop": [80, 60],
             "padding": 4,
             "rotation": 0,
-            "epochs": 7,
+            "epochs": 10,
             "min_steps": 1000,
             "batch_size": 64,
             "learning_rate": 0.1,
@@ -79,11 +79,13 @@ LAPTOP: dict[str, Any] = {
         {"voter": "linear", "kind": "linear"},
         {"voter": "mlp", "kind": "mlp"},
         {"voter": "logistic", "kind": "logistic"},
+        {"voter": "mean", "kind": "mean"},
         {"voter": "concat", "kind": "concat"},
     ],
     # Text folds rank label issues sharply enough to remove more of them than image folds may.
     "denoise_config": {"share": 0.4, "filter_by": "prune_by_class"},
-    "ensemble_config": {"voter": "ensemble", "vote": "majority"},
+    # Small nets on few products are weak members; weights found out of fold keep them from outvoting.
+    "ensemble_config": {"voter": "ensemble", "vote": "weighted"},
     "accelerator_type": "",
     "accelerator_count": "0",
 }
