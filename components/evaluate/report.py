@@ -195,7 +195,7 @@ def _issues(products: Products, issues: pd.DataFrame) -> dict[str, Any]:
     return {
         "flagged": len(issues),
         "removed": int(np.count_nonzero(issues["removed"])),
-        "labelled": int((products.labels >= 0).sum()),
+        "labelled": len(products.rows("out_of_fold")),
         "pairs": [
             {"given": names.get(given, given), "suggested": names.get(suggested, suggested), "count": count}
             for (given, suggested), count in pairs.most_common(10)

@@ -25,13 +25,14 @@ def denoise_report(products: Products, images: ImageStore, issues: pd.DataFrame)
     labels = products.labels
     train = (products.table["split"] == "train").to_numpy() & (labels >= 0)
     removed = int(np.count_nonzero(issues["removed"]))
+    judged = len(products.rows("out_of_fold"))
     return render(
         "denoise",
         figures=[
             {"name": "labels suspected", "value": f"{len(issues):,}", "unit": ""},
             {
                 "name": "of all labelled products",
-                "value": f"{100 * len(issues) / max((labels >= 0).sum(), 1):.1f}",
+                "value": f"{100 * len(issues) / max(len(products.rows('out_of_fold')), 1):.1f}",
                 "unit": "%",
             },
             {"name": "removed from train", "value": f"{removed:,}", "unit": ""},
