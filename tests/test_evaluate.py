@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -290,3 +291,14 @@ def test_the_verdict_and_the_report_name_the_most_frequent_mistake(tmp_path: Pat
     assert "weakest class is “30” (F1 0.0 %)" in summary
     report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert f"{third} of {third} products" in report
+
+
+def test_the_verdict_warns_where_one_voter_alone_beats_the_ensemble(tmp_path: Path, output: Path) -> None:
+    run = write_run(tmp_path)
+    products = read_products(run.products)
+    truth = true_labels(len(products.table), len(products.classes))
+    write_voter(tmp_path / "weak", make_voter("weak", "ensemble", products, truth, 0.5, seed=0))
+    evaluate(dataclasses.replace(run, ensemble=tmp_path / "weak"), tmp_path / "out")
+    weak = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert re.search(r"points under the best single model, .*; but .* alone reaches", weak)
+    assert "alone reaches" not in (output / "summary.md").read_text(encoding="utf-8")

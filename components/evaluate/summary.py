@@ -61,9 +61,19 @@ def verdict(products: Products, evaluation: Evaluation) -> list[str]:
         f"The ensemble reaches a macro-F1 of {percent(ensemble.score.macro_f1)} % on "
         f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {low} to {high}).",
         f"That is {abs(100 * difference):.2f} points {side} the best single "
-        f"model, {row} ({single}), with an interval of {100 * least:+.2f} to {100 * most:+.2f}: {sure}.",
+        f"model, {row} ({single}), with an interval of {100 * least:+.2f} to {100 * most:+.2f}: {sure}"
+        f"{_better_alone(evaluation)}.",
         _where_to_look(products, evaluation),
     ]
+
+
+def _better_alone(evaluation: Evaluation) -> str:
+    """A warning where one voter alone beats the ensemble."""
+    best = max(evaluation.best.values(), key=lambda judgement: judgement.score.macro_f1)
+    if best.score.macro_f1 <= evaluation.best["ensemble"].score.macro_f1:
+        return ""
+    name = f"{ROWS[best.row].lower()} ({best.voter.name})"
+    return f"; but {name} alone reaches {percent(best.score.macro_f1)} %"
 
 
 def _where_to_look(products: Products, evaluation: Evaluation) -> str:

@@ -32,7 +32,7 @@ def denoise_report(products: Products, images: ImageStore, issues: pd.DataFrame)
             {"name": "labels suspected", "value": f"{len(issues):,}", "unit": ""},
             {
                 "name": "of all labelled products",
-                "value": f"{100 * len(issues) / max(len(products.rows('out_of_fold')), 1):.1f}",
+                "value": f"{100 * len(issues) / max(judged, 1):.1f}",
                 "unit": "%",
             },
             {"name": "removed from train", "value": f"{removed:,}", "unit": ""},
