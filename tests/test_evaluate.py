@@ -293,12 +293,14 @@ def test_the_verdict_and_the_report_name_the_most_frequent_mistake(tmp_path: Pat
     assert f"{third} of {third} products" in report
 
 
-def test_the_verdict_warns_where_one_voter_alone_beats_the_ensemble(tmp_path: Path, output: Path) -> None:
+@pytest.mark.parametrize(("skill", "warned"), [(0.5, True), (50.0, False)])
+def test_the_verdict_warns_where_one_voter_alone_beats_the_ensemble(
+    tmp_path: Path, skill: float, warned: bool
+) -> None:
     run = write_run(tmp_path)
     products = read_products(run.products)
     truth = true_labels(len(products.table), len(products.classes))
-    write_voter(tmp_path / "weak", make_voter("weak", "ensemble", products, truth, 0.5, seed=0))
-    evaluate(dataclasses.replace(run, ensemble=tmp_path / "weak"), tmp_path / "out")
-    weak = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
-    assert re.search(r"points under the best single model, .*; but .* alone reaches", weak)
-    assert "alone reaches" not in (output / "summary.md").read_text(encoding="utf-8")
+    write_voter(tmp_path / "vote", make_voter("vote", "ensemble", products, truth, skill, seed=0))
+    evaluate(dataclasses.replace(run, ensemble=tmp_path / "vote"), tmp_path / "out")
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert bool(re.search(r"points under the best single model, .*; but .* alone reaches", summary)) == warned
