@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from components.image.augment import uniforms
+from components.image.augment import PIXEL, uniforms
 from components.image.config import ImageConfig
 from components.image.dcl import (
     DCLHeads,
@@ -74,7 +74,7 @@ def _grid(side: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("size", "blocks"), SIZES)
 def test_destroying_moves_blocks_as_the_permutation_says_and_its_inverse_undoes_it(size, blocks):
-    images = torch.randint(0, 256, (3, *size, 3), dtype=torch.uint8)
+    images = torch.randint(0, 256, (3, *size, PIXEL), dtype=torch.uint8)
     source = permutations("sort", 3, blocks)
     destroyed = destroy(images, source, blocks)
     for image, order, found in zip(images, source.tolist(), destroyed, strict=True):
@@ -96,13 +96,13 @@ def network(**options) -> DCLNetwork:
 @pytest.mark.parametrize("white", [False, True])
 @pytest.mark.parametrize("shuffle", ["sort", "neighbours"])
 def test_location_targets_equal_the_true_permutation_for_every_block(shuffle, white):
-    pixels = torch.randint(0, 256, (4, 56, 56, 3), dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (4, 56, 56, PIXEL), dtype=torch.uint8)
     if white:
         pixels.fill_(255)
     draws = uniforms(0, 0, np.arange(4), 98)
     both, targets = network(dcl_shuffle=shuffle).pairs(pixels, draws)
     source = shuffled_blocks(draws, 7, 2) if shuffle == "sort" else neighbour_blocks(draws, 7)
-    assert both.shape == (8, 56, 56, 3)
+    assert both.shape == (8, 56, 56, PIXEL)
     assert torch.equal(both[:4], pixels)
     raster = (torch.arange(49) - 24) / 49
     assert torch.equal(targets[:4], raster.expand(4, -1))
@@ -112,18 +112,18 @@ def test_location_targets_equal_the_true_permutation_for_every_block(shuffle, wh
 
 def test_the_colour_guess_finds_distinct_colours_and_fails_on_white():
     images = torch.arange(0, 245, 5, dtype=torch.uint8).view(1, 7, 1, 7, 1, 1)
-    images = images.expand(1, 7, 4, 7, 4, 3).reshape(1, 28, 28, 3).contiguous()
+    images = images.expand(1, 7, 4, 7, 4, PIXEL).reshape(1, 28, 28, PIXEL).contiguous()
     source = permutations("sort", 1)
     assert torch.equal(guess_by_colour(images, destroy(images, source, 7), 7), source)
     white = torch.full_like(images, 255)
     assert (guess_by_colour(white, white, 7) == 0).all()
-    pixels = torch.full((2, 56, 56, 3), 255, dtype=torch.uint8)
+    pixels = torch.full((2, 56, 56, PIXEL), 255, dtype=torch.uint8)
     _, targets = network(dcl_location="colours").pairs(pixels, torch.rand(2, 98))
     assert (targets[2:] == -24 / 49).all()  # every block is taken for the first
 
 
 def test_cutting_the_border_keeps_the_size_and_a_flat_image():
-    images = torch.full((2, 448, 448, 3), 77, dtype=torch.uint8)
+    images = torch.full((2, 448, 448, PIXEL), 77, dtype=torch.uint8)
     found = cut_and_destroy(images, permutations("neighbours", 2), 7)
     assert torch.equal(found, images)
     images[:, :10] = images[:, -10:] = images[:, :, :10] = images[:, :, -10:] = 0
@@ -176,6 +176,6 @@ def test_the_three_heads_learn_ten_times_faster_and_all_learn():
     (backbone, slow), (heads, fast) = model.parameter_groups()
     assert fast == 10 * slow
     assert len(backbone) + len(heads) == len(list(model.parameters()))
-    pixels = torch.randint(0, 256, (4, 56, 56, 3), dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (4, 56, 56, PIXEL), dtype=torch.uint8)
     model(pixels, uniforms(0, 0, np.arange(4), model.draws), torch.tensor([0, 1, 2, 3])).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in heads)

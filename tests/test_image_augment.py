@@ -5,39 +5,41 @@ import pytest
 import torch
 from PIL import Image
 
-from components.image.augment import DRAWS, augment, centre_crop, normalise, uniforms
+from components.image.augment import DRAWS, PIXEL, Framed, augment, centre_crop, normalise, uniforms
 
 
-def smooth_images(count: int, height: int, width: int) -> torch.Tensor:
-    """Noise, (count, height, width, 3) uint8: a wrong pixel cannot hide."""
-    return torch.randint(0, 255, (count, height, width, 3), dtype=torch.uint8)
+def noise(count: int, height: int, width: int) -> torch.Tensor:
+    """(count, height, width, PIXEL) uint8 of noise: a wrong pixel cannot hide."""
+    return torch.randint(0, 255, (count, height, width, PIXEL), dtype=torch.uint8)
 
 
-def framed(images: torch.Tensor) -> torch.Tensor:
-    frame = torch.full((len(images), images.shape[1] + 2, images.shape[2] + 2, 3), 255, dtype=torch.uint8)
+def framed(images: torch.Tensor) -> Framed:
+    frame = torch.full((len(images), images.shape[1] + 2, images.shape[2] + 2, PIXEL), 255, dtype=torch.uint8)
     frame[:, 1:-1, 1:-1] = images
-    return frame
+    return Framed(frame, torch.arange(len(images)))
 
 
 @pytest.mark.parametrize(("size", "crop"), [((72, 72), (64, 64)), ((80, 60), (70, 50))])
 def test_the_gather_equals_rotating_cropping_and_mirroring_in_pil(size, crop):
     torch.manual_seed(0)
-    images = smooth_images(8, *size)
+    images = noise(8, *size)
     draws = uniforms(3, 0, np.arange(8), DRAWS)
     found = augment(framed(images), draws, crop=crop, rotation=15, flip=True)
     same = []
     for image, (turn, y, x, mirror), got in zip(images, draws.tolist(), found, strict=True):
-        turned = Image.fromarray(image.numpy()).rotate((2 * turn - 1) * 15, fillcolor=(255, 255, 255))
+        turned = Image.fromarray(image[..., :3].numpy()).rotate(
+            (2 * turn - 1) * 15, fillcolor=(255, 255, 255)
+        )
         top, left = int(y * (size[0] - crop[0] + 1)), int(x * (size[1] - crop[1] + 1))
         expected = turned.crop((left, top, left + crop[1], top + crop[0]))
         if mirror < 0.5:
             expected = expected.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        same.append((np.asarray(expected) == got.numpy()).all(axis=2).mean())
+        same.append((np.asarray(expected) == got[..., :3].numpy()).all(axis=2).mean())
     assert np.mean(same) > 0.999
 
 
 def test_without_rotation_a_crop_is_a_window_of_the_image():
-    images = smooth_images(1, 20, 20)
+    images = noise(1, 20, 20)
     found = augment(
         framed(images), torch.tensor([[0.3, 0.999, 0.0, 0.9]]), crop=(16, 16), rotation=0, flip=True
     )
@@ -45,7 +47,7 @@ def test_without_rotation_a_crop_is_a_window_of_the_image():
 
 
 def test_a_crop_beyond_the_image_is_white():
-    images = torch.zeros(1, 8, 8, 3, dtype=torch.uint8)
+    images = torch.zeros(1, 8, 8, PIXEL, dtype=torch.uint8)
     found = augment(
         framed(images), torch.tensor([[0.5, 0.0, 0.0, 0.9]]), crop=(8, 8), rotation=0, flip=False, padding=2
     )
@@ -55,7 +57,7 @@ def test_a_crop_beyond_the_image_is_white():
 
 
 def test_a_crop_that_keeps_the_content_cuts_white_only():
-    images = torch.full((200, 30, 30, 3), 255, dtype=torch.uint8)
+    images = torch.full((200, 30, 30, PIXEL), 255, dtype=torch.uint8)
     images[:, 2:20, 9:28] = 0
     box = torch.tensor([[2, 9, 20, 28]], dtype=torch.int32).expand(200, -1)
     draws = uniforms(0, 0, np.arange(200), DRAWS)
@@ -83,14 +85,25 @@ def test_draws_are_uniform_and_independent():
 
 
 def test_normalised_pixels_have_imagenets_scale_in_channels_last_memory():
-    images = smooth_images(2, 6, 4)
+    images = noise(2, 6, 4)
     found = normalise(images)
     red = (images[..., 0].float() / 255 - 0.485) / 0.229
     assert torch.allclose(found[:, 0], red, atol=1e-5)
-    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert found.stride(1) == 1
+    assert found.shape == (2, 3, 6, 4)
 
 
 def test_the_centre_crop_leaves_the_frame_out():
-    images = smooth_images(1, 10, 8)
+    images = noise(1, 10, 8)
     assert torch.equal(centre_crop(framed(images), (10, 8)), images)
     assert torch.equal(centre_crop(framed(images), (6, 4)), images[:, 2:8, 2:6])
+
+
+def test_images_of_three_bytes_a_pixel_are_read_alike():
+    images = noise(3, 12, 12)
+    whole = framed(images)
+    narrow = Framed(whole.images[..., :3].contiguous(), torch.tensor([2, 0]))
+    draws = uniforms(0, 0, np.arange(2), DRAWS)
+    found = augment(narrow, draws, crop=(8, 8), rotation=15, flip=True)
+    wide = augment(Framed(whole.images, narrow.rows), draws, crop=(8, 8), rotation=15, flip=True)
+    assert torch.equal(found[..., :3], wide[..., :3])

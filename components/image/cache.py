@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from components.errors import InputError
-from components.image.augment import FRAME, WHITE
+from components.image.augment import FRAME, PIXEL, WHITE, Framed
 from components.image_store import ImageStore
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def content_box(pixels: Tensor) -> tuple[int, int, int, int]:
 
 
 class ImageCache:
-    """The images of `keys`, each (H + 2, W + 2, 3) uint8 in a white frame, and the boxes of their content.
+    """The images of `keys`, each (H + 2, W + 2, PIXEL) uint8 in a white frame, and their content's boxes.
 
     Resizing comes before any random draw, so training from the cache is exact.
 
@@ -96,7 +96,9 @@ class ImageCache:
         """
         self._store, self._keys, self._size, self._fit = store, keys, size, fit
         self.device, self._boxes = device, boxes
-        self._shape = (size[0] + 2 * FRAME, size[1] + 2 * FRAME, 3)
+        # A GPU's memory is dear and widening a batch there costs nothing; on a CPU it costs a pass.
+        channels = 3 if device.type == "cuda" else PIXEL
+        self._shape = (size[0] + 2 * FRAME, size[1] + 2 * FRAME, channels)
         self._pool = ThreadPoolExecutor(os.cpu_count())
         self._folder: str | None = None
         wanted = len(keys) * int(np.prod(self._shape))
@@ -106,14 +108,14 @@ class ImageCache:
             self._pixels = self._allocate()
             self._fill(wanted)
 
-    def fetch(self, rows: np.ndarray) -> Tensor:
-        """The images of `rows`, (B, H + 2, W + 2, 3) uint8 on the training's device.
+    def fetch(self, rows: np.ndarray) -> Framed:
+        """The images of `rows`, on the training's device.
 
         Raises:
             InputError: an image cannot be decoded.
         """
-        if self.place == "device":
-            return self._pixels.index_select(0, torch.from_numpy(rows).to(self._pixels.device))
+        if self._in_place:
+            return Framed(self._pixels, torch.from_numpy(rows).to(self._pixels.device))
         pinned = self.device.type == "cuda"
         batch = torch.empty((len(rows), *self._shape), dtype=torch.uint8, pin_memory=pinned)
         if self.place == "stream":
@@ -121,11 +123,12 @@ class ImageCache:
             list(self._pool.map(lambda slot: self._decode_into(batch[slot[0]], slot[1]), enumerate(rows)))
         else:
             torch.index_select(self._pixels, 0, torch.from_numpy(rows), out=batch)
-        return batch.to(self.device, non_blocking=pinned)
+        images = batch.to(self.device, non_blocking=pinned)
+        return Framed(images, torch.arange(len(rows), device=self.device))
 
-    def batches(self, batches: Iterable[np.ndarray]) -> Iterator[Tensor]:
+    def batches(self, batches: Iterable[np.ndarray]) -> Iterator[Framed]:
         """`fetch` for every batch of rows in turn, the next ones fetched while one is used."""
-        if self.place == "device" or (self.place == "memory" and self.device.type == "cpu"):
+        if self._in_place:
             yield from (self.fetch(rows) for rows in batches)
             return
         with ThreadPoolExecutor(1) as thread:
@@ -149,6 +152,10 @@ class ImageCache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _in_place(self) -> bool:
+        return self.place == "device" or (self.place == "memory" and self.device.type == "cpu")
 
     def _allocate(self) -> Tensor:
         shape = (len(self._keys), *self._shape)
@@ -185,7 +192,7 @@ class ImageCache:
             raise InputError(
                 f"{self._store.folder}: image {key!r} cannot be decoded: {error}; make the store again"
             ) from error
-        framed[FRAME:-FRAME, FRAME:-FRAME] = pixels
+        framed[FRAME:-FRAME, FRAME:-FRAME, :3] = pixels
         if self._boxes:
             self.content[row] = torch.tensor(content_box(pixels), dtype=torch.int32)
 

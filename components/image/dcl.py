@@ -57,7 +57,7 @@ def destroy(pixels: Tensor, source: Tensor, blocks: int) -> Tensor:
     One gather of block-wide strips, so each byte is moved once.
 
     Args:
-        pixels: (B, H, W, 3) uint8, contiguous, H and W multiples of N.
+        pixels: (B, H, W, PIXEL) uint8, contiguous, H and W multiples of N.
         source: (B, N * N) int64.
     """
     batch, height, width, channels = pixels.shape
@@ -97,7 +97,8 @@ def guess_by_colour(pixels: Tensor, destroyed: Tensor, blocks: int) -> Tensor:
     all match the first white one.
     """
     colours = [
-        images.unflatten(2, (blocks, -1))
+        images[..., :3]
+        .unflatten(2, (blocks, -1))
         .unflatten(1, (blocks, -1))
         .float()
         .mean(dim=(2, 4))

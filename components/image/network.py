@@ -36,14 +36,14 @@ class PlainNetwork(nn.Module):
         self.head = nn.Linear(self.backbone.width, classes)
 
     def forward(self, pixels: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
-        """The loss of a batch: pixels (B, H, W, 3) uint8, draws (B, self.draws), labels (B,)."""
+        """The loss of a batch: pixels (B, H, W, PIXEL) uint8, draws (B, self.draws), labels (B,)."""
         pooled = self.backbone.pool(self.backbone(normalise(pixels)))
         return functional.cross_entropy(
             self.head(pooled).float(), labels, label_smoothing=self.config.label_smoothing
         )
 
     def judge(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits (B, C) and pooled features (B, D) of pixels (B, H, W, 3) uint8, float32."""
+        """Class logits (B, C) and pooled features (B, D) of pixels (B, H, W, PIXEL) uint8, float32."""
         pooled = self.backbone.pool(self.backbone(normalise(pixels)))
         return self.class_logits(pooled).float(), pooled.float()
 
@@ -80,7 +80,7 @@ class DCLNetwork(PlainNetwork):
         )
 
     def pairs(self, pixels: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """[Originals, destroyed], (2B, H, W, 3) uint8, and their location targets, (2B, N * N)."""
+        """[Originals, destroyed], (2B, H, W, PIXEL) uint8, and their location targets, (2B, N * N)."""
         config, blocks = self.config, self.config.dcl_blocks
         if config.dcl_shuffle == "sort":
             source = shuffled_blocks(draws, blocks, config.dcl_range)

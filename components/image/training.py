@@ -11,7 +11,7 @@ from torch import Tensor
 
 from components.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
 from components.errors import InputError
-from components.image.augment import augment, uniforms
+from components.image.augment import Framed, augment, uniforms
 from components.image.cache import ImageCache
 from components.image.config import ImageConfig, Stage
 from components.image.judging import judge
@@ -141,7 +141,7 @@ class StageTraining:
             self.take_step(rows, framed, cache)
             self._save_if_due()
 
-    def take_step(self, rows: np.ndarray, framed: Tensor, cache: ImageCache) -> None:
+    def take_step(self, rows: np.ndarray, framed: Framed, cache: ImageCache) -> None:
         """One optimiser step on a batch: rows of the product table and their images from the cache."""
         step = self.progress.step
         draws = uniforms(self.seed, step // self.epoch_steps, rows, self.network.draws).to(self.device)
@@ -160,7 +160,7 @@ class StageTraining:
         if len(self.unread) >= CHECK_EVERY[self.device.type]:
             self._read_losses()
 
-    def _augmented(self, rows: np.ndarray, framed: Tensor, draws: Tensor, cache: ImageCache) -> Tensor:
+    def _augmented(self, rows: np.ndarray, framed: Framed, draws: Tensor, cache: ImageCache) -> Tensor:
         config = self.config
         content = None
         if config.crops == "keep_content":

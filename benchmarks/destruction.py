@@ -1,0 +1,160 @@
+"""A DCL sample pair (crop, rotate, flip, destroy) at 448: ours against decoding and doing it in PIL.
+
+    python benchmarks/destruction.py                       made-up products, 500x500
+    python benchmarks/destruction.py --store FOLDER        a catalog's image store
+
+The reference does what the code that DCL's authors published does for every sample in every epoch: decode,
+resize to 512, rotate, crop, flip; cut 10 px off, cut into blocks, shuffle neighbours, resize each block,
+paste, resize back; guess where each block came from by the blocks' mean colours; make tensors. Ours
+takes decoded images from the cache, a batch at once, with the paper's shuffle and the true permutation.
+CPU time on one thread; filling the cache, once before training, is printed apart.
+"""
+
+import argparse
+import io
+import itertools
+import platform
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageStat
+from torchvision.transforms import v2
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.product_images import open_store
+from components.image.augment import DRAWS, augment, normalise, uniforms
+from components.image.cache import ImageCache
+from components.image.dcl import destroy, location_targets, shuffled_blocks
+
+RESIZE, CROP, BLOCKS, REACH, BATCH, CUT = 512, 448, 7, 2, 16, 10
+TENSOR = v2.Compose(
+    [
+        v2.ToImage(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ]
+)
+
+
+def blocks_of(image: Image.Image) -> list[Image.Image]:
+    edges = [int(image.width / BLOCKS * i) for i in range(BLOCKS + 1)]
+    return [
+        image.crop((left, top, right, bottom))
+        for top, bottom in itertools.pairwise(edges)
+        for left, right in itertools.pairwise(edges)
+    ]
+
+
+def neighbours_shuffled(items: list) -> list:
+    """The last two are shuffled whenever one is added."""
+    done: list = []
+    for item in items:
+        done.append(item)
+        last = done[-2:]
+        random.shuffle(last)
+        done[-2:] = last
+    return done
+
+
+def pil_destroy(image: Image.Image) -> Image.Image:
+    cut = image.crop((CUT, CUT, image.width - CUT, image.height - CUT))
+    blocks, side = blocks_of(cut), cut.width // BLOCKS
+    rows = [neighbours_shuffled(blocks[row * BLOCKS : (row + 1) * BLOCKS]) for row in range(BLOCKS)]
+    destroyed = Image.new("RGB", (side * BLOCKS, side * BLOCKS))
+    for y, row in enumerate(neighbours_shuffled(rows)):
+        for x, block in enumerate(row):
+            destroyed.paste(block.resize((side, side), Image.Resampling.LANCZOS), (x * side, y * side))
+    return destroyed.resize(image.size)
+
+
+def pil_pair(jpeg: bytes) -> tuple[Image.Image, Image.Image]:
+    """The augmented image and its destruction, as published: one image at a time."""
+    image = Image.open(io.BytesIO(jpeg)).convert("RGB").resize((RESIZE, RESIZE), Image.Resampling.BILINEAR)
+    image = image.rotate(random.uniform(-15, 15))
+    left, top = random.randint(0, RESIZE - CROP), random.randint(0, RESIZE - CROP)
+    image = image.crop((left, top, left + CROP, top + CROP))
+    if random.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return image, pil_destroy(image)
+
+
+def pil_targets(image: Image.Image, destroyed: Image.Image) -> list[float]:
+    """The published guess: each block's nearest by mean colour."""
+    own, moved = ([sum(ImageStat.Stat(block).mean) for block in blocks_of(i)] for i in (image, destroyed))
+    guess = [min(range(len(own)), key=lambda i: abs(own[i] - colour)) for colour in moved]
+    return [(block - BLOCKS**2 // 2) / BLOCKS**2 for block in guess]
+
+
+def reference(jpegs: list[bytes], *, targets: bool, tensors: bool) -> None:
+    for jpeg in jpegs:
+        pair = pil_pair(jpeg)
+        if targets:
+            pil_targets(*pair)
+        if tensors:
+            _ = [TENSOR(image) for image in pair]
+
+
+def ours(cache: ImageCache, *, targets: bool, tensors: bool) -> None:
+    for start in range(0, len(cache.content), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(cache.content)))
+        draws = uniforms(0, 0, rows, DRAWS + 2 * BLOCKS**2)
+        pixels = augment(cache.fetch(rows), draws, crop=(CROP, CROP), rotation=15, flip=True)
+        source = shuffled_blocks(draws[:, DRAWS:], BLOCKS, REACH)
+        destroyed = destroy(pixels, source, BLOCKS)
+        if targets:
+            location_targets(source, BLOCKS)
+        if tensors:
+            normalise(torch.cat([pixels, destroyed]))
+
+
+def seconds(work: Callable[[], None], repeats: int) -> float:
+    """The least CPU time of `repeats` runs."""
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--store", type=Path, help="a catalog's image store; made-up images without it")
+    parser.add_argument("--count", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3, help="the least time of so many runs counts")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        store = open_store(options.store, options.count, Path(temporary))
+        keys = store.keys[: options.count]
+        jpegs = [bytes(store.encoded(key)) for key in keys]
+        size = (RESIZE, RESIZE)
+        start = time.process_time()
+        device = torch.device("cpu")
+        with ImageCache(store, keys, size, fit="stretch", place="memory", device=device) as cache:
+            decoding = time.process_time() - start
+            print(f"{platform.processor() or platform.machine()}, one thread, {len(keys)} images")
+            print(f"{'CPU ms a pair':36} {'PIL':>8} {'ours':>8} {'ratio':>7}")
+            for name, what in {
+                "crop, rotate, flip, destroy": {"targets": False, "tensors": False},
+                "... and location targets": {"targets": True, "tensors": False},
+                "... and normalised tensors": {"targets": True, "tensors": True},
+            }.items():
+                slow = seconds(lambda what=what: reference(jpegs, **what), options.repeats)
+                fast = seconds(lambda what=what: ours(cache, **what), options.repeats)
+                scale = 1e3 / len(keys)
+                print(f"{name:36} {slow * scale:8.2f} {fast * scale:8.2f} {slow / fast:6.1f}x")
+        print(f"once, before training: {decoding * 1e3 / len(keys):.2f} CPU ms an image to fill the cache")
+
+
+if __name__ == "__main__":
+    main()
