@@ -1,4 +1,4 @@
-"""The pipeline and its command line: compile it, run it on this machine."""
+"""The pipeline and its command line: compile it, run it on this machine or on a cluster."""
 # The decorators of kfp carry no types: a component called in a pipeline returns a task.
 # pyright: reportCallIssue=false, reportAttributeAccessIssue=false, reportArgumentType=false
 
@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from kfp import compiler, dsl, local
+from kfp import Client, compiler, dsl, kubernetes, local
 from kfp import components as kfp_components
+from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
-from components.container import REGISTRY, TAG, image_name
+from components.cluster_commands import COMMANDS, Toolkit, preset_option, settings_options
+from components.cluster_settings import TRAININGS, ClusterSettings
+from components.container import NAME, REGISTRY, TAG, image_name
 from components.denoise.component import denoise
 from components.ensemble.component import ensemble
 from components.errors import InputError
@@ -36,7 +39,13 @@ STAGES = {
 }
 
 
-def build_pipeline(preset: dict[str, Any], *, registry: str = REGISTRY, tag: str = TAG) -> Callable:
+def build_pipeline(
+    preset: dict[str, Any],
+    *,
+    registry: str = REGISTRY,
+    tag: str = TAG,
+    settings: ClusterSettings = ClusterSettings(),  # noqa: B008
+) -> Callable:
     """The pipeline with a preset's values as the defaults of its parameters.
 
     Args:
@@ -45,12 +54,13 @@ def build_pipeline(preset: dict[str, Any], *, registry: str = REGISTRY, tag: str
             loop over an empty list does not run everywhere.
         registry: where the images lie.
         tag: the images' tag; another one also renews every cached step.
+        settings: what the pods ask of a cluster; a local run ignores it.
     """
     for stage, component in STAGES.items():
         component.component_spec.implementation.container.image = image_name(stage, registry, tag)
 
     @dsl.pipeline(
-        name="product-categorisation",
+        name=NAME,
         description="Product categorisation from text and images by late fusion.",
     )
     def product_categorisation(
@@ -75,7 +85,9 @@ def build_pipeline(preset: dict[str, Any], *, registry: str = REGISTRY, tag: str
         ensemble_config: dict = preset["ensemble_config"],
         accelerator_type: str = preset["accelerator_type"],
         accelerator_count: str = preset["accelerator_count"],
-        checkpoints: str = "",
+        node_selector: dict = {},  # noqa: B006
+        tolerations: list = preset["tolerations"],
+        checkpoints: str = settings.checkpoints,
         facts: dict = {},  # noqa: B006
         seed: int = 0,
     ):
@@ -100,25 +112,35 @@ def build_pipeline(preset: dict[str, Any], *, registry: str = REGISTRY, tag: str
             "gpu_type": accelerator_type,
             "gpu_count": accelerator_count,
         }
+
+        def place(task: Any, stage: str) -> Any:
+            settings.apply(task, stage, kubernetes)
+            if stage in TRAININGS:
+                task.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
+                kubernetes.add_node_selector_json(task, node_selector)
+                kubernetes.add_toleration_json(task, tolerations)
+            return task
+
+        place(catalog, "preprocess")
         found: dict[str, Any] = {}
         if preset["denoise_on"] in ("text", "both"):
             with dsl.ParallelFor(folds) as fold:
-                judged = text(products=raw, config=fold_config, fold=fold, **training)
-                judged.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
+                judged = place(text(products=raw, config=fold_config, fold=fold, **training), "text")
             found["text_folds"] = dsl.Collected(judged.outputs["probabilities"])
         if preset["denoise_on"] in ("image", "both"):
             with dsl.ParallelFor(folds) as fold:
-                judged = image(products=raw, images=store, config=fold_config, fold=fold, **training)
-                judged.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
+                judged = place(
+                    image(products=raw, images=store, config=fold_config, fold=fold, **training), "image"
+                )
             found["image_folds"] = dsl.Collected(judged.outputs["probabilities"])
-        issues = denoise(products=raw, config=denoise_config, keep_ids=keep_ids, **found)
+        issues = place(denoise(products=raw, config=denoise_config, keep_ids=keep_ids, **found), "denoise")
         cleaned = issues.outputs["cleaned"]
         with dsl.ParallelFor(text_configs) as config:
-            text_voter = text(products=cleaned, config=config, fold=-1, **training)
-            text_voter.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
+            text_voter = place(text(products=cleaned, config=config, fold=-1, **training), "text")
         with dsl.ParallelFor(image_configs) as config:
-            image_voter = image(products=cleaned, images=store, config=config, fold=-1, **training)
-            image_voter.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
+            image_voter = place(
+                image(products=cleaned, images=store, config=config, fold=-1, **training), "image"
+            )
 
         def voters() -> dict[str, Any]:  # afresh for each task: the compiler changes what it is given
             return {
@@ -135,9 +157,10 @@ def build_pipeline(preset: dict[str, Any], *, registry: str = REGISTRY, tag: str
             seed=seed,
             **voters(),
         )
+        place(fused, "fusion")
         members = fused.outputs["members"]
-        vote = ensemble(products=cleaned, members=members, config=ensemble_config)
-        evaluate(
+        vote = place(ensemble(products=cleaned, members=members, config=ensemble_config), "ensemble")
+        judgement = evaluate(
             products=cleaned,
             images=store,
             members=members,
@@ -148,29 +171,45 @@ def build_pipeline(preset: dict[str, Any], *, registry: str = REGISTRY, tag: str
             seed=seed,
             **voters(),
         )
+        place(judgement, "evaluate")
 
     return product_categorisation
 
 
-def compile_pipeline(preset: str, output: Path, *, registry: str = REGISTRY, tag: str = TAG) -> None:
-    """Compiles the pipeline with a preset's defaults into `output`."""
+def compile_pipeline(preset: str, output: Path, *, manifest: bool = False, **options: Any) -> None:
+    """Compiles the pipeline with a preset's defaults into `output`.
+
+    Args:
+        manifest: as Pipeline and PipelineVersion resources, for clusters that store pipelines in Kubernetes.
+        options: registry, tag and settings; see `build_pipeline`.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
-    graph = build_pipeline(PRESETS[preset], registry=registry, tag=tag)
-    compiler.Compiler().compile(graph, str(output))
+    graph = build_pipeline(PRESETS[preset], **options)
+    named = KubernetesManifestOptions(
+        pipeline_name=NAME,
+        pipeline_display_name=NAME,
+        pipeline_version_name=f"{NAME}-{options.get('tag', TAG)}",
+        pipeline_version_display_name=options.get("tag", TAG),
+        namespace=NAME,
+        include_pipeline_manifest=True,
+    )
+    compiler.Compiler().compile(
+        graph,
+        str(output),
+        kubernetes_manifest_format=manifest,
+        kubernetes_manifest_options=named if manifest else None,
+    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Product categorisation from text and images, as a Kubeflow pipeline."""
+    context.obj = Toolkit(compile_pipeline, _parse_parameters, Client)
 
 
-preset_option = click.option(
-    "--preset",
-    type=click.Choice(sorted(PRESETS)),
-    default="laptop",
-    show_default=True,
-    help="paper: the paper's models, for GPUs; laptop: small models, no GPU, no download.",
-)
+for cluster_command in COMMANDS:
+    main.add_command(cluster_command)
 
 
 @main.command("compile")
@@ -178,9 +217,13 @@ preset_option = click.option(
 @click.option("--output", type=click.Path(path_type=Path), default=Path("pipeline.yaml"), show_default=True)
 @click.option("--registry", default=REGISTRY, show_default=True, help="Where the stages' images lie.")
 @click.option("--tag", default=TAG, show_default=True, help="The images' tag.")
-def compile_command(preset: str, output: Path, registry: str, tag: str) -> None:
+@click.option("--manifest", is_flag=True, help="As Kubernetes resources, for `kubectl apply`.")
+@settings_options
+def compile_command(
+    preset: str, output: Path, registry: str, tag: str, manifest: bool, settings: ClusterSettings
+) -> None:
     """Compile the pipeline into one YAML file, for any cluster and for `run`."""
-    compile_pipeline(preset, output, registry=registry, tag=tag)
+    compile_pipeline(preset, output, manifest=manifest, registry=registry, tag=tag, settings=settings)
     click.echo(f"wrote {output}: preset {preset}, images {image_name('<stage>', registry, tag)}")
 
 

@@ -1,6 +1,7 @@
 """The images' names: one a stage, registry and tag chosen when the pipeline is compiled."""
 
 STAGES = ("preprocess", "denoise", "text", "image", "fusion", "ensemble", "evaluate")
+NAME = "product-categorisation"
 REGISTRY = "ghcr.io/product-categorisation"
 TAG = "0.1.0"
 

@@ -45,6 +45,8 @@ PAPER: dict[str, Any] = {
     "ensemble_config": {"voter": "ensemble", "vote": "majority"},
     "accelerator_type": "nvidia.com/gpu",
     "accelerator_count": "1",
+    # Nodes with GPUs are usually tainted so that nothing else lands there.
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
 }
 
 LAPTOP: dict[str, Any] = {
@@ -88,6 +90,7 @@ LAPTOP: dict[str, Any] = {
     "ensemble_config": {"voter": "ensemble", "vote": "weighted"},
     "accelerator_type": "",
     "accelerator_count": "0",
+    "tolerations": [],
 }
 
 PRESETS = {"paper": PAPER, "laptop": LAPTOP}
