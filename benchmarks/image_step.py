@@ -4,10 +4,10 @@
     python benchmarks/image_step.py --backbone resnet152 --batch 128   stage 1 of the paper, on a GPU
     python benchmarks/image_step.py --dcl --backbone resnet152         DCL at 448: pairs, two images a sample
 
-Same model, same batch. The plain loop: torchvision's transforms in a DataLoader, float32, contiguous memory, SGD.
-For DCL it destroys image by image. Ours: the cache, augmentation on the device, channels last, and on a GPU bf16, fused SGD
-and, with --compile, torch.compile. CPU time on a CPU, wall time on a GPU. The ceiling is that of a large
-matrix product in the same precision; the work counted is that of forward and backward.
+Same model, same batch. The plain loop: torchvision's transforms in a DataLoader, float32, contiguous memory,
+SGD; for DCL it destroys image by image. Ours: the cache, augmentation on the device, channels last, and on a
+GPU bf16, fused SGD and, with --compile, torch.compile. CPU time on a CPU, wall time on a GPU. The ceiling is
+that of a large matrix product in the same precision; the work counted is that of forward and backward.
 """
 
 import argparse
