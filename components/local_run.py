@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any
 
 import click
 
+from components.artifacts import MANIFEST
 from components.errors import InputError
 from components.sample import write_sample
 from components.stage import FINISHED_VARIABLE
@@ -87,9 +89,23 @@ class LocalRun:
         for pattern, name in wanted.items():
             for path in self.artifacts.glob(f"*/{pattern}"):
                 shutil.copyfile(path, self.folder / name)
+        for path in sorted(self.artifacts.glob("**/report")):
+            target = self.folder / "reports" / f"{_task_name(path.parent)}.html"
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, target)
         for path in self.artifacts.glob("*/evaluate/results/*"):
             if path.name != "manifest.json":
                 shutil.copyfile(path, self.folder / path.name)
+
+
+def _task_name(folder: Path) -> str:
+    stage = folder.name.split("-")[0]
+    manifest = folder / "probabilities" / MANIFEST
+    if stage not in ("text", "image") or not manifest.is_file():
+        return stage
+    facts = json.loads(manifest.read_text(encoding="utf-8"))
+    fold = facts["facts"].get("fold")
+    return f"{stage}-{facts['voter']}" + ("" if fold is None else f"-fold-{fold}")
 
 
 class Console(io.TextIOBase):

@@ -75,8 +75,8 @@ def _timed(work: Callable[[], dict[str, float]]) -> dict[str, float]:
 
 def _key(stage: str, inputs: Mapping[str, Any]) -> str:
     code = [*sorted(CODE.glob("*.py")), *sorted((CODE / stage).rglob("*.py"))]
-    templates = sorted((CODE / "templates").rglob("*.*"))
-    parts = {str(path.relative_to(CODE)): sha256(path) for path in [*code, *templates]}
+    drawing = [*sorted((CODE / "reports").glob("*.py")), *sorted((CODE / "templates").glob("*.*"))]
+    parts = {str(path.relative_to(CODE)): sha256(path) for path in [*code, *drawing]}
     described = {name: _described(value) for name, value in inputs.items()}
     return hashlib.sha256(json.dumps([parts, described], sort_keys=True).encode()).hexdigest()
 

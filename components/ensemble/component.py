@@ -1,7 +1,7 @@
 """The ensemble stage as a Kubeflow Pipelines component."""
 
 from kfp import dsl
-from kfp.dsl import Dataset, Input, Metrics, Output
+from kfp.dsl import HTML, Dataset, Input, Metrics, Output
 
 from components.container import image_name
 
@@ -9,31 +9,51 @@ from components.container import image_name
 @dsl.component(base_image=image_name("ensemble"), install_kfp_package=False)
 def ensemble(
     products: Input[Dataset],
+    images: Input[Dataset],
     members: Input[Dataset],
     config: dict,
     probabilities: Output[Dataset],
     metrics: Output[Metrics],
+    report: Output[HTML],
 ):
     """Lets the fusion members vote.
 
     Args:
         products: the product table.
+        images: the image store, for thumbnails.
         members: the fusion members.
         config: how they vote; see EnsembleConfig.
         probabilities: the vote as class probabilities.
         metrics: scores.
+        report: how the members agree and what each adds.
     """
     from pathlib import Path
 
+    from components.catalog import read_products
     from components.ensemble.ensemble import run_ensemble
+    from components.image_store import ImageStore
+    from components.probabilities import read_voter, read_voters
+    from components.report import safe_report
+    from components.reports.ensemble import ensemble_report
     from components.stage import run_stage
 
     paths = {"products": Path(products.path), "members": Path(members.path)}
     outputs = {"probabilities": Path(probabilities.path)}
+    drawn = {**outputs, "report": Path(report.path)}
 
     def work() -> dict[str, float]:
-        return run_ensemble(paths["products"], paths["members"], config, **outputs)
+        scores = run_ensemble(paths["products"], paths["members"], config, **outputs)
+        safe_report(
+            lambda: ensemble_report(
+                read_products(paths["products"]),
+                ImageStore(Path(images.path)),
+                read_voters(paths["members"]),
+                read_voter(outputs["probabilities"]),
+            ),
+            drawn["report"],
+        )
+        return scores
 
     inputs = {**paths, "config": config}
-    for name, value in run_stage("ensemble", work, inputs=inputs, outputs=outputs).items():
+    for name, value in run_stage("ensemble", work, inputs=inputs, outputs=drawn).items():
         metrics.log_metric(name, value)

@@ -3,7 +3,7 @@
 from typing import List
 
 from kfp import dsl
-from kfp.dsl import Dataset, Input, Metrics, Output
+from kfp.dsl import HTML, Dataset, Input, Metrics, Output
 
 from components.container import image_name
 
@@ -21,6 +21,7 @@ def fusion(
     members: Output[Dataset],
     feature_level: Output[Dataset],
     metrics: Output[Metrics],
+    report: Output[HTML],
 ):
     """Trains every fusion classifier over the product of text and image voters, all at once.
 
@@ -36,11 +37,16 @@ def fusion(
         members: one voter a member of the ensemble.
         feature_level: one voter a feature-level classifier.
         metrics: scores.
+        report: what each modality adds.
     """
     from pathlib import Path
     from typing import Any
 
+    from components.catalog import read_products
     from components.fusion.fusion import run_fusion
+    from components.probabilities import read_voter, read_voters
+    from components.report import safe_report
+    from components.reports.fusion import fusion_report
     from components.stage import run_stage
 
     lists: dict[str, Any] = {
@@ -52,10 +58,23 @@ def fusion(
     settings: dict[str, Any] = {"configs": configs, "folds": folds, "seed": seed}
     outputs = {"members": Path(members.path), "feature_level": Path(feature_level.path)}
 
+    drawn = {**outputs, "report": Path(report.path)}
+
     def work() -> dict[str, float]:
         folders = {**lists, **settings, **outputs}
-        return run_fusion(Path(products.path), **folders)
+        scores = run_fusion(Path(products.path), **folders)
+        safe_report(
+            lambda: fusion_report(
+                read_products(Path(products.path)),
+                [read_voter(folder) for folder in lists["text"]],
+                [read_voter(folder) for folder in lists["image"]],
+                read_voters(outputs["members"]),
+                read_voters(outputs["feature_level"]),
+            ),
+            drawn["report"],
+        )
+        return scores
 
     inputs = {"products": Path(products.path), **lists, **settings}
-    for name, value in run_stage("fusion", work, inputs=inputs, outputs=outputs).items():
+    for name, value in run_stage("fusion", work, inputs=inputs, outputs=drawn).items():
         metrics.log_metric(name, value)

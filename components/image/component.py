@@ -1,7 +1,7 @@
 """The image stage as a Kubeflow Pipelines component."""
 
 from kfp import dsl
-from kfp.dsl import Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
 from components.container import image_name
 
@@ -20,6 +20,7 @@ def image(
     features: Output[Dataset],
     model: Output[Model],
     metrics: Output[Metrics],
+    report: Output[HTML],
 ):
     """Trains one image classifier and judges validation and test, or one fold.
 
@@ -36,16 +37,21 @@ def image(
         features: pooled features of every product.
         model: the trained model (safetensors and JSON).
         metrics: scores and times.
+        report: curves, times, worst classes.
     """
     from pathlib import Path
 
     from components.accelerators import check_accelerators
+    from components.catalog import read_products
     from components.image.image import run_image
+    from components.probabilities import read_voter
+    from components.report import safe_report
+    from components.reports.training import training_report
     from components.stage import run_stage
 
     def work() -> dict[str, float]:
         check_accelerators(gpu_type, gpu_count)
-        return run_image(
+        scores = run_image(
             Path(products.path),
             Path(images.path),
             config,
@@ -54,12 +60,18 @@ def image(
             checkpoints=Path(checkpoints) if checkpoints else None,
             **outputs,
         )
+        voter = outputs["probabilities"]
+        safe_report(
+            lambda: training_report(read_voter(voter), read_products(Path(products.path))), drawn["report"]
+        )
+        return scores
 
     outputs = {
         "probabilities": Path(probabilities.path),
         "features": Path(features.path),
         "model": Path(model.path),
     }
+    drawn = {**outputs, "report": Path(report.path)}
     label = config.get("voter", "") + (f" fold {fold}" if fold >= 0 else "")
     inputs = {
         "products": Path(products.path),
@@ -68,5 +80,5 @@ def image(
         "fold": fold,
         "seed": seed,
     }
-    for name, value in run_stage("image", work, label=label, inputs=inputs, outputs=outputs).items():
+    for name, value in run_stage("image", work, label=label, inputs=inputs, outputs=drawn).items():
         metrics.log_metric(name, value)

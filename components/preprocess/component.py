@@ -1,7 +1,7 @@
 """The preprocess stage as a Kubeflow Pipelines component."""
 
 from kfp import dsl
-from kfp.dsl import Dataset, Metrics, Output
+from kfp.dsl import HTML, Dataset, Metrics, Output
 
 from components.container import image_name
 
@@ -24,6 +24,7 @@ def preprocess(
     images: Output[Dataset],
     quarantine: Output[Dataset],
     metrics: Output[Metrics],
+    report: Output[HTML],
 ):
     """Reads, cleans, checks, splits and packs a catalog.
 
@@ -44,11 +45,16 @@ def preprocess(
         images: the image store (Arrow shards).
         quarantine: every row that was not taken as it came (TSV).
         metrics: counts.
+        report: products per class and split, texts, images, what was quarantined.
     """
     from pathlib import Path
 
+    from components.catalog import read_products
     from components.config import parse_config
+    from components.image_store import ImageStore
     from components.preprocess.preprocess import PreprocessConfig, Sources, fold_count, run_preprocess
+    from components.report import safe_report
+    from components.reports.preprocess import preprocess_report
     from components.stage import run_stage
 
     sources = Sources(
@@ -67,10 +73,19 @@ def preprocess(
         "quarantine": Path(quarantine.path),
     }
 
+    drawn = {**outputs, "report": Path(report.path)}
+
     def work() -> dict[str, float]:
         settings = {**config, "folds": fold_count(folds), "seed": seed}
         parsed = parse_config(PreprocessConfig, settings, where="preprocess configuration")
-        return run_preprocess(sources, parsed, **outputs)
+        counts = run_preprocess(sources, parsed, **outputs)
+        safe_report(
+            lambda: preprocess_report(
+                read_products(outputs["products"]), ImageStore(outputs["images"]), outputs["quarantine"]
+            ),
+            drawn["report"],
+        )
+        return counts
 
     files = {name: Path(uri) for name, uri in vars(sources).items() if uri and Path(uri).exists()}
     inputs = {
@@ -81,5 +96,5 @@ def preprocess(
         "snapshot": snapshot,
         **files,
     }
-    for name, value in run_stage("preprocess", work, inputs=inputs, outputs=outputs).items():
+    for name, value in run_stage("preprocess", work, inputs=inputs, outputs=drawn).items():
         metrics.log_metric(name, value)

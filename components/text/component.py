@@ -1,7 +1,7 @@
 """The text stage as a Kubeflow Pipelines component."""
 
 from kfp import dsl
-from kfp.dsl import Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
 from components.container import image_name
 
@@ -19,6 +19,7 @@ def text(
     features: Output[Dataset],
     model: Output[Model],
     metrics: Output[Metrics],
+    report: Output[HTML],
 ):
     """Trains one text classifier and judges validation and test, or one fold.
 
@@ -34,10 +35,15 @@ def text(
         features: pooled features of every product.
         model: the trained model (safetensors and JSON).
         metrics: scores and times.
+        report: curves, times, worst classes.
     """
     from functools import partial
     from pathlib import Path
 
+    from components.catalog import read_products
+    from components.probabilities import read_voter
+    from components.report import safe_report
+    from components.reports.training import training_report
     from components.stage import run_stage
     from components.text.text import run_text
 
@@ -60,9 +66,15 @@ def text(
             check_accelerators(gpu_type, gpu_count)
             train = partial(train_transformer, checkpoints=Path(checkpoints) if checkpoints else None)
         whole = None if fold < 0 else fold
-        return run_text(Path(products.path), config, Config, train, fold=whole, seed=seed, **outputs)
+        scores = run_text(Path(products.path), config, Config, train, fold=whole, seed=seed, **outputs)
+        voter = outputs["probabilities"]
+        safe_report(
+            lambda: training_report(read_voter(voter), read_products(Path(products.path))), drawn["report"]
+        )
+        return scores
 
+    drawn = {**outputs, "report": Path(report.path)}
     label = config.get("voter", "") + (f" fold {fold}" if fold >= 0 else "")
     inputs = {"products": Path(products.path), "config": config, "fold": fold, "seed": seed}
-    for name, value in run_stage("text", work, label=label, inputs=inputs, outputs=outputs).items():
+    for name, value in run_stage("text", work, label=label, inputs=inputs, outputs=drawn).items():
         metrics.log_metric(name, value)
