@@ -39,6 +39,7 @@ from components.image.network import DCLNetwork, PlainNetwork, build_network
 from components.image.training import Examples, StageTraining
 
 CLASSES = 27
+PRIOR = np.full(CLASSES, 1 / CLASSES)
 
 
 class Pairs(Images):
@@ -95,7 +96,7 @@ def run_ours(
     """Seconds a step, the first left out."""
     count = options.batch * (options.steps + 1)
     rows = np.arange(count)
-    examples = Examples(rows, np.zeros(count, np.int64), rows, {}, np.full(CLASSES, 1 / CLASSES))
+    examples = Examples(rows, np.zeros(count, np.int64), rows, {}, PRIOR)
     training = StageTraining(
         network, stage, config, examples, seed=0, checkpoints=None, termination=Termination()
     )
@@ -159,8 +160,8 @@ def main() -> None:
         store = open_store(options.store, 64, Path(temporary))
         keys = [store.keys[i % len(store.keys)] for i in range(options.batch * (options.steps + 1))]
         jpegs = [bytes(store.encoded(key)) for key in keys]
-        slow = run_plain(build_network(config, stage, CLASSES).to(DEVICE), jpegs, options)
-        network = build_network(config, stage, CLASSES).to(DEVICE)
+        slow = run_plain(build_network(config, stage, PRIOR).to(DEVICE), jpegs, options)
+        network = build_network(config, stage, PRIOR).to(DEVICE)
         with ImageCache(store, keys, stage.resize, fit="stretch", place="auto", device=DEVICE) as cache:
             fast = run_ours(network, stage, config, cache, options)
     work = step_flops(network, stage) * options.batch

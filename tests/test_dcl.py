@@ -90,7 +90,7 @@ def network(**options) -> DCLNetwork:
         dcl_crop=(56, 56),
         **options,
     )
-    return DCLNetwork(config, config.stages()[1], classes=5)
+    return DCLNetwork(config, config.stages()[1], np.full(5, 0.2))
 
 
 @pytest.mark.parametrize("white", [False, True])

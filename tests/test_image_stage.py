@@ -42,11 +42,11 @@ def test_a_small_catalog_is_learnt_and_every_output_is_there(tmp_path):
     truth = np.arange(90)[72:] % 3
     assert (voter.matrices["final"]["test"].pred_probs.argmax(1) == truth).mean() > 0.9
     features = read_features(tmp_path / "features.npz")
-    assert features.values.shape == (90, 256)
+    assert features.values.shape == (90, 192)
     assert features.ids.tolist() == catalog.ids.tolist()
     assert len(voter.facts["curves"]) == 10  # 54 products make 6 steps of 8: 60 steps take 10 epochs
     with safe_open(tmp_path / "model" / "model.safetensors", "pt") as file:
-        assert file.get_tensor("head.weight").shape == (3, 256)
+        assert file.get_tensor("head.weight").shape == (3, 192)
     assert json.loads((tmp_path / "model" / "config.json").read_text())["classes"] == ["10", "20", "30"]
 
 
@@ -118,6 +118,15 @@ def test_streamed_images_train_the_same_model_as_cached_ones(tmp_path):
         run(tmp_path / place, {"cache": place, "crops": "keep_content", "epochs": 2})
     models = {(tmp_path / place / "model" / "model.safetensors").read_bytes() for place in ("memory", "disk")}
     assert models == {(tmp_path / "stream" / "model" / "model.safetensors").read_bytes()}
+
+
+def test_balance_favours_the_rare_class(tmp_path):
+    without = tuple(row for row in range(9, 54, 3))  # three products of the first class are left to train on
+    shares = []
+    for balance in (0.0, 1.0):
+        _, voter, _ = run(tmp_path / str(balance), {"balance": balance}, without_image=without)
+        shares.append(voter.matrices["final"]["test"].pred_probs[:, 0].mean())
+    assert shares[1] > shares[0] + 0.02
 
 
 def test_a_loss_that_is_not_a_number_stops_the_training_with_step_and_rate(tmp_path):

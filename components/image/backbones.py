@@ -31,10 +31,10 @@ class SmallResNet(nn.Module):
     """A residual network (He et al. 2015, basic blocks) for small images on a CPU.
 
     The stem goes to a quarter of the resolution in one convolution, since early full-size layers
-    are what costs time on a CPU. (B, 3, H, W) to (B, 256, H / 16, W / 16).
+    are what costs time on a CPU. (B, 3, H, W) to (B, 192, H / 16, W / 16).
     """
 
-    widths = (64, 128, 256)
+    widths = (48, 96, 192)
 
     def __init__(self) -> None:
         super().__init__()

@@ -45,6 +45,9 @@ class ImageConfig:
     decay_epochs: int = 12  # of "steps": the learning rate falls by `decay` every so many; 4.1
     decay: float = 0.1  # 4.1
     label_smoothing: float = 0.0
+    # Favours rare classes, as macro-F1 does: in training each class's logit is raised by this share of its
+    # log frequency, so that afterwards the rare ones need less evidence. Not in the paper.
+    balance: float = 0.0
 
     # Destruction and construction learning, after the first stage and from its weights (3.2.2).
     dcl_epochs: int = 20  # 4.1; 0 leaves it out
@@ -97,6 +100,7 @@ class ImageConfig:
             "weight_decay must not be negative": self.weight_decay >= 0,
             "decay must be above 0 and at most 1": 0 < self.decay <= 1,
             "label_smoothing must be at least 0 and below 1": 0 <= self.label_smoothing < 1,
+            "balance must be within 0 and 1": 0 <= self.balance <= 1,
             "min_steps must not be negative": self.min_steps >= 0,
             "rotation must be within 0 and 180": 0 <= self.rotation <= 180,
             "late_checkpoints must be at least 0 and below the last stage's epochs": (

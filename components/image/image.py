@@ -19,7 +19,8 @@ from components.image.cache import ImageCache
 from components.image.config import ImageConfig, Stage
 from components.image.judging import image_rows, judge
 from components.image.network import PlainNetwork, build_network
-from components.image.training import FINAL, Examples, Kept, Progress, StageTraining
+from components.image.progress import Kept, Progress
+from components.image.training import FINAL, Examples, StageTraining
 from components.image_store import ImageStore
 from components.trained import Trained, write_trained
 
@@ -104,7 +105,7 @@ def train_image(
     network = features = None
     for number, stage in enumerate(config.stages(), start=1):
         last = number == len(config.stages())
-        network = _start(config, stage, products, network, seed)
+        network = _start(config, stage, examples.prior, network, seed)
         progress, pooled = fitting.run(network, stage, with_features=last and not fold_training)
         features = pooled if last else None
         kept = _merged(kept, progress.kept, config, last=last)
@@ -202,13 +203,13 @@ def _examples(products: Products, task: Task, index: np.ndarray) -> Examples:
 def _start(
     config: ImageConfig,
     stage: Stage,
-    products: Products,
+    prior: np.ndarray,
     before: PlainNetwork | None,
     seed: int,
 ) -> PlainNetwork:
     # A stage's network on its device: with pretrained weights, or with those of the stage before.
     torch.manual_seed(seed)
-    network = build_network(config, stage, len(products.classes))
+    network = build_network(config, stage, prior)
     if before is None:
         load_weights(network.backbone, config.backbone, config.weights)
     else:

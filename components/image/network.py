@@ -1,5 +1,6 @@
 """The network of each stage: what it makes of a batch of pixels, in training and in judging."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,29 +19,36 @@ from components.image.dcl import (
     shuffled_blocks,
 )
 
+RAREST = 1e-6  # the frequency of a class without a product to fit
 HEADS_FASTER = 10.0  # the heads' learning rate over the backbone's in DCL: Chen et al.'s code
 
 
 class PlainNetwork(nn.Module):
     """Backbone, mean over places, one linear layer; cross-entropy.
 
+    Args:
+        prior: (C,) class frequencies of the products to fit.
+
     Attributes:
         draws: how many uniforms a sample's step takes.
     """
 
-    def __init__(self, config: ImageConfig, stage: Stage, classes: int) -> None:
+    def __init__(self, config: ImageConfig, stage: Stage, prior: np.ndarray) -> None:
         super().__init__()
         self.config = config
         self.draws = DRAWS
         self.backbone = Backbone(config.backbone, stage.crop)
-        self.head = nn.Linear(self.backbone.width, classes)
+        self.head = nn.Linear(self.backbone.width, len(prior))
+        # Logit adjustment, Menon et al., ICLR 2021, https://arxiv.org/abs/2007.07314, equation 10.
+        offsets = config.balance * torch.from_numpy(np.log(np.maximum(prior, RAREST))).float()
+        self.offsets: Tensor
+        self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, pixels: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
         """The loss of a batch: pixels (B, H, W, PIXEL) uint8, draws (B, self.draws), labels (B,)."""
         pooled = self.backbone.pool(self.backbone(normalise(pixels)))
-        return functional.cross_entropy(
-            self.head(pooled).float(), labels, label_smoothing=self.config.label_smoothing
-        )
+        logits = self.head(pooled).float() + self.offsets
+        return functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
 
     def judge(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (B, C) and pooled features (B, D) of pixels (B, H, W, PIXEL) uint8, float32."""
@@ -59,17 +67,17 @@ class PlainNetwork(nn.Module):
 class DCLNetwork(PlainNetwork):
     """The same with destruction and construction learning: a batch is [originals, destroyed]."""
 
-    def __init__(self, config: ImageConfig, stage: Stage, classes: int) -> None:
-        super().__init__(config, stage, classes)
+    def __init__(self, config: ImageConfig, stage: Stage, prior: np.ndarray) -> None:
+        super().__init__(config, stage, prior)
         self.draws = DRAWS + 2 * config.dcl_blocks**2
-        self.dcl = DCLHeads(self.backbone.width, classes, config.dcl_blocks, config.dcl_swap)
+        self.dcl = DCLHeads(self.backbone.width, len(prior), config.dcl_blocks, config.dcl_swap)
 
     def forward(self, pixels: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
         both, targets = self.pairs(pixels, draws[:, DRAWS:])
         features = self.backbone(normalise(both))
         pooled = self.backbone.pool(features)
         return dcl_loss(
-            self.head(pooled),
+            self.head(pooled) + self.offsets,
             self.dcl.swap(pooled),
             self.dcl.locations(features),
             labels,
@@ -102,7 +110,11 @@ class DCLNetwork(PlainNetwork):
         return [(list(self.backbone.parameters()), 1.0), (heads, HEADS_FASTER)]
 
 
-def build_network(config: ImageConfig, stage: Stage, classes: int) -> PlainNetwork:
-    """The network of a stage with random weights, in channels-last memory."""
+def build_network(config: ImageConfig, stage: Stage, prior: np.ndarray) -> PlainNetwork:
+    """The network of a stage with random weights, in channels-last memory.
+
+    Args:
+        prior: (C,) class frequencies of the products to fit.
+    """
     kind = DCLNetwork if stage.kind == "dcl" else PlainNetwork
-    return kind(config, stage, classes).to(memory_format=torch.channels_last)  # pyright: ignore
+    return kind(config, stage, prior).to(memory_format=torch.channels_last)  # pyright: ignore

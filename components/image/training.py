@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from components.image.cache import ImageCache
 from components.image.config import ImageConfig, Stage
 from components.image.judging import judge
 from components.image.network import PlainNetwork
+from components.image.progress import Progress
 from components.metrics import macro_f1
 
 log = logging.getLogger(__name__)
@@ -23,8 +24,7 @@ log = logging.getLogger(__name__)
 CHECK_EVERY = {"cpu": 1, "cuda": 50}  # steps between looks at the loss: each look waits for a GPU
 WARMUP = 0.2  # share of the steps in which "one_cycle" climbs
 FINAL = "final"
-
-Kept = dict[str, dict[str, np.ndarray]]  # checkpoint -> split -> (rows, C) probabilities
+NETWORK = "network."  # before the names of weights in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,6 @@ class Examples:
     fit: np.ndarray
     predict: dict[str, np.ndarray]
     prior: np.ndarray
-
-
-@dataclass
-class Progress:
-    """How far a stage has come: what a checkpoint holds besides weights and optimiser.
-
-    Attributes:
-        step: optimiser steps taken.
-        losses: of the epoch under way.
-        seconds: that the epoch under way took before this attempt.
-        curves: one mapping for every epoch that is trained and judged.
-        kept: probabilities of the late epochs and the last.
-    """
-
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-    seconds: float = 0.0
-    curves: list[dict[str, float]] = field(default_factory=list)
-    kept: Kept = field(default_factory=dict)
 
 
 class StageTraining:
@@ -239,30 +220,20 @@ class StageTraining:
         if self.checkpoints is None:
             return
         self._read_losses()
-        progress = self.progress
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= flatten_optimizer(self.optimizer)
-        for name, splits in progress.kept.items():
-            tensors |= {f"kept.{name}.{split}": torch.from_numpy(probs) for split, probs in splits.items()}
-        state = {name: getattr(progress, name) for name in ("step", "losses", "curves")}
+        tensors = {f"{NETWORK}{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= flatten_optimizer(self.optimizer) | self.progress.tensors()
         # An epoch's end is a step of its own: judging it may be what a kill interrupts.
-        number = progress.step + len(progress.curves)
-        self.checkpoints.save(number, tensors, {**state, "seconds": self._seconds()})
+        number = self.progress.step + len(self.progress.curves)
+        self.checkpoints.save(number, tensors, {**self.progress.state(), "seconds": self._seconds()})
 
     def _resume(self) -> None:
         found = self.checkpoints.load() if self.checkpoints else None
         if found is None:
             return
         _, tensors, state = found
-        self.network.load_state_dict(_under("network.", tensors))
+        self.network.load_state_dict(
+            {key.removeprefix(NETWORK): value for key, value in tensors.items() if key.startswith(NETWORK)}
+        )
         restore_optimizer(self.optimizer, tensors)
-        kept: Kept = {}
-        for key, probs in _under("kept.", tensors).items():
-            name, split = key.split(".")
-            kept.setdefault(name, {})[split] = probs.numpy()
-        self.progress = Progress(**state, kept=kept)
+        self.progress = Progress.restored(tensors, state)
         log.info("%s, %s stage: goes on from step %d", self.config.voter, self.stage.kind, self.progress.step)
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
