@@ -17,7 +17,6 @@ import click
 
 from components.artifacts import MANIFEST
 from components.errors import InputError
-from components.sample import write_sample
 from components.stage import FINISHED_VARIABLE
 
 CATALOG = ("products", "labels", "images", "test_products", "test_images")
@@ -57,6 +56,9 @@ class LocalRun:
         """
         start = time.perf_counter()
         if "products" not in self.arguments:
+            # Not at the top: compiling imports this module and needs kfp alone.
+            from components.sample import write_sample
+
             self.arguments |= write_sample(self.folder / "sample", seed=self.arguments["seed"])
             click.echo(f"generated a sample catalog in {self.folder / 'sample'}")
         self._set_environment()
