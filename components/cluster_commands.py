@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -200,6 +201,7 @@ def _connect(tools: Toolkit, options: dict[str, Any]) -> Any:
     headers |= {"Cookie": cookie} if cookie else {}
     ca = str(ca_file) if ca_file else None
     address = cluster.check_server(host, headers=headers, ca_file=ca)
+    warnings.filterwarnings("ignore", message="This client only works with", category=FutureWarning)
     return tools.client(
         host=address,
         namespace=namespace or "kubeflow",
