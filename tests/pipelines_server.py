@@ -3,6 +3,8 @@
 It listens on 127.0.0.1, keeps what it is given and refuses every request that does not fit the models of
 the published client.
 """
+# Generated protobuf modules carry no types.
+# pyright: reportAttributeAccessIssue=false
 
 import email
 import email.policy
