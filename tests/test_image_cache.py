@@ -1,6 +1,7 @@
 """Decoding, against PIL, and the places where decoded images are kept."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,3 +70,21 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
         ImageCache(
             ImageStore(tmp_path / "images"), ["good"], (8, 8), fit="stretch", place="memory", device=CPU
         )
+
+
+@pytest.mark.parametrize(
+    ("memory", "disk", "place"), [(1e9, 1e9, "memory"), (0, 1e9, "disk"), (0, 0, "stream")]
+)
+def test_images_are_kept_in_the_first_place_that_has_room(store, monkeypatch, memory, disk, place):
+    monkeypatch.setattr("components.image.cache._free_memory", lambda: memory)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=disk))
+    with ImageCache(store, store.keys, (8, 8), fit="stretch", place="auto", device=CPU) as cache:
+        assert cache.place == place
+
+
+def test_a_cache_on_disk_is_gone_when_it_is_closed(store, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    with ImageCache(store, store.keys, (8, 8), fit="stretch", place="disk", device=CPU):
+        assert list((tmp_path / "scratch").rglob("pixels"))
+    assert not list((tmp_path / "scratch").rglob("pixels"))

@@ -208,8 +208,18 @@ def _choose(wanted: int, device: torch.device) -> str:
 
 
 def _free_memory() -> int:
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        return min(free, int(limit.read_text()) - int(used.read_text()))
+    # Bytes of host memory, within the container's limit; pages that only mirror files count as free.
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.is_file():
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    free = 1024 * _number(meminfo, "MemAvailable:")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and limit.read_text().strip() != "max":
+        used = int(limit.with_name("memory.current").read_text())
+        mirrors = _number(limit.with_name("memory.stat"), "inactive_file")
+        free = min(free, int(limit.read_text()) - used + mirrors)
     return free
+
+
+def _number(path: Path, name: str) -> int:
+    return next(int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith(name))
