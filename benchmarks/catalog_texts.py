@@ -8,7 +8,7 @@ SYLLABLES = [consonant + vowel for consonant in "bcdfglmnprstv" for vowel in ("a
 def catalog_texts(count: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
     """Titles of about 11 words; descriptions with a long tail, 35 % of them empty.
 
-    With a vocabulary of 8,000 pieces learnt from them, a pair has about 75 tokens of at most 128, as
+    With a vocabulary of 8,000 pieces learnt from them, a pair has about 70 tokens of at most 128, much as
     CamemBERT's has on the paper's catalog.
     """
     random = np.random.default_rng(seed)
@@ -16,7 +16,7 @@ def catalog_texts(count: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
     rank = np.minimum(random.zipf(1.2, 2_000_000), len(words)) - 1
     rank = np.where(random.random(len(rank)) < 0.4, rank, random.integers(0, len(words), len(rank)))
     titles = np.clip(random.lognormal(np.log(11), 0.4, count), 2, 50).astype(int)
-    descriptions = np.clip(random.lognormal(np.log(45), 1.0, count), 3, 2068).astype(int)
+    descriptions = np.clip(random.lognormal(np.log(75), 1.1, count), 3, 2068).astype(int)
     descriptions[random.random(count) < 0.35] = 0
     return _texts(words, rank, titles, random), _texts(words, rank, descriptions, random)
 
