@@ -21,6 +21,7 @@ from components.denoise.component import denoise
 from components.ensemble.component import ensemble
 from components.errors import InputError
 from components.evaluate.component import evaluate
+from components.fuse_command import fuse
 from components.fusion.component import fusion
 from components.image.component import image
 from components.local_run import LocalRun
@@ -133,7 +134,9 @@ def build_pipeline(
                     image(products=raw, images=store, config=fold_config, fold=fold, **training), "image"
                 )
             found["image_folds"] = dsl.Collected(judged.outputs["probabilities"])
-        issues = place(denoise(products=raw, config=denoise_config, keep_ids=keep_ids, **found), "denoise")
+        issues = place(
+            denoise(products=raw, images=store, config=denoise_config, keep_ids=keep_ids, **found), "denoise"
+        )
         cleaned = issues.outputs["cleaned"]
         with dsl.ParallelFor(text_configs) as config:
             text_voter = place(text(products=cleaned, config=config, fold=-1, **training), "text")
@@ -159,7 +162,9 @@ def build_pipeline(
         )
         place(fused, "fusion")
         members = fused.outputs["members"]
-        vote = place(ensemble(products=cleaned, members=members, config=ensemble_config), "ensemble")
+        vote = place(
+            ensemble(products=cleaned, images=store, members=members, config=ensemble_config), "ensemble"
+        )
         judgement = evaluate(
             products=cleaned,
             images=store,
@@ -208,8 +213,8 @@ def main(context: click.Context) -> None:
     context.obj = Toolkit(compile_pipeline, _parse_parameters, Client)
 
 
-for cluster_command in COMMANDS:
-    main.add_command(cluster_command)
+for other_command in (*COMMANDS, fuse):
+    main.add_command(other_command)
 
 
 @main.command("compile")
@@ -257,7 +262,7 @@ def run(
     the finished stages whose inputs and code are unchanged.
     """
     arguments: dict[str, Any] = {name: str(value) for name, value in options.items() if value is not None}
-    arguments["seed"] = options["seed"]
+    arguments |= {"seed": options["seed"], "facts": {"preset": preset, "images": image_name("<stage>")}}
     if columns:
         arguments["preprocess_config"] = {"columns": columns}
     try:
