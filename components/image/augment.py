@@ -146,14 +146,15 @@ def _coordinates(
     mirrored: Tensor,
     angle: Tensor,
 ) -> tuple[Tensor, ...]:
-    # Where output pixel (y, x) is read: row a[y] + b[x], column c[y] + d[x], as 16.16 fixed point,
-    # (B, crop[0]) or (B, crop[1]) each. The convention is that of PIL's Image.rotate.
+    # Where output pixel (y, x) is read in the framed image: row a[y] + b[x], column c[y] + d[x], as
+    # 16.16 fixed point, (B, crop[0]) or (B, crop[1]) each. The convention is that of PIL's Image.rotate.
     across = torch.arange(crop[1], device=angle.device)
     x = torch.where(mirrored[:, None], crop[1] - 1 - across, across) + left[:, None] + 0.5 - size[1] / 2
     y = torch.arange(crop[0], device=angle.device) + top[:, None] + 0.5 - size[0] / 2
     radians = torch.deg2rad(angle.double())[:, None]
     cosine, sine = torch.cos(radians), torch.sin(radians)
-    terms = (cosine * y + size[0] / 2, sine * x, -sine * y, cosine * x + size[1] / 2)
+    middle_y, middle_x = size[0] / 2 + FRAME, size[1] / 2 + FRAME
+    terms = (cosine * y + middle_y, sine * x, -sine * y, cosine * x + middle_x)
     return tuple((term * 65536).round().to(torch.int32) for term in terms)
 
 
@@ -162,9 +163,9 @@ def _gather(framed: Tensor, terms: tuple[Tensor, ...], pixels: Tensor) -> None:
     batch, height, width, _ = framed.shape
     row_y, row_x, column_y, column_x = terms
     rows = row_y[:, :, None] + row_x[:, None, :]
-    rows.bitwise_right_shift_(16).clamp_(-FRAME, height - 2 * FRAME).add_(FRAME)
+    rows.bitwise_right_shift_(16).clamp_(0, height - 1)
     columns = column_y[:, :, None] + column_x[:, None, :]
-    columns.bitwise_right_shift_(16).clamp_(-FRAME, width - 2 * FRAME).add_(FRAME)
+    columns.bitwise_right_shift_(16).clamp_(0, width - 1)
     image = torch.arange(batch, device=framed.device, dtype=torch.int32) * (height * width)
     where = rows.mul_(width).add_(columns).add_(image[:, None, None])
     words = framed.view(torch.int32).view(-1)
