@@ -1,5 +1,6 @@
 """Cross-fitting: what is learnt from a split is judged on the same split, each row by what never saw it."""
 
+import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -35,19 +36,18 @@ def stratified_folds(
             f"{folds} folds cannot be made of {len(labels)} rows in {distinct} groups, {largest} in the "
             "largest class: take at least 2 folds, and no more than the rows of the largest class"
         )
-    counts = np.bincount(labels)
-    # Rows of rare classes are pooled, only to spread them: scikit-learn warns about each otherwise.
-    strata = np.where(counts[labels] < folds, -1, labels)
     if distinct < len(labels):
         splitter: StratifiedGroupKFold | StratifiedKFold = StratifiedGroupKFold(
             folds, shuffle=True, random_state=seed
         )
     else:
         splitter, groups = StratifiedKFold(folds, shuffle=True, random_state=seed), None
-    splits = splitter.split(labels[:, None], strata, groups)
+    splits = splitter.split(labels[:, None], labels, groups)
     fold_of = np.empty(len(labels), np.int64)
-    for fold, (_, held_out) in enumerate(splits):
-        fold_of[held_out] = fold
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        for fold, (_, held_out) in enumerate(splits):
+            fold_of[held_out] = fold
     return fold_of
 
 
@@ -91,8 +91,10 @@ def mixture_weights(pred_probs: np.ndarray, labels: np.ndarray, *, iterations: i
     weights = np.full(len(likelihoods), 1 / len(likelihoods))
     for _ in range(iterations):
         shares = weights[:, None] * likelihoods
-        shares /= shares.sum(axis=0)
-        weights = (shares.sum(axis=1) + 1 / len(weights)) / (len(labels) + 1)
+        before, weights = weights, (shares / shares.sum(axis=0)).sum(axis=1) + 1 / len(weights)
+        weights /= len(labels) + 1
+        if np.abs(weights - before).max() < 1e-5:
+            break
     return weights
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from components.catalog import Products, read_products
+from components.catalog import read_products
 from components.config import parse_config
 from components.ensemble.voting import (
     EnsembleConfig,
@@ -50,7 +50,10 @@ def run_ensemble(
     splits = [split for split in ("validation", "test") if len(table.rows(split))]
     if "validation" not in splits:
         raise InputError(f"{products}: no validation split to judge the members on")
-    matrices = {split: _stack(voters, split, table) for split in splits}
+    matrices = {
+        split: np.stack([voter.chosen(split, table.ids[table.rows(split)]) for voter in voters])
+        for split in splits
+    }
     rows = table.rows("validation")
     labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
     voted, facts = _vote_everywhere(parsed, matrices, labels, groups)
@@ -96,15 +99,3 @@ def _vote_everywhere(
         "ties": {split: int(tied.sum()) for split, (_, tied) in votes.items()},
     }
     return {split: pred_probs for split, (pred_probs, _) in votes.items()}, facts
-
-
-def _stack(voters: list[Voter], split: str, table: Products) -> np.ndarray:
-    """(M, N, C) float32: every member's rows of a split, in the table's order."""
-    ids = table.ids[table.rows(split)]
-    matrices = []
-    for voter in voters:
-        checkpoint, chosen = next(iter(voter.matrices.items()))
-        if split not in chosen:
-            raise InputError(f"ensemble: member {voter.name} ({checkpoint}) has no {split} matrix")
-        matrices.append(chosen[split].aligned(ids, where=f"member {voter.name}, {split}"))
-    return np.stack(matrices)

@@ -65,7 +65,7 @@ class LogisticConfig(DecisionConfig):
     """
 
     kind: Literal["logistic"] = "logistic"
-    strengths: tuple[float, ...] = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0)
+    strengths: tuple[float, ...] = (1000.0, 300.0, 100.0, 30.0, 10.0)
 
     def __post_init__(self) -> None:
         if not self.strengths or min(self.strengths) <= 0:
@@ -99,7 +99,7 @@ class ConcatConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     epochs: int = 20
-    batch_size: int = 128
+    batch_size: int = 64
     dropout: float = 0.2
 
     def __post_init__(self) -> None:

@@ -18,7 +18,6 @@ from components.features import Features, read_features
 from components.fusion.configs import ConcatConfig, DecisionConfig, parse_fusion_configs
 from components.fusion.decision import Member, fuse_members
 from components.fusion.feature_level import train_feature_level
-from components.fusion.threads import one_thread
 from components.metrics import macro_f1
 from components.probabilities import Probabilities, Voter, read_voter, write_voter
 
@@ -116,8 +115,7 @@ def _fuse_decisions(
     labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
     fold_of = stratified_folds(labels, folds=folds, seed=seed, groups=groups)
     members = make_members(configs, [name for name, _ in texts], [name for name, _ in images])
-    with one_thread():
-        fused = fuse_members(members, validation, labels, fold_of, test, seed=seed, device=device)
+    fused = fuse_members(members, validation, labels, fold_of, test, seed=seed, device=device)
     scores = []
     for number, member in enumerate(members):
         result = fused[member.name]

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-# Probabilities below are as good as zero; their logarithms would only add noise.
-SMALLEST = 1e-6
+from components.fusion.threads import one_thread
+
+# Smaller probabilities say no more than "not this class"; their logarithms would only add noise.
+SMALLEST = 1e-5
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Stacked:
         return logits.softmax(-1).float().numpy()
 
 
+@one_thread()
 def fit_path(pred_probs: np.ndarray, labels: np.ndarray, strengths: Sequence[float]) -> list[Stacked]:
     """Fits one classifier a ridge strength, from the strongest on, each starting from the one before.
 
@@ -64,7 +67,7 @@ def _fit_weights(logs: Tensor, targets: Tensor) -> Tensor:
         fit = cross_entropy(_product(logs, weights), targets, reduction="sum")
         return fit + 0.5 * (weights - equal).square().sum()
 
-    return _minimise(loss, equal)
+    return _minimise(loss, equal, rows=len(targets))
 
 
 def _fit_deviation(
@@ -80,14 +83,19 @@ def _fit_deviation(
         fit = cross_entropy(offset + whitened @ rotated, targets, reduction="sum")
         return fit + 0.5 * strength * deviation.square().sum()
 
-    return torch.linalg.solve_triangular(factor.T, _minimise(loss, factor.T @ start), upper=True)
+    rotated = _minimise(loss, factor.T @ start, rows=len(targets))
+    return torch.linalg.solve_triangular(factor.T, rotated, upper=True)
 
 
-def _minimise(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
+def _minimise(loss: Callable[[Tensor], Tensor], start: Tensor, *, rows: int) -> Tensor:
     parameter = start.clone().requires_grad_()
-    # Losses are sums over rows: a thousandth of a nat in all of them together is precise enough.
+    # Losses are sums over rows: a millionth of a nat a row is more precise than any choice made by them.
     optimizer = torch.optim.LBFGS(
-        [parameter], max_iter=300, tolerance_grad=1e-2, tolerance_change=1e-3, line_search_fn="strong_wolfe"
+        [parameter],
+        max_iter=300,
+        tolerance_grad=1e-2,
+        tolerance_change=1e-6 * rows,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.fusion.threads import one_thread
+
 # Adam divides a gradient by its own size, so a rounding error in a gradient near zero moves a weight.
 # In float32 some nets end 1e-4 away from the same nets trained alone; in float64 none does.
 DTYPE = torch.float64
@@ -77,6 +79,7 @@ class TrainedNet:
         return logits.softmax(1).float().mT.contiguous().numpy()
 
 
+@one_thread()
 def train_nets(
     pred_probs: np.ndarray,
     labels: np.ndarray,

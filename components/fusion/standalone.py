@@ -13,7 +13,6 @@ from components.crossfit import stratified_folds
 from components.errors import InputError
 from components.fusion.configs import DecisionConfig, parse_fusion_configs
 from components.fusion.decision import Member, fuse_members
-from components.fusion.threads import one_thread
 from components.metrics import f1_per_class, macro_f1
 from components.probabilities import Probabilities, read_matrix, write_matrix
 
@@ -53,10 +52,8 @@ def fuse(
     fold_of = stratified_folds(truth, folds=folds, seed=seed)
     member = Member(kind, tuple(range(len(paths))), config)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with one_thread():
-        fused = fuse_members(
-            [member], pred_probs, truth, fold_of, pred_probs[:, :0], seed=seed, device=device
-        )[kind]
+    no_test = pred_probs[:, :0]
+    fused = fuse_members([member], pred_probs, truth, fold_of, no_test, seed=seed, device=device)[kind]
     write_matrix(output / "oof.npz", Probabilities(ids, classes, fused.out_of_fold))
     names = [f"{modality}: {path}" for modality, some in (("text", text), ("image", image)) for path in some]
     matrices = {**dict(zip(names, pred_probs, strict=True)), f"fusion: {kind}": fused.out_of_fold}
@@ -146,6 +143,6 @@ def _to_labels(codes: np.ndarray, classes: Sequence[str], ids: np.ndarray, *, wh
         row = unknown[0]
         raise InputError(
             f"{where}: code {codes[row]!r} of id {ids[row]!r} (row {row + 1}) is not a class of the "
-            f"matrices: {', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''} ({len(unknown)} such rows)"
+            f"matrices ({', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''}); {len(unknown)} rows"
         )
     return np.array([number_of[code] for code in codes], np.int64)

@@ -1,0 +1,141 @@
+"""The ensemble: votes, ties, choices made out of fold, and what is said about the members."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.catalog import read_products
+from components.ensemble.ensemble import run_ensemble
+from components.ensemble.voting import EnsembleConfig, greedy_selection, member_weights, out_of_fold_vote
+from components.errors import InputError
+from components.metrics import macro_f1
+from components.probabilities import Probabilities, Voter, read_voter, write_voter
+from components.votes import majority_vote
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from fusion_voters import make_voters, write_stage
+
+GROUPS = np.arange(400)
+
+
+def write_members(root: Path, *, members: int = 5, **kwargs: Any) -> tuple[Path, Path, np.ndarray]:
+    """A catalog and its members; returns paths and every product's true label."""
+    stage, labels = write_stage(root, texts=members, images=0, **kwargs)
+    folder = root / "members"
+    folder.mkdir()
+    for path in stage.text:
+        path.rename(folder / path.name)
+    return stage.products, folder, labels
+
+
+@pytest.mark.parametrize("vote", ["majority", "soft", "weighted"])
+@pytest.mark.parametrize("select", ["all", "greedy"])
+def test_every_vote_is_better_than_the_best_member(vote: str, select: str, tmp_path: Path) -> None:
+    products, members, labels = write_members(tmp_path, rows=(20, 400, 400), strength=1.8)
+    config = {"voter": "ensemble", "vote": vote, "select": select}
+    metrics = run_ensemble(products, members, config, probabilities=tmp_path / "ensemble")
+    assert metrics["macro_f1"] > metrics["best_member_macro_f1"]
+    voter = read_voter(tmp_path / "ensemble")
+    table = read_products(products)
+    test = table.rows("test")
+    predicted = voter.chosen("test", table.ids[test]).argmax(axis=1)
+    assert macro_f1(labels[test], predicted, 4) > metrics["best_member_macro_f1"] - 0.03
+    assert voter.modality == "ensemble"
+    assert sum(voter.facts["weights"]) == pytest.approx(1)
+
+
+def test_the_majority_vote_is_what_is_written(tmp_path: Path) -> None:
+    products, members, _ = write_members(tmp_path, members=4, strength=1)
+    run_ensemble(products, members, {"voter": "ensemble"}, probabilities=tmp_path / "ensemble")
+    table = read_products(products)
+    voters = [read_voter(path) for path in sorted(members.iterdir())]
+    for split in ("validation", "test"):
+        ids = table.ids[table.rows(split)]
+        winners, tied = majority_vote(np.stack([voter.chosen(split, ids) for voter in voters]))
+        ensemble = read_voter(tmp_path / "ensemble")
+        np.testing.assert_array_equal(ensemble.chosen(split, ids).argmax(axis=1), winners)
+        assert ensemble.facts["ties"][split] == tied.sum() > 0
+
+
+def test_facts_say_what_each_member_adds_and_how_far_they_agree(tmp_path: Path) -> None:
+    products, members, labels = write_members(tmp_path, members=3, strength=1.5)
+    run_ensemble(products, members, {"voter": "ensemble"}, probabilities=tmp_path / "ensemble")
+    table = read_products(products)
+    rows = table.rows("validation")
+    matrices = [read_voter(path).chosen("validation", table.ids[rows]) for path in sorted(members.iterdir())]
+    facts = read_voter(tmp_path / "ensemble").facts
+    without_first, _ = majority_vote(np.stack(matrices[1:]))
+    gain = facts["macro_f1"] - macro_f1(labels[rows], without_first, 4)
+    assert facts["leave_one_out_gain"][0] == pytest.approx(gain)
+    agree = (matrices[0].argmax(axis=1) == matrices[2].argmax(axis=1)).mean()
+    assert facts["agreement"][0][2] == facts["agreement"][2][0] == pytest.approx(agree)
+    assert facts["agreement"][1][1] == 1
+    assert facts["members"] == ["text-0", "text-1", "text-2"]
+
+
+def test_a_weighted_vote_gives_a_useless_member_little() -> None:
+    pred_probs, labels = make_voters(3, 400, 4)
+    pred_probs[2] = make_voters(1, 400, 4, strength=0, seed=8)[0][0]
+    weights = member_weights(EnsembleConfig(vote="weighted"), pred_probs, labels)
+    assert weights[2] < 0.1
+    assert weights.sum() == pytest.approx(1)
+
+
+def test_greedy_choice_starts_with_the_best_and_leaves_out_what_hurts() -> None:
+    pred_probs, labels = make_voters(4, 400, 4, strength=2)
+    pred_probs[1] = make_voters(1, 400, 4, strength=0, seed=8)[0][0]
+    config = EnsembleConfig(vote="soft", select="greedy")
+    chosen = greedy_selection(config, pred_probs, labels)
+    scores = [macro_f1(labels, one.argmax(axis=1), 4) for one in pred_probs]
+    assert 1 not in chosen
+    assert int(np.argmax(scores)) in chosen
+    assert len(chosen) >= 2
+
+
+def test_what_is_chosen_for_a_row_does_not_depend_on_its_label() -> None:
+    pred_probs, labels = make_voters(4, 400, 4, strength=1)
+    config = EnsembleConfig(vote="weighted", folds=4)
+    before, _ = out_of_fold_vote(config, pred_probs, labels, GROUPS)
+    random_labels = np.random.default_rng(0).permutation(labels)
+    # On labels without sense the best choice of weights is worth nothing out of fold.
+    voted, _ = out_of_fold_vote(
+        EnsembleConfig(vote="soft", select="greedy", folds=4), pred_probs, random_labels, GROUPS
+    )
+    assert macro_f1(labels, before.argmax(axis=1), 4) > 0.7
+    assert macro_f1(random_labels, voted.argmax(axis=1), 4) < 0.32  # by chance 0.25
+
+
+def test_a_single_member_is_its_own_ensemble(tmp_path: Path) -> None:
+    products, members, _ = write_members(tmp_path, members=1)
+    metrics = run_ensemble(products, members, {"voter": "ensemble"}, probabilities=tmp_path / "ensemble")
+    assert metrics["macro_f1"] == metrics["best_member_macro_f1"]
+    assert metrics["members_used"] == 1
+
+
+def test_no_member_is_refused(tmp_path: Path) -> None:
+    products, members, _ = write_members(tmp_path)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="no member to vote"):
+        run_ensemble(products, tmp_path / "none", {"voter": "ensemble"}, probabilities=tmp_path / "ensemble")
+    assert members.is_dir()
+
+
+def test_a_member_of_other_products_is_refused_by_name(tmp_path: Path) -> None:
+    products, members, _ = write_members(tmp_path)
+    classes = read_products(products).classes
+    stranger = Probabilities(np.array(["q1"], dtype=object), classes, np.full((1, 4), 0.25, np.float32))
+    splits = {"validation": stranger, "test": stranger}
+    write_voter(members / "stranger", Voter("stranger", "fusion", {"chosen": splits}))
+    with pytest.raises(InputError, match=r"voter stranger, validation.*120 of 120 products"):
+        run_ensemble(products, members, {"voter": "ensemble"}, probabilities=tmp_path / "ensemble")
+
+
+@pytest.mark.parametrize("config", [{"vote": "loud"}, {"select": "some"}, {"weights": [1]}])
+def test_wrong_configurations_are_refused(config: dict[str, Any], tmp_path: Path) -> None:
+    products, members, _ = write_members(tmp_path)
+    with pytest.raises(InputError, match="ensemble configuration"):
+        run_ensemble(products, members, {"voter": "e", **config}, probabilities=tmp_path / "ensemble")
