@@ -53,8 +53,8 @@ LAPTOP: dict[str, Any] = {
     "denoise_on": "text",
     "fold_config": {"voter": "tfidf", "kind": "linear", "features": 0},
     "text_configs": [
-        {"voter": "tfidf", "kind": "linear"},
-        {"voter": "tfidf-cleaned", "kind": "linear", "cleaned": True},
+        {"voter": "tfidf", "kind": "linear", "refit": True},
+        {"voter": "tfidf-cleaned", "kind": "linear", "cleaned": True, "refit": True},
     ],
     # Sizes are height, width in pixels; larger images are reduced.
     "image_configs": [
