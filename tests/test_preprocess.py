@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.catalog import read_products, training_task
+from components.catalog import Products, read_products, training_task
 from components.errors import InputError
 from components.image_store import ImageStore
 from components.preprocess.preprocess import PreprocessConfig, Sources, run_preprocess
@@ -65,6 +65,10 @@ class TinyCatalog:
         )
 
 
+def column(products: Products, name: str) -> list:
+    return products.table[name].tolist()
+
+
 @pytest.fixture
 def catalog(tmp_path: Path) -> TinyCatalog:
     return TinyCatalog(tmp_path)
@@ -110,7 +114,7 @@ def test_images_are_stored_as_they_came(catalog: TinyCatalog):
 def test_stray_quotes_in_a_tsv_lose_no_row(catalog: TinyCatalog):
     catalog.rows[3][1] = 'Écran 24" plat'
     catalog.rows[7][1] = '"Livre'
-    titles = prepare(catalog).products.table["title"]
+    titles = column(prepare(catalog).products, "title")
     assert titles[3] == 'Écran 24" plat'
     assert titles[7] == '"Livre'
     assert len(titles) == 66
@@ -119,7 +123,7 @@ def test_stray_quotes_in_a_tsv_lose_no_row(catalog: TinyCatalog):
 @pytest.mark.parametrize("title", ["NA", "null", "None", "nan", "007"])
 def test_titles_that_look_like_nothing_stay_text(catalog: TinyCatalog, title: str):
     catalog.rows[0][1] = title
-    assert prepare(catalog).products.table["title"][0] == title
+    assert column(prepare(catalog).products, "title")[0] == title
 
 
 def test_large_ids_keep_every_digit(catalog: TinyCatalog):
@@ -160,7 +164,7 @@ def test_nul_and_bad_utf8_are_normalised_and_reported(catalog: TinyCatalog):
     path.write_bytes(path.read_bytes().replace(b"Titre 8\t", b"Ti\x00tre \xff8\t"))
     prepared = Prepared(catalog.folder, sources, PreprocessConfig())
     assert {f["reason"] for f in prepared.findings} == {"nul", "bad_utf8"}
-    assert prepared.products.table["title"][8] == "Ti tre \ufffd8"
+    assert column(prepared.products, "title")[8] == "Ti tre \ufffd8"
 
 
 def test_missing_columns_are_named_all_at_once(catalog: TinyCatalog):
@@ -285,7 +289,7 @@ def encode(image: Image.Image, kind: str, **options) -> bytes:
 def stored_pixels(catalog: TinyCatalog, data: bytes) -> np.ndarray:
     catalog.images[catalog.image_name(catalog.rows[0])] = data
     prepared = prepare(catalog)
-    encoded = bytes(prepared.store.encoded(prepared.products.table["image"][0]))
+    encoded = bytes(prepared.store.encoded(column(prepared.products, "image")[0]))
     with Image.open(io.BytesIO(encoded)) as image:
         assert (image.format, image.mode) == ("JPEG", "RGB")
         return np.asarray(image).astype(int)
@@ -343,7 +347,7 @@ def test_the_csv_dialect_is_read_with_quoted_line_breaks(tmp_path: Path):
         (tmp_path / "images" / name).write_bytes(jpeg((i, 2 * i, 5 * i)))
     sources = Sources(str(tmp_path / "X.csv"), str(tmp_path / "Y.csv"), str(tmp_path / "images"))
     products = Prepared(tmp_path, sources, PreprocessConfig()).products
-    assert products.table["description"][4] == 'Une "belle" chose, en deux lignes'
+    assert column(products, "description")[4] == 'Une "belle" chose, en deux lignes'
     assert products.table["row_id"].tolist() == [str(i) for i in range(40)]
     assert products.facts["labels_columns"] == [["", "row_id"], ["prdtypecode", "code"]]
 
@@ -358,7 +362,7 @@ def test_another_catalog_is_read_through_a_column_mapping(tmp_path: Path):
     sources = Sources(str(tmp_path / "shop.csv"), images=str(tmp_path / "images"))
     products = Prepared(tmp_path, sources, config).products
     assert products.classes == ("a", "b")
-    assert products.table["title"][7] == "Chaise 7"
+    assert column(products, "title")[7] == "Chaise 7"
     assert products.facts["labels_columns"] == [["sku", "product_id"], ["type", "code"]]
 
 
@@ -371,7 +375,7 @@ def test_corrections_replace_the_catalogs_codes(catalog: TinyCatalog):
     (catalog.folder / "corrections.tsv").write_text("product_id\tcode\n5000\t30\n")
     sources = Sources(**{**vars(catalog.write()), "corrections": str(catalog.folder / "corrections.tsv")})
     products = Prepared(catalog.folder, sources, PreprocessConfig()).products
-    assert products.table["code"][0] == "30"
+    assert column(products, "code")[0] == "30"
 
 
 def test_a_correction_to_an_unknown_code_is_refused(catalog: TinyCatalog):

@@ -169,7 +169,7 @@ def find_issues(
     scores = get_label_quality_scores(labels, pred_probs, method="normalized_margin")[order]
     in_train = products.table["split"].to_numpy()[rows[order]] == "train"
     may_go = in_train & ~np.isin(products.ids[rows[order]].astype(str), list(kept))
-    base = len(order) if config.share_of == "flagged" else int((products.table["split"] == "train").sum())
+    base = len(order) if config.share_of == "flagged" else len(products.rows("train"))
     quota = config.count or round(config.share * base)
     removed = may_go & (np.cumsum(may_go) <= quota)
     return LabelIssues(rows[order], pred_probs[order].argmax(axis=1), scores, removed)
