@@ -19,8 +19,13 @@ def majority_vote(pred_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         winners: (N,) int64 classes.
         tied: (N,) bool, where two or more classes had the most votes.
     """
+    return decide(pred_probs.argmax(axis=2), pred_probs)
+
+
+def decide(predicted: np.ndarray, pred_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`majority_vote` where the classes that the voters name, (K, N), are known."""
     rows, classes = pred_probs.shape[1:]
-    cells = pred_probs.argmax(axis=2) + np.arange(rows) * classes
+    cells = predicted + np.arange(rows) * classes
     counts = np.bincount(cells.ravel(), minlength=rows * classes).reshape(rows, classes)
     winners = counts.argmax(axis=1)
     most = counts[np.arange(rows), winners]

@@ -42,17 +42,18 @@ def make_products(labels: np.ndarray, splits: np.ndarray, classes: tuple[str, ..
     """A table whose test products have no label."""
     ids = np.array([f"p{row}" for row in range(len(labels))], dtype=object)
     known = splits != "test"
-    codes = np.array([classes[label] for label in labels], dtype=object)
+    codes = pd.Series([classes[label] for label in labels], dtype=object)
+    truth, folds = pd.Series(labels, dtype="Int64"), pd.Series(np.arange(len(labels)) % 4, dtype="Int64")
     table = pd.DataFrame(
         {
             "product_id": ids,
             "title": "title",
             "description": "",
             "image": "image",
-            "code": np.where(known, codes, None),
-            "label": pd.array(np.where(known, labels, None), dtype="Int64"),
+            "code": codes.where(known, None),
+            "label": truth.where(known),
             "split": splits,
-            "fold": pd.array(np.where(known, np.arange(len(labels)) % 4, None), dtype="Int64"),
+            "fold": folds.where(known),
             "group": np.arange(len(labels)),
             "removed": False,
             "row_id": ids,

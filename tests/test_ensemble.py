@@ -1,11 +1,11 @@
 """The ensemble: votes, ties, choices made out of fold, and what is said about the members."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fusion_voters import make_voters, write_stage
 
 from components.catalog import read_products
 from components.ensemble.ensemble import run_ensemble
@@ -14,10 +14,6 @@ from components.errors import InputError
 from components.metrics import macro_f1
 from components.probabilities import Probabilities, Voter, read_voter, write_voter
 from components.votes import majority_vote
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from fusion_voters import make_voters, write_stage
 
 GROUPS = np.arange(400)
 

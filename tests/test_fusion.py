@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fusion_voters import Stage, make_voters, write_stage
 
 from components.artifacts import read_manifest
 from components.catalog import read_products
@@ -17,10 +17,6 @@ from components.fusion.fusion import run_fusion
 from components.fusion.standalone import fuse
 from components.metrics import macro_f1
 from components.probabilities import Probabilities, Voter, read_matrix, read_voters, write_matrix, write_voter
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from fusion_voters import Stage, make_voters, write_stage
 
 LINEAR = {"voter": "linear", "kind": "linear", "epochs": 10.0, "batch_size": 16.0}
 MEAN = {"voter": "mean", "kind": "mean"}

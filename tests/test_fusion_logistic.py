@@ -1,20 +1,14 @@
 """Stacking on log-probabilities: what a strong and a weak ridge leave, and that it does not lose."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from fusion_voters import make_voters, softmax
 from sklearn.linear_model import LogisticRegression
 
 from components.crossfit import stratified_folds
 from components.fusion.decision import fuse_logistic, fuse_mean
 from components.fusion.logistic import fit_path
 from components.metrics import macro_f1
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from fusion_voters import make_voters, softmax
 
 STRENGTHS = (1000.0, 100.0, 10.0)
 

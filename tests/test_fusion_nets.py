@@ -12,11 +12,11 @@ from components.errors import InputError
 from components.fusion.nets import Net, Schedule, TrainedNet, train_nets
 from components.fusion.threads import one_thread
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fusion_nets import train_one
 from fusion_voters import make_voters
+
+from benchmarks.fusion_nets import train_one
 
 NETS = [
     Net("linear(a, c)", (0, 2), 0),
@@ -34,14 +34,17 @@ def train(
     return train_nets(pred_probs, labels, folds, nets, schedule=schedule, seed=3, device=torch.device("cpu"))
 
 
+Voters = tuple[np.ndarray, np.ndarray, np.ndarray]  # pred_probs, labels, folds
+
+
 @pytest.fixture(scope="module")
-def voters() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def voters() -> Voters:
     pred_probs, labels = make_voters(3, 157, 5)
     return pred_probs, labels, stratified_folds(labels, folds=4, seed=0)
 
 
 @one_thread()
-def test_nets_trained_together_equal_nets_trained_one_by_one(voters) -> None:
+def test_nets_trained_together_equal_nets_trained_one_by_one(voters: Voters) -> None:
     pred_probs, labels, folds = voters
     together = train(pred_probs, labels, folds, NETS)
     for net, trained in zip(NETS, together, strict=True):
@@ -60,14 +63,14 @@ def test_nets_trained_together_equal_nets_trained_one_by_one(voters) -> None:
                 np.testing.assert_allclose(ours[fold], alone, atol=1e-9)
 
 
-def test_a_net_does_not_depend_on_the_nets_beside_it(voters) -> None:
-    together = train(*voters, NETS)[1]
-    alone = train(*voters, [NETS[1]])[0]
+def test_a_net_does_not_depend_on_the_nets_beside_it(voters: Voters) -> None:
+    together = train(voters[0], voters[1], voters[2], NETS)[1]
+    alone = train(voters[0], voters[1], voters[2], [NETS[1]])[0]
     np.testing.assert_allclose(together.out_of_fold, alone.out_of_fold, atol=1e-6)
     np.testing.assert_array_equal(together.epochs, alone.epochs)
 
 
-def test_a_held_out_label_does_not_change_its_own_prediction(voters) -> None:
+def test_a_held_out_label_does_not_change_its_own_prediction(voters: Voters) -> None:
     pred_probs, labels, folds = voters
     changed = labels.copy()
     changed[11] = (labels[11] + 1) % 5
@@ -90,13 +93,13 @@ def test_choosing_epochs_does_not_flatter_the_validation_figure() -> None:
     assert net.macro_f1.max(axis=0).mean() > honest
 
 
-def test_every_row_is_judged_and_probabilities_sum_to_one(voters) -> None:
-    for net in train(*voters, NETS):
+def test_every_row_is_judged_and_probabilities_sum_to_one(voters: Voters) -> None:
+    for net in train(voters[0], voters[1], voters[2], NETS):
         np.testing.assert_allclose(net.out_of_fold.sum(axis=1), 1, atol=1e-5)
 
 
-def test_votes_on_new_rows_are_those_of_every_fold(voters) -> None:
-    net = train(*voters, [NETS[3]])[0]
+def test_votes_on_new_rows_are_those_of_every_fold(voters: Voters) -> None:
+    net = train(voters[0], voters[1], voters[2], [NETS[3]])[0]
     votes = net.predict(voters[0][[0, 2]][:, :9])
     assert votes.shape == (4, 9, 5)
     hidden = np.maximum(
