@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.catalog_texts import catalog_texts
 from components.catalog import Task
 from components.checkpoint import Termination
+from components.text.encoder import compile_encoder
 from components.text.packing import ATTENTION
 from components.text.tokens import Tokens, tokenise, train_tokenizer
 from components.text.training import Training
@@ -144,7 +145,7 @@ def run_ours(
     )
     model = new_model(options, dropout=dropout, attention=ATTENTION)
     if options.compile:
-        model.base_model.compile(dynamic=True)
+        compile_encoder(model)
     training = Training(
         model, tokens, labels, Task(order, {}), config, seed=0, store=None, termination=Termination()
     )

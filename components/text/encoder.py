@@ -35,7 +35,7 @@ from transformers.utils.logging import disable_progress_bar
 from components.artifacts import MANIFEST, read_manifest, write_manifest
 from components.catalog import Products
 from components.errors import InputError
-from components.text.packing import ATTENTION, PACKABLE
+from components.text.packing import ATTENTION, PACKABLE, packs
 from components.text.tokens import SPECIAL_TOKENS, train_tokenizer
 from components.text.transformer_config import TransformerConfig
 
@@ -223,6 +223,13 @@ def save_encoder(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_manifest(folder, classes=list(classes))
+
+
+def compile_encoder(model: PreTrainedModel) -> None:
+    """Compiles the model in place, for batches of any size: layer by layer where texts are packed."""
+    parts = model.base_model.encoder.layer if packs(model) else [model.base_model]  # type: ignore[union-attr]
+    for part in parts:  # type: ignore[union-attr]
+        part.compile(dynamic=True)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

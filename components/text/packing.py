@@ -140,9 +140,30 @@ def logits(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Class logits of a batch's texts, (B, C) float32, in the order of `batch.rows`."""
     if batch.packing is None:
         return model(**batch.inputs).logits.float()
-    hidden = model.base_model(**batch.inputs, packing=batch.packing).last_hidden_state[0]
-    first = hidden.index_select(0, batch.starts)  # (T, H) -> (B, H)
+    first = _first_states(model.base_model, batch, batch.packing)
     return model.classifier(first[:, None]).float()  # type: ignore[operator]
+
+
+def _first_states(encoder: Any, batch: Batch, packing: Packing) -> Tensor:
+    """The last layer's states of each text's first token, (B, H): all that the head reads.
+
+    So the last layer needs keys and values of every token, but all else of the first ones only.
+    """
+    *layers, last = encoder.encoder.layer
+    hidden = encoder.embeddings(**batch.inputs)  # (1, T, H)
+    for layer in layers:
+        hidden = layer(hidden, packing=packing)
+    hidden = hidden[0]
+    first = hidden.index_select(0, batch.starts)  # (B, H)
+    attention = last.attention.self
+    rows = [
+        linear(states).unflatten(-1, (attention.num_attention_heads, -1))
+        for linear, states in ((attention.query, first), (attention.key, hidden), (attention.value, hidden))
+    ]
+    dropout = attention.dropout.p if encoder.training else 0.0
+    context = _attend(rows, packing, dropout, attention.scaling).flatten(1)
+    attended = last.attention.output(context, first)
+    return last.output(last.intermediate(attended), attended)
 
 
 def packed_attention(
@@ -165,37 +186,52 @@ def packed_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )  # type: ignore[return-value]
     rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]  # (T, heads, D)
-    attend = _attend_runs if packing.places is None else _attend_padded
-    return attend(rows, packing, dropout, scaling)[None], None
+    return _attend(rows, packing, dropout, scaling)[None], None
 
 
-def _attend_runs(rows: list[Tensor], packing: Packing, dropout: float, scaling: float | None) -> Tensor:
-    sizes = [count * length for count, length in packing.runs]
+def _attend(rows: list[Tensor], packing: Packing, dropout: float, scaling: float | None) -> Tensor:
+    """Attention within each text; queries of every token (T, heads, D) or of first ones (B, heads, D)."""
+    if packing.places is None or packing.mask is None:
+        return _attend_runs(rows, packing.runs, dropout, scaling)
+    return _attend_padded(rows, packing.places, packing.mask, dropout, scaling)
+
+
+def _attend_runs(
+    rows: list[Tensor], runs: tuple[tuple[int, int], ...], dropout: float, scaling: float | None
+) -> Tensor:
+    sizes = [count * length for count, length in runs]
+    query, key, value = rows
+    every = len(query) == len(key)
+    queries = query.split(sizes if every else [count for count, _ in runs])
     outputs = []
-    for (count, length), *run in zip(packing.runs, *(row.split(sizes) for row in rows), strict=True):
-        query, key, value = (part.unflatten(0, (count, length)).transpose(1, 2) for part in run)
-        output = scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scaling)
-        outputs.append(
-            output.transpose(1, 2).flatten(0, 1)
-        )  # (count, heads, length, D) -> (tokens, heads, D)
+    for (count, _), *run in zip(runs, queries, key.split(sizes), value.split(sizes), strict=True):
+        parts = (part.unflatten(0, (count, -1)).transpose(1, 2) for part in run)  # (count, heads, length, D)
+        output = scaled_dot_product_attention(*parts, dropout_p=dropout, scale=scaling)
+        outputs.append(output.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)
 
 
-def _attend_padded(rows: list[Tensor], packing: Packing, dropout: float, scaling: float | None) -> Tensor:
-    assert packing.places is not None
-    assert packing.mask is not None
-    texts, longest = packing.mask.shape[0], packing.mask.shape[-1]
-    query, key, value = (
-        row.new_zeros(texts * longest, *row.shape[1:])
-        .index_copy(0, packing.places, row)
-        .unflatten(0, (texts, longest))
-        .transpose(1, 2)
-        for row in rows
-    )
+def _attend_padded(
+    rows: list[Tensor], places: Tensor, mask: Tensor, dropout: float, scaling: float | None
+) -> Tensor:
+    texts, longest = mask.shape[0], mask.shape[-1]
+
+    def padded(row: Tensor) -> Tensor:
+        blank = row.new_zeros(texts * longest, *row.shape[1:])
+        return blank.index_copy(0, places, row).unflatten(0, (texts, longest)).transpose(1, 2)
+
+    query, key, value = rows
+    every = len(query) == len(key)
     output = scaled_dot_product_attention(
-        query, key, value, attn_mask=packing.mask, dropout_p=dropout, scale=scaling
+        padded(query) if every else query[:, :, None],
+        padded(key),
+        padded(value),
+        attn_mask=mask,
+        dropout_p=dropout,
+        scale=scaling,
     )
-    return output.transpose(1, 2).flatten(0, 1).index_select(0, packing.places)
+    output = output.transpose(1, 2).flatten(0, 1)
+    return output.index_select(0, places) if every else output
 
 
 AttentionInterface.register(ATTENTION, packed_attention)

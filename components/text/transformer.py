@@ -11,7 +11,7 @@ import torch
 
 from components.catalog import Products, Task
 from components.checkpoint import Checkpoints, catch_sigterm, fingerprint
-from components.text.encoder import prepare_encoder, save_encoder
+from components.text.encoder import compile_encoder, prepare_encoder, save_encoder
 from components.text.predict import predict
 from components.text.tokens import Tokens, tokenise
 from components.text.training import Training
@@ -59,7 +59,7 @@ def train_transformer(
     )
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     if config.compile and encoder.device.type == "cuda":
-        encoder.base_model.compile(dynamic=True)
+        compile_encoder(encoder)
     log.info("%s tokens of %s texts, %s weights", *(f"{n:,}" for n in _sizes(tokens, encoder)))
     store = None
     if checkpoints is not None:
