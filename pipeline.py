@@ -269,7 +269,8 @@ def run(
         arguments |= _parse_parameters(param, PRESETS[preset])
         local_run = LocalRun(output, arguments, fresh=fresh)
         compiled = local_run.folder / "pipeline.yaml"
-        compile_pipeline(preset, compiled)
+        # A second attempt on this machine would fail as the first did, minutes later.
+        compile_pipeline(preset, compiled, settings=ClusterSettings(retries=0))
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(local_run.artifacts))
         local_run.execute(kfp_components.load_component_from_file(str(compiled)))
     except InputError as error:

@@ -47,14 +47,16 @@ def rows(path: Path) -> list[dict[str, str]]:
 class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.catalog = write_sample(folder / "catalog", seed=1, products=300, test_products=30)
+        self.catalog = write_sample(folder / "catalog", seed=1, products=700, test_products=40)
         self.output = folder / "output"
         self.first = self.start()
 
     def start(self, *extra: object, status: int = 0) -> subprocess.CompletedProcess[str]:
         options = [f"--{name.replace('_', '-')}={path}" for name, path in self.catalog.items()]
         image = f"image_configs={json.dumps([TINY_IMAGE])}"
-        return command("run", *options, "--output", self.output, "--param", image, *extra, status=status)
+        vote = json.dumps({"voter": "ensemble", "vote": "weighted", "folds": 3})
+        small = ["--param", image, "--param", "fusion_folds=3", "--param", f"ensemble_config={vote}"]
+        return command("run", *options, "--output", self.output, *small, *extra, status=status)
 
 
 @pytest.fixture(scope="module")
