@@ -3,7 +3,6 @@
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
 
 # A tag opens with a letter, a slash or an exclamation mark: "taille < 40" and "<3" are text.
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]*>")
@@ -31,11 +30,6 @@ def clean_text(text: str) -> str:
     if not text.isprintable():
         text = _CONTROL.sub(" ", text)
     return " ".join(text.split())
-
-
-def clean_texts(texts: Iterable[str]) -> list[str]:
-    """`clean_text` of every text."""
-    return [clean_text(text) for text in texts]
 
 
 def hides_characters(text: str) -> bool:
