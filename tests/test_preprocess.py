@@ -158,6 +158,16 @@ def test_every_row_is_kept_or_quarantined_by_id(catalog: TinyCatalog):
     assert not kept & quarantined
 
 
+def test_a_product_whose_label_row_is_broken_is_quarantined_once(catalog: TinyCatalog):
+    sources = catalog.write()
+    path = Path(sources.labels)
+    path.write_text(path.read_text(encoding="utf-8").replace("\t5003\t", "\t5003\textra\t"), encoding="utf-8")
+    prepared = Prepared(catalog.folder, sources, PreprocessConfig(max_quarantined=0.2))
+    assert [finding["action"] for finding in prepared.findings_of("field_count")] == ["ignored"]
+    assert [finding["product_id"] for finding in prepared.findings_of("no_label")] == ["5003"]
+    assert prepared.counts["quarantined"] == 1
+
+
 def test_nul_and_bad_utf8_are_normalised_and_reported(catalog: TinyCatalog):
     sources = catalog.write()
     path = Path(sources.products)

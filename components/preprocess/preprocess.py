@@ -139,14 +139,20 @@ def _preprocess(
     kept = [record for record in train if record.product_id not in dropped]
     _refuse_classes({record.code for record in train}, kept, config)
     table = _table(kept, test, config)
+    quarantined = sum(finding.action == DROPPED for finding in findings)
+    _check_nothing_is_lost(facts["rows"], len(table), quarantined)
     facts["digests"] = {name: sha256(path) for name, path in paths.items() if path.is_file()}
     classes = sorted({record.code for record in kept if record.code is not None})
     write_products(Products(table, tuple(classes), facts), products)
     splits = Counter(table["split"])
     counts = {split: splits[split] for split in SPLITS}
     log.info("split: %s", counts)
-    quarantined = sum(finding.action == DROPPED for finding in findings)
     return {**counts, "images": count, "quarantined": quarantined}
+
+
+def _check_nothing_is_lost(rows: dict[str, int], kept: int, quarantined: int) -> None:
+    if kept + quarantined != sum(rows.values()):
+        raise RuntimeError(f"{rows} rows were read, {kept} kept and {quarantined} quarantined: some are lost")
 
 
 def _read_catalogs(

@@ -1,7 +1,7 @@
 """Joins a catalog's files into records: products with their codes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.errors import InputError
@@ -67,9 +67,14 @@ def read_catalog(products: Path, labels: Path | None, *, mapping: str, image_nam
         _check_label_columns(label_table, dialect)
         check_ids(label_table, {field: name for field, name in dialect.labels.items() if field != "code"})
         _join_codes(records, label_table, dialect)
-    findings = table.findings + (label_table.findings if label_table else [])
+    findings = table.findings + (_as_ignored(label_table.findings) if label_table else [])
     rows = len(records) + sum(finding.action == DROPPED for finding in table.findings)
     return Catalog(records, rows, findings, table, label_table, dialect)
+
+
+def _as_ignored(findings: Sequence[Finding]) -> list[Finding]:
+    # A label that cannot be read leaves its product unlabelled; the product is what counts as quarantined.
+    return [replace(one, action=IGNORED) if one.action == DROPPED else one for one in findings]
 
 
 def drop_unlabelled(catalog: Catalog) -> None:
