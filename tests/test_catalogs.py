@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.catalog import read_products
-from components.preprocess.preprocess import PreprocessConfig, Sources, run_preprocess
+from components.preprocess.config import PreprocessConfig, Sources
+from components.preprocess.preprocess import run_preprocess
 from components.text.linear import LinearConfig, train_linear
 from components.text.text import run_text
 
@@ -24,7 +25,8 @@ pytestmark = [
 MEASURED = r"""
 import json, re, sys
 from pathlib import Path
-from components.preprocess.preprocess import PreprocessConfig, Sources, run_preprocess
+from components.preprocess.config import PreprocessConfig, Sources
+from components.preprocess.preprocess import run_preprocess
 folder, output = Path(sys.argv[1]), Path(sys.argv[2])
 names = ["X_train.tsv", "Y_train.tsv", "images_train.zip", "X_test.tsv", "images_test.zip"]
 paths = {name: output / name for name in ("products", "images", "quarantine")}

@@ -12,7 +12,8 @@ from PIL import Image
 from components.catalog import Products, read_products, training_task
 from components.errors import InputError
 from components.image_store import ImageStore
-from components.preprocess.preprocess import PreprocessConfig, Sources, run_preprocess
+from components.preprocess.config import PreprocessConfig, Sources
+from components.preprocess.preprocess import run_preprocess
 from components.preprocess.split import group_duplicates, split_validation
 
 

@@ -52,7 +52,8 @@ def preprocess(
     from components.catalog import read_products
     from components.config import parse_config
     from components.image_store import ImageStore
-    from components.preprocess.preprocess import PreprocessConfig, Sources, fold_count, run_preprocess
+    from components.preprocess.config import PreprocessConfig, Sources, fold_count
+    from components.preprocess.preprocess import run_preprocess
     from components.report import safe_report
     from components.reports.preprocess import preprocess_report
     from components.stage import run_stage

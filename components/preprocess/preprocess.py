@@ -4,9 +4,9 @@ import json
 import logging
 import tempfile
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from components.artifacts import sha256
 from components.catalog import SCHEMA, SPLITS, Products, write_products
 from components.errors import InputError
 from components.preprocess.cleaning import clean_text, hides_characters
+from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.dialects import read_table
 from components.preprocess.images import open_images
 from components.preprocess.packing import pack_images
@@ -31,64 +32,6 @@ from components.preprocess.split import assign_folds, group_duplicates, split_va
 from components.sources import fetch
 
 log = logging.getLogger(__name__)
-
-IMAGE_NAME = "image_{image_id}_product_{product_id}.jpg"
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where the catalog's files lie: mounted paths or URIs; "" where there is none."""
-
-    products: str
-    labels: str = ""
-    images: str = ""
-    test_products: str = ""
-    test_images: str = ""
-    test_labels: str = ""
-    class_names: str = ""  # JSON: code -> name
-    corrections: str = ""  # TSV with product_id and code: labels that a person put right
-
-
-@dataclass(frozen=True)
-class PreprocessConfig:
-    """How a catalog is read and split.
-
-    Attributes:
-        columns: field=column,... for catalogs in neither of the challenge's dialects.
-        image_name: how an image file is called (the challenge's naming).
-        validation_share: paper, section 4.1: "training and validation set at a ratio of 9:1".
-        folds: paper, section 4.1: "4-fold cross-validation" for noise reduction.
-        on_bad_image: what happens to a labelled product whose image cannot be used. A test product is
-            always kept, without an image.
-        max_quarantined: share of rows that may be left out before the run stops.
-    """
-
-    columns: str = ""
-    image_name: str = IMAGE_NAME
-    validation_share: float = 0.1
-    folds: int = 4
-    on_bad_image: Literal["quarantine", "keep"] = "quarantine"
-    max_quarantined: float = 0.02
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.validation_share <= 0.5:
-            raise ValueError(f"validation_share = {self.validation_share}: expected between 0 and 0.5")
-        if self.folds < 2:
-            raise ValueError(f"folds = {self.folds}: expected at least 2")
-
-
-def fold_count(folds: list) -> int:
-    """How many folds a pipeline's list of fold numbers names.
-
-    Raises:
-        InputError: not 0, 1, 2, ... in order.
-    """
-    if [int(fold) for fold in folds] != list(range(len(folds))):
-        raise InputError(
-            f"folds = {folds}: expected the numbers from 0 on in order, [0, 1, 2, 3] for four folds"
-        )
-    return len(folds)
 
 
 def run_preprocess(
