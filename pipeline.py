@@ -14,7 +14,7 @@ from kfp import Client, compiler, dsl, kubernetes, local
 from kfp import components as kfp_components
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
-from components.cluster_commands import COMMANDS, Toolkit, preset_option, settings_options
+from components.cluster_commands import COMMANDS, Toolkit, denoise_option, preset_option, settings_options
 from components.cluster_settings import TRAININGS, ClusterSettings
 from components.container import NAME, REGISTRY, TAG, image_name
 from components.denoise.component import denoise
@@ -77,8 +77,9 @@ def build_pipeline(
         snapshot: str = "",
         preprocess_config: dict = {},  # noqa: B006
         folds: list = [0, 1, 2, 3],  # noqa: B006
-        fold_config: dict = preset["fold_config"],
-        denoise_config: dict = preset["denoise_config"],
+        text_fold_config: dict = preset["text_fold_config"],
+        image_fold_config: dict = preset["image_fold_config"],
+        denoise_config: dict = preset["denoise_configs"][preset["denoise_on"]],
         text_configs: list = preset["text_configs"],
         image_configs: list = preset["image_configs"],
         fusion_configs: list = preset["fusion_configs"],
@@ -126,12 +127,13 @@ def build_pipeline(
         found: dict[str, Any] = {}
         if preset["denoise_on"] in ("text", "both"):
             with dsl.ParallelFor(folds) as fold:
-                judged = place(text(products=raw, config=fold_config, fold=fold, **training), "text")
+                judged = place(text(products=raw, config=text_fold_config, fold=fold, **training), "text")
             found["text_folds"] = dsl.Collected(judged.outputs["probabilities"])
         if preset["denoise_on"] in ("image", "both"):
             with dsl.ParallelFor(folds) as fold:
                 judged = place(
-                    image(products=raw, images=store, config=fold_config, fold=fold, **training), "image"
+                    image(products=raw, images=store, config=image_fold_config, fold=fold, **training),
+                    "image",
                 )
             found["image_folds"] = dsl.Collected(judged.outputs["probabilities"])
         issues = place(
@@ -181,15 +183,24 @@ def build_pipeline(
     return product_categorisation
 
 
-def compile_pipeline(preset: str, output: Path, *, manifest: bool = False, **options: Any) -> None:
+def compile_pipeline(
+    preset: str,
+    output: Path,
+    *,
+    denoise_on: str | None = None,
+    manifest: bool = False,
+    **options: Any,
+) -> None:
     """Compiles the pipeline with a preset's defaults into `output`.
 
     Args:
+        denoise_on: another choice than the preset's; see `build_pipeline`.
         manifest: as Pipeline and PipelineVersion resources, for clusters that store pipelines in Kubernetes.
         options: registry, tag and settings; see `build_pipeline`.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    graph = build_pipeline(PRESETS[preset], **options)
+    chosen = {"denoise_on": denoise_on} if denoise_on else {}
+    graph = build_pipeline({**PRESETS[preset], **chosen}, **options)
     named = KubernetesManifestOptions(
         pipeline_name=NAME,
         pipeline_display_name=NAME,
@@ -219,16 +230,15 @@ for other_command in (*COMMANDS, fuse):
 
 @main.command("compile")
 @preset_option
+@denoise_option
 @click.option("--output", type=click.Path(path_type=Path), default=Path("pipeline.yaml"), show_default=True)
 @click.option("--registry", default=REGISTRY, show_default=True, help="Where the stages' images lie.")
 @click.option("--tag", default=TAG, show_default=True, help="The images' tag.")
 @click.option("--manifest", is_flag=True, help="As Kubernetes resources, for `kubectl apply`.")
 @settings_options
-def compile_command(
-    preset: str, output: Path, registry: str, tag: str, manifest: bool, settings: ClusterSettings
-) -> None:
+def compile_command(preset: str, output: Path, registry: str, tag: str, **options: Any) -> None:
     """Compile the pipeline into one YAML file, for any cluster and for `run`."""
-    compile_pipeline(preset, output, manifest=manifest, registry=registry, tag=tag, settings=settings)
+    compile_pipeline(preset, output, registry=registry, tag=tag, **options)
     click.echo(f"wrote {output}: preset {preset}, images {image_name('<stage>', registry, tag)}")
 
 
@@ -237,6 +247,7 @@ existing = click.Path(exists=True, path_type=Path, resolve_path=True)
 
 @main.command()
 @preset_option
+@denoise_option
 @click.option("--products", type=existing, help="Products with their texts: TSV or CSV.")
 @click.option("--labels", type=existing, help="Their codes, joined by id.")
 @click.option("--images", type=existing, help="Their images: a folder or a zip.")
@@ -254,7 +265,13 @@ existing = click.Path(exists=True, path_type=Path, resolve_path=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run into this folder finished.")
 def run(
-    preset: str, columns: str, output: Path | None, param: tuple[str, ...], fresh: bool, **options: Any
+    preset: str,
+    denoise_on: str | None,
+    columns: str,
+    output: Path | None,
+    param: tuple[str, ...],
+    fresh: bool,
+    **options: Any,
 ) -> None:
     """Run the compiled pipeline on this machine, with no cluster.
 
@@ -270,7 +287,7 @@ def run(
         local_run = LocalRun(output, arguments, fresh=fresh)
         compiled = local_run.folder / "pipeline.yaml"
         # A second attempt on this machine would fail as the first did, minutes later.
-        compile_pipeline(preset, compiled, settings=ClusterSettings(retries=0))
+        compile_pipeline(preset, compiled, denoise_on=denoise_on, settings=ClusterSettings(retries=0))
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(local_run.artifacts))
         local_run.execute(kfp_components.load_component_from_file(str(compiled)))
     except InputError as error:

@@ -20,7 +20,7 @@ from components.cluster_settings import ClusterSettings
 from components.container import NAME, REGISTRY, TAG
 from components.cron import parse_cron
 from components.errors import InputError
-from components.presets import PRESETS
+from components.presets import DENOISE_ON, PRESETS
 
 HELP = {
     "cpu": "Processors of a stage that trains no network.",
@@ -45,6 +45,11 @@ preset_option = click.option(
     default="laptop",
     show_default=True,
     help="paper: the paper's models, for GPUs; laptop: small models, no GPU, no download.",
+)
+denoise_option = click.option(
+    "--denoise-on",
+    type=click.Choice(DENOISE_ON),
+    help="Whose folds find label issues; it shapes the graph, so no parameter can change it. [the preset's]",
 )
 
 
@@ -107,6 +112,7 @@ server_options = _options(
 )
 compile_options = _options(
     preset_option,
+    denoise_option,
     click.option("--registry", default=REGISTRY, show_default=True, help="Where the stages' images lie."),
     click.option("--tag", default=TAG, show_default=True, help="The images' tag."),
     settings_options,
@@ -213,6 +219,6 @@ def _connect(tools: Toolkit, options: dict[str, Any]) -> Any:
 
 def _compile(tools: Toolkit, folder: Path, options: dict[str, Any]) -> Path:
     package = folder / "pipeline.yaml"
-    chosen = {key: options.pop(key) for key in ("registry", "tag", "settings")}
+    chosen = {key: options.pop(key) for key in ("denoise_on", "registry", "tag", "settings")}
     tools.compile_pipeline(options.pop("preset"), package, **chosen)
     return package

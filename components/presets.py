@@ -9,7 +9,13 @@ from typing import Any
 
 PAPER: dict[str, Any] = {
     "denoise_on": "image",
-    "fold_config": {
+    "text_fold_config": {
+        "voter": "camembert-base",
+        "weights": "camembert-base",
+        "learning_rate": 5e-5,
+        "batch_size": 64,
+    },
+    "image_fold_config": {
         "voter": "resnet50",
         "backbone": "resnet50",
         "weights": "imagenet",
@@ -41,7 +47,7 @@ PAPER: dict[str, Any] = {
         {"voter": "mlp", "kind": "mlp"},
         {"voter": "concat", "kind": "concat"},
     ],
-    "denoise_config": {},
+    "denoise_configs": {"image": {}, "text": {}, "both": {}},
     "ensemble_config": {"voter": "ensemble", "vote": "majority"},
     "accelerator_type": "nvidia.com/gpu",
     "accelerator_count": "1",
@@ -49,35 +55,33 @@ PAPER: dict[str, Any] = {
     "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
 }
 
+SMALL_RESNET: dict[str, Any] = {
+    "voter": "small-resnet",
+    "backbone": "small_resnet",
+    "weights": "scratch",
+    # Height, width in pixels; larger images are reduced.
+    "resize": [80, 60],
+    "crop": [80, 60],
+    "padding": 4,
+    "rotation": 0,
+    "min_steps": 1000,
+    "batch_size": 64,
+    "learning_rate": 0.1,
+    "weight_decay": 5e-4,
+    "schedule": "one_cycle",
+    "label_smoothing": 0.1,
+    "dcl_epochs": 0,
+}
+
 LAPTOP: dict[str, Any] = {
     "denoise_on": "text",
-    "fold_config": {"voter": "tfidf", "kind": "linear", "features": 0},
+    "text_fold_config": {"voter": "tfidf", "kind": "linear", "features": 0},
+    "image_fold_config": {**SMALL_RESNET, "epochs": 6},
     "text_configs": [
         {"voter": "tfidf", "kind": "linear", "refit": True},
         {"voter": "tfidf-cleaned", "kind": "linear", "cleaned": True, "refit": True},
     ],
-    # Sizes are height, width in pixels; larger images are reduced.
-    "image_configs": [
-        {
-            "voter": "small-resnet",
-            "backbone": "small_resnet",
-            "weights": "scratch",
-            "cleaned": True,
-            "resize": [80, 60],
-            "crop": [80, 60],
-            "padding": 4,
-            "rotation": 0,
-            "epochs": 12,
-            "min_steps": 1000,
-            "balance": 0.5,
-            "batch_size": 64,
-            "learning_rate": 0.1,
-            "weight_decay": 5e-4,
-            "schedule": "one_cycle",
-            "label_smoothing": 0.1,
-            "dcl_epochs": 0,
-        }
-    ],
+    "image_configs": [{**SMALL_RESNET, "cleaned": True, "epochs": 12, "balance": 0.5}],
     "fusion_configs": [
         {"voter": "linear", "kind": "linear"},
         {"voter": "mlp", "kind": "mlp"},
@@ -86,7 +90,11 @@ LAPTOP: dict[str, Any] = {
         {"voter": "concat", "kind": "concat"},
     ],
     # Text folds rank label issues sharply enough to remove more of them than image folds may.
-    "denoise_config": {"share": 0.4, "filter_by": "prune_by_class"},
+    "denoise_configs": {
+        "text": {"share": 0.4, "filter_by": "prune_by_class"},
+        "image": {"share": 0.1},
+        "both": {"share": 0.4, "filter_by": "prune_by_class"},
+    },
     # Small nets on few products are weak members; weights found out of fold keep them from outvoting.
     "ensemble_config": {"voter": "ensemble", "vote": "weighted"},
     "accelerator_type": "",
@@ -95,3 +103,4 @@ LAPTOP: dict[str, Any] = {
 }
 
 PRESETS = {"paper": PAPER, "laptop": LAPTOP}
+DENOISE_ON = ("text", "image", "both")

@@ -150,3 +150,17 @@ def test_settings_reach_every_pod(tmp_path: Path):
 def test_no_stage_installs_a_package_when_it_starts(documents):
     _, spec, _ = documents
     assert "pip install" not in json.dumps(spec["deploymentSpec"])
+
+
+@pytest.mark.parametrize(
+    "choice, judges", [("text", {"text"}), ("image", {"image"}), ("both", {"text", "image"})]
+)
+def test_denoising_reads_the_folds_that_were_chosen(tmp_path: Path, choice: str, judges: set[str]):
+    spec, _ = compiled(tmp_path, "--denoise-on", choice)
+    denoise = next(
+        task for task in spec["root"]["dag"]["tasks"].values() if task["taskInfo"]["name"] == "denoise"
+    )
+    artifacts = denoise["inputs"]["artifacts"]
+    assert {name.removesuffix("_folds") for name in artifacts if name.endswith("_folds")} == judges
+    settings = spec["root"]["inputDefinitions"]["parameters"]["denoise_config"]["defaultValue"]
+    assert settings == PRESETS["laptop"]["denoise_configs"][choice]
