@@ -74,6 +74,7 @@ def build_pipeline(
         class_names: str = "",
         corrections: str = "",
         keep_ids: str = "",
+        earlier_profile: str = "",
         snapshot: str = "",
         preprocess_config: dict = {},  # noqa: B006
         folds: list = [0, 1, 2, 3],  # noqa: B006
@@ -102,6 +103,7 @@ def build_pipeline(
             test_labels_uri=test_labels,
             class_names_uri=class_names,
             corrections_uri=corrections,
+            earlier_profile_uri=earlier_profile,
             config=preprocess_config,
             folds=folds,
             seed=seed,
@@ -257,6 +259,9 @@ existing = click.Path(exists=True, path_type=Path, resolve_path=True)
 @click.option("--class-names", type=existing, help='JSON of code to name: {"10": "Books"}.')
 @click.option("--corrections", type=existing, help="TSV of product_id and code: labels you put right.")
 @click.option("--keep-ids", type=existing, help="Product ids that denoising must not remove, one a line.")
+@click.option(
+    "--earlier-profile", type=existing, help="The profile.json of an earlier run: drift is told by it."
+)
 @click.option(
     "--columns", default="", help="Another catalog's columns: product_id=sku,title=name,...,code=type"
 )

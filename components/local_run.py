@@ -87,7 +87,11 @@ class LocalRun:
         }
 
     def _gather(self) -> None:
-        wanted = {"preprocess/quarantine": "quarantine.tsv", "denoise/label_issues": "label_issues.tsv"}
+        wanted = {
+            "preprocess/quarantine": "quarantine.tsv",
+            "preprocess/profile": "profile.json",
+            "denoise/label_issues": "label_issues.tsv",
+        }
         for pattern, name in wanted.items():
             for path in self.artifacts.glob(f"*/{pattern}"):
                 shutil.copyfile(path, self.folder / name)

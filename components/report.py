@@ -62,6 +62,21 @@ def percent(value: float, digits: int = 2) -> str:
     return f"{100 * value:.{digits}f}"
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """-2.1 -> "−2.10", with a minus sign as wide as the plus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """A count with its noun: "1 row", "1,200 rows"."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def check(fine: bool, text: str) -> dict[str, Any]:
+    """One line of a report's list at its top: fine, or worth a look, and why."""
+    return {"fine": fine, "text": text}
+
+
 def words(value: Any) -> str:
     """A configuration's value as one line of text: nested mappings and lists too."""
     if isinstance(value, dict):
@@ -148,4 +163,5 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters["percent"] = percent
+_ENVIRONMENT.filters["signed"] = signed
 _ENVIRONMENT.filters["count"] = lambda value: f"{value:,}"

@@ -19,12 +19,14 @@ from synthetic import make_products, write_run
 from components.catalog import read_products
 from components.evaluate.evaluate import run_evaluate
 from components.image_store import ImageStore, write_image_store
+from components.preprocess.drift import catalog_drift
+from components.preprocess.profile import profile_catalog
+from components.preprocess.report import preprocess_report
 from components.probabilities import Voter, read_voter, read_voters
 from components.report import THUMBNAIL_BYTES, Gallery, plain, read_issues, safe_report
 from components.reports.denoise import denoise_report
 from components.reports.ensemble import ensemble_report
 from components.reports.fusion import fusion_report
-from components.reports.preprocess import preprocess_report
 from components.reports.training import training_report
 
 SPEAK = "document.title='PWNED';parent.postMessage('PWNED','*')"
@@ -65,9 +67,12 @@ def draw_all(folder: Path, address: str = "http://localhost:9") -> dict[str, Pat
     trained = Voter(titles[1], "text", text[0].matrices, {"curves": curves, "config": {"init": titles[0]}})
     members, ensemble = read_voters(run.members), read_voter(run.ensemble)
     voted = Voter("vote", "ensemble", ensemble.matrices, {"leave_one_out_gain": [0.01, -0.01, 0, 0.02]})
+    profile = profile_catalog(products, images)
+    earlier = {**profile, "classes": {**profile["classes"], titles[0]: 40}, "languages": {titles[1]: 240}}
+    drift = catalog_drift(profile, earlier, names)
     draws: dict[str, Callable[[], str]] = {
         "training": lambda: training_report(trained, products),
-        "preprocess": lambda: preprocess_report(products, images, run.quarantine),
+        "preprocess": lambda: preprocess_report(products, profile, run.quarantine, drift),
         "denoise": lambda: denoise_report(products, images, read_issues(run.label_issues)),
         "ensemble": lambda: ensemble_report(products, images, members, voted),
         "fusion": lambda: fusion_report(products, text, image, members, read_voters(run.feature_level)),

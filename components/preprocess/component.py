@@ -16,6 +16,7 @@ def preprocess(
     test_labels_uri: str,
     class_names_uri: str,
     corrections_uri: str,
+    earlier_profile_uri: str,
     config: dict,
     folds: list,
     seed: int,
@@ -23,6 +24,7 @@ def preprocess(
     products: Output[Dataset],
     images: Output[Dataset],
     quarantine: Output[Dataset],
+    profile: Output[Dataset],
     metrics: Output[Metrics],
     report: Output[HTML],
 ):
@@ -37,6 +39,7 @@ def preprocess(
         test_labels_uri: their codes, where they are known.
         class_names_uri: JSON of code to name.
         corrections_uri: TSV of product_id and code: labels that a person put right.
+        earlier_profile_uri: the profile that an earlier run left, to tell drift by; "" for none.
         config: how the catalog is read and split; see PreprocessConfig.
         folds: the folds' numbers, [0, 1, 2, 3].
         seed: seed of the split.
@@ -44,8 +47,9 @@ def preprocess(
         products: the product table (Parquet).
         images: the image store (Arrow shards).
         quarantine: every row that was not taken as it came (TSV).
+        profile: counts of classes, texts and pictures (JSON), for a later run to compare with.
         metrics: counts.
-        report: products per class and split, texts, images, what was quarantined.
+        report: products per class and split, texts, images, what was quarantined, drift.
     """
     from pathlib import Path
 
@@ -53,9 +57,11 @@ def preprocess(
     from components.config import parse_config
     from components.image_store import ImageStore
     from components.preprocess.config import PreprocessConfig, Sources, fold_count
+    from components.preprocess.drift import catalog_drift
     from components.preprocess.preprocess import run_preprocess
+    from components.preprocess.profile import fetch_profile, write_profile
+    from components.preprocess.report import preprocess_report
     from components.report import safe_report
-    from components.reports.preprocess import preprocess_report
     from components.stage import run_stage
 
     sources = Sources(
@@ -74,23 +80,27 @@ def preprocess(
         "quarantine": Path(quarantine.path),
     }
 
-    drawn = {**outputs, "report": Path(report.path)}
+    drawn = {**outputs, "profile": Path(profile.path), "report": Path(report.path)}
 
     def work() -> dict[str, float]:
         settings = {**config, "folds": fold_count(folds), "seed": seed}
         parsed = parse_config(PreprocessConfig, settings, where="preprocess configuration")
+        earlier = fetch_profile(earlier_profile_uri) if earlier_profile_uri else None
         counts = run_preprocess(sources, parsed, **outputs)
-        safe_report(
-            lambda: preprocess_report(
-                read_products(outputs["products"]), ImageStore(outputs["images"]), outputs["quarantine"]
-            ),
-            drawn["report"],
-        )
+        table = read_products(outputs["products"])
+        made = write_profile(table, ImageStore(outputs["images"]), drawn["profile"])
+
+        def draw() -> str:
+            drift = catalog_drift(made, earlier, table.facts["class_names"]) if earlier else None
+            return preprocess_report(table, made, outputs["quarantine"], drift)
+
+        safe_report(draw, drawn["report"])
         return counts
 
-    files = {name: Path(uri) for name, uri in vars(sources).items() if uri and Path(uri).exists()}
+    uris = {**vars(sources), "earlier_profile": earlier_profile_uri}
+    files = {name: Path(uri) for name, uri in uris.items() if uri and Path(uri).exists()}
     inputs = {
-        "uris": vars(sources),
+        "uris": uris,
         "config": config,
         "folds": folds,
         "seed": seed,

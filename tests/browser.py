@@ -1,0 +1,147 @@
+"""A real Chromium, headless, driven by its DevTools protocol: what a page shows, says and asks for."""
+
+import base64
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import websocket
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-port=0"
+)
+PATIENCE = 60  # seconds until the browser is given up
+
+
+def find_chromium() -> str | None:
+    """The browser's path; None where none is installed."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class Browser:
+    """A browser with a profile of its own; a context manager.
+
+    Attributes:
+        console: every warning, error and exception that pages wrote, since the start.
+        requests: every address asked for that is neither a file nor part of a page.
+        dialogs: the messages of alerts and the like; each is dismissed.
+    """
+
+    def __init__(self, chromium: str) -> None:
+        self.console: list[str] = []
+        self.requests: list[str] = []
+        self.dialogs: list[str] = []
+        self._numbers = itertools.count(1)
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        command = [chromium, *OPTIONS.split(), f"--user-data-dir={self._profile.name}", "about:blank"]
+        environment = {**os.environ, "HOME": self._profile.name}
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            self._socket = websocket.create_connection(
+                self._page_address(), timeout=PATIENCE, suppress_origin=True
+            )
+        except BaseException:
+            self.close()
+            raise
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def __enter__(self) -> "Browser":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self.close()
+
+    def close(self) -> None:
+        """Ends the browser and forgets its profile."""
+        self._process.terminate()
+        self._process.wait(PATIENCE)
+        self._profile.cleanup()
+
+    def _page_address(self) -> str:
+        port_file = Path(self._profile.name) / "DevToolsActivePort"
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            lines = port_file.read_text().splitlines() if port_file.exists() else []
+            if len(lines) == 2:
+                with urllib.request.urlopen(f"http://127.0.0.1:{lines[0]}/json/list") as answer:
+                    pages = [entry for entry in json.load(answer) if entry["type"] == "page"]
+                if pages:
+                    return pages[0]["webSocketDebuggerUrl"]
+            time.sleep(0.1)
+        raise TimeoutError(f"no page within {PATIENCE} s: {self._process.args}")
+
+    def call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        """Sends a command and waits for its answer; events in between are noted."""
+        number = next(self._numbers)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": arguments}))
+        while (message := self._receive()).get("id") != number:
+            pass
+        if "error" in message:
+            raise RuntimeError(f"{method}: {message['error']}")
+        return message["result"]
+
+    def _receive(self) -> dict[str, Any]:
+        message = json.loads(self._socket.recv())
+        self._note(message.get("method", ""), message.get("params", {}))
+        return message
+
+    def _note(self, method: str, event: Mapping[str, Any]) -> None:
+        if method == "Runtime.consoleAPICalled":
+            self.console.append(" ".join(str(value.get("value", value)) for value in event["args"]))
+        elif method == "Runtime.exceptionThrown":
+            self.console.append(event["exceptionDetails"]["text"])
+        elif method == "Log.entryAdded":
+            self.console.append(event["entry"]["text"])
+        elif method == "Network.requestWillBeSent":
+            address = event["request"]["url"]
+            if not address.startswith(("file:", "data:", "about:")):
+                self.requests.append(address)
+        elif method == "Page.javascriptDialogOpening":
+            self.dialogs.append(event["message"])
+            number = next(self._numbers)
+            answer = {"id": number, "method": "Page.handleJavaScriptDialog", "params": {"accept": False}}
+            self._socket.send(json.dumps(answer))
+
+    def visit(self, page: Path, *, settle: float = 0.3) -> None:
+        """Opens a file, waits until it has loaded, and `settle` seconds more for what it then starts."""
+        self.call("Page.navigate", url=page.resolve().as_uri())
+        while self.evaluate("document.readyState") != "complete":
+            time.sleep(0.05)
+        time.sleep(settle)
+        self.evaluate("1")  # takes in the events of that time
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
+
+    def look(self, *, width: int, scheme: str = "light", media: str = "screen") -> None:
+        """Sets the window's width in pixels, light or dark, and screen or print."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+        )
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.call("Emulation.setEmulatedMedia", media=media, features=features)
+
+    def picture(self, *, height: int | None = None) -> bytes:
+        """The page as PNG: all of it, or its first `height` pixels."""
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": height or size["height"], "scale": 1}
+        answer = self.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+        return base64.b64decode(answer["data"])
