@@ -4,8 +4,8 @@
 
 import json
 import logging
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ from components.evaluate.component import evaluate
 from components.fuse_command import fuse
 from components.fusion.component import fusion
 from components.image.component import image
-from components.local_run import LocalRun
 from components.preprocess.component import preprocess
 from components.presets import PRESETS
+from components.run_command import run
 from components.text.component import text
 
 STAGES = {
@@ -38,6 +38,75 @@ STAGES = {
     "ensemble": ensemble,
     "evaluate": evaluate,
 }
+
+
+# Whose out-of-fold probabilities denoising reads, by `denoise_on`.
+FOLDS_OF = {"text": ("text",), "image": ("image",), "both": ("text", "image")}
+
+
+@dataclass(frozen=True)
+class _Placement:
+    """Says where a task's pod runs. What a run may choose is known only when it starts."""
+
+    settings: ClusterSettings
+    accelerator_type: Any
+    accelerator_count: Any
+    node_selector: Any
+    tolerations: Any
+
+    def __call__(self, task: Any, stage: str) -> Any:
+        self.settings.apply(task, stage, kubernetes)
+        if stage in TRAININGS:
+            task.set_accelerator_type(self.accelerator_type).set_accelerator_limit(self.accelerator_count)
+            kubernetes.add_node_selector_json(task, self.node_selector)
+            kubernetes.add_toleration_json(task, self.tolerations)
+        return task
+
+
+@dataclass(frozen=True)
+class _Voters:
+    """The text and image tasks, one loop each."""
+
+    text: Any
+    image: Any
+
+    def collected(self, output: str, suffix: str = "") -> dict[str, Any]:
+        """An output of all of them, afresh for each task: the compiler changes what it is given."""
+        return {
+            f"text{suffix}": dsl.Collected(self.text.outputs[output]),
+            f"image{suffix}": dsl.Collected(self.image.outputs[output]),
+        }
+
+
+def _classifiers_of_folds(
+    raw: Any, store: Any, configs: dict[str, Any], folds: Any, training: dict[str, Any], place: _Placement
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if "text" in configs:
+        with dsl.ParallelFor(folds) as fold:
+            task = place(text(products=raw, config=configs["text"], fold=fold, **training), "text")
+        found["text_folds"] = dsl.Collected(task.outputs["probabilities"])
+    if "image" in configs:
+        with dsl.ParallelFor(folds) as fold:
+            task = image(products=raw, images=store, config=configs["image"], fold=fold, **training)
+            place(task, "image")
+        found["image_folds"] = dsl.Collected(task.outputs["probabilities"])
+    return found
+
+
+def _train_voters(
+    products: Any,
+    store: Any,
+    text_configs: Any,
+    image_configs: Any,
+    training: dict[str, Any],
+    place: _Placement,
+) -> _Voters:
+    with dsl.ParallelFor(text_configs) as config:
+        of_text = place(text(products=products, config=config, fold=-1, **training), "text")
+    with dsl.ParallelFor(image_configs) as config:
+        of_image = place(image(products=products, images=store, config=config, fold=-1, **training), "image")
+    return _Voters(of_text, of_image)
 
 
 def build_pipeline(
@@ -94,6 +163,13 @@ def build_pipeline(
         facts: dict = {},  # noqa: B006
         seed: int = 0,
     ):
+        place = _Placement(settings, accelerator_type, accelerator_count, node_selector, tolerations)
+        training = {
+            "seed": seed,
+            "checkpoints": checkpoints,
+            "gpu_type": accelerator_type,
+            "gpu_count": accelerator_count,
+        }
         catalog = preprocess(
             products_uri=products,
             labels_uri=labels,
@@ -109,66 +185,27 @@ def build_pipeline(
             seed=seed,
             snapshot=snapshot,
         )
-        raw, store = catalog.outputs["products"], catalog.outputs["images"]
-        training = {
-            "seed": seed,
-            "checkpoints": checkpoints,
-            "gpu_type": accelerator_type,
-            "gpu_count": accelerator_count,
-        }
-
-        def place(task: Any, stage: str) -> Any:
-            settings.apply(task, stage, kubernetes)
-            if stage in TRAININGS:
-                task.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
-                kubernetes.add_node_selector_json(task, node_selector)
-                kubernetes.add_toleration_json(task, tolerations)
-            return task
-
         place(catalog, "preprocess")
-        found: dict[str, Any] = {}
-        if preset["denoise_on"] in ("text", "both"):
-            with dsl.ParallelFor(folds) as fold:
-                judged = place(text(products=raw, config=text_fold_config, fold=fold, **training), "text")
-            found["text_folds"] = dsl.Collected(judged.outputs["probabilities"])
-        if preset["denoise_on"] in ("image", "both"):
-            with dsl.ParallelFor(folds) as fold:
-                judged = place(
-                    image(products=raw, images=store, config=image_fold_config, fold=fold, **training),
-                    "image",
-                )
-            found["image_folds"] = dsl.Collected(judged.outputs["probabilities"])
-        issues = place(
-            denoise(products=raw, images=store, config=denoise_config, keep_ids=keep_ids, **found), "denoise"
-        )
+        raw, store = catalog.outputs["products"], catalog.outputs["images"]
+        configs = {"text": text_fold_config, "image": image_fold_config}
+        judged = {name: configs[name] for name in FOLDS_OF[preset["denoise_on"]]}
+        classifiers = _classifiers_of_folds(raw, store, judged, folds, training, place)
+        issues = denoise(products=raw, images=store, config=denoise_config, keep_ids=keep_ids, **classifiers)
+        place(issues, "denoise")
         cleaned = issues.outputs["cleaned"]
-        with dsl.ParallelFor(text_configs) as config:
-            text_voter = place(text(products=cleaned, config=config, fold=-1, **training), "text")
-        with dsl.ParallelFor(image_configs) as config:
-            image_voter = place(
-                image(products=cleaned, images=store, config=config, fold=-1, **training), "image"
-            )
-
-        def voters() -> dict[str, Any]:  # afresh for each task: the compiler changes what it is given
-            return {
-                "text": dsl.Collected(text_voter.outputs["probabilities"]),
-                "image": dsl.Collected(image_voter.outputs["probabilities"]),
-            }
-
+        voters = _train_voters(cleaned, store, text_configs, image_configs, training, place)
         fused = fusion(
             products=cleaned,
-            text_features=dsl.Collected(text_voter.outputs["features"]),
-            image_features=dsl.Collected(image_voter.outputs["features"]),
             configs=fusion_configs,
             folds=fusion_folds,
             seed=seed,
-            **voters(),
+            **voters.collected("probabilities"),
+            **voters.collected("features", suffix="_features"),
         )
         place(fused, "fusion")
         members = fused.outputs["members"]
-        vote = place(
-            ensemble(products=cleaned, images=store, members=members, config=ensemble_config), "ensemble"
-        )
+        vote = ensemble(products=cleaned, images=store, members=members, config=ensemble_config)
+        place(vote, "ensemble")
         judgement = evaluate(
             products=cleaned,
             images=store,
@@ -178,7 +215,7 @@ def build_pipeline(
             label_issues=issues.outputs["label_issues"],
             facts=facts,
             seed=seed,
-            **voters(),
+            **voters.collected("probabilities"),
         )
         place(judgement, "evaluate")
 
@@ -223,10 +260,10 @@ def compile_pipeline(
 @click.pass_context
 def main(context: click.Context) -> None:
     """Product categorisation from text and images, as a Kubeflow pipeline."""
-    context.obj = Toolkit(compile_pipeline, _parse_parameters, Client)
+    context.obj = Toolkit(compile_pipeline, _parse_parameters, _load_local, Client)
 
 
-for other_command in (*COMMANDS, fuse):
+for other_command in (run, fuse, *COMMANDS):
     main.add_command(other_command)
 
 
@@ -244,60 +281,9 @@ def compile_command(preset: str, output: Path, registry: str, tag: str, **option
     click.echo(f"wrote {output}: preset {preset}, images {image_name('<stage>', registry, tag)}")
 
 
-existing = click.Path(exists=True, path_type=Path, resolve_path=True)
-
-
-@main.command()
-@preset_option
-@denoise_option
-@click.option("--products", type=existing, help="Products with their texts: TSV or CSV.")
-@click.option("--labels", type=existing, help="Their codes, joined by id.")
-@click.option("--images", type=existing, help="Their images: a folder or a zip.")
-@click.option("--test-products", type=existing, help="Products to categorise.")
-@click.option("--test-images", type=existing, help="Images of the products to categorise.")
-@click.option("--test-labels", type=existing, help="Their codes, if known: scored too, never learnt from.")
-@click.option("--class-names", type=existing, help='JSON of code to name: {"10": "Books"}.')
-@click.option("--corrections", type=existing, help="TSV of product_id and code: labels you put right.")
-@click.option("--keep-ids", type=existing, help="Product ids that denoising must not remove, one a line.")
-@click.option(
-    "--earlier-profile", type=existing, help="The profile.json of an earlier run: drift is told by it."
-)
-@click.option(
-    "--columns", default="", help="Another catalog's columns: product_id=sku,title=name,...,code=type"
-)
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results. [runs/<catalog>]")
-@click.option("--param", multiple=True, metavar="KEY=JSON", help="Any other parameter of the pipeline.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--fresh", is_flag=True, help="Forget what an earlier run into this folder finished.")
-def run(
-    preset: str,
-    denoise_on: str | None,
-    columns: str,
-    output: Path | None,
-    param: tuple[str, ...],
-    fresh: bool,
-    **options: Any,
-) -> None:
-    """Run the compiled pipeline on this machine, with no cluster.
-
-    With no catalog named it generates a sample first. A second run into the same folder goes on from
-    the finished stages whose inputs and code are unchanged.
-    """
-    arguments: dict[str, Any] = {name: str(value) for name, value in options.items() if value is not None}
-    arguments |= {"seed": options["seed"], "facts": {"preset": preset, "images": image_name("<stage>")}}
-    if columns:
-        arguments["preprocess_config"] = {"columns": columns}
-    try:
-        arguments |= _parse_parameters(param, PRESETS[preset])
-        local_run = LocalRun(output, arguments, fresh=fresh)
-        compiled = local_run.folder / "pipeline.yaml"
-        # A second attempt on this machine would fail as the first did, minutes later.
-        compile_pipeline(preset, compiled, denoise_on=denoise_on, settings=ClusterSettings(retries=0))
-        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(local_run.artifacts))
-        local_run.execute(kfp_components.load_component_from_file(str(compiled)))
-    except InputError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+def _load_local(compiled: Path, artifacts: Path) -> Callable[..., Any]:
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(artifacts))
+    return kfp_components.load_component_from_file(str(compiled))
 
 
 def _parse_parameters(items: tuple[str, ...], preset: dict[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class Toolkit:
 
     compile_pipeline: Callable[..., None]
     parse_parameters: Callable[[tuple[str, ...], dict[str, Any]], dict[str, Any]]
+    load_local: Callable[[Path, Path], Callable[..., Any]]
     client: Callable[..., Any]
 
 
