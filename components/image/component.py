@@ -27,7 +27,7 @@ def image(
     Args:
         products: the product table.
         images: the image store.
-        config: one image configuration; see ImageConfig.
+        config: one image configuration; see ImageConfig and ColourConfig.
         fold: train on the other folds and judge this one; -1 for the whole training.
         seed: seed of every random draw.
         checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.

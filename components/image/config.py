@@ -21,6 +21,7 @@ class ImageConfig:
     """One image configuration. Sections are those of the paper; sizes are height, width in pixels."""
 
     voter: str
+    kind: Literal["network"] = "network"  # or "colours": see `colours.ColourConfig`
     backbone: str = "resnet152"  # 3.2.2; denoising takes resnet50 (3.2.1); or any of backbones.FAMILIES
     # "imagenet", another name of torchvision's ("IMAGENET1K_V2"), a .safetensors file or URI (s3://, gs://,
     # ...), or "scratch".

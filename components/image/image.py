@@ -16,6 +16,7 @@ from components.config import parse_config
 from components.errors import InputError
 from components.image.backbones import load_state, load_weights
 from components.image.cache import ImageCache
+from components.image.colours import ColourConfig, train_colours
 from components.image.config import ImageConfig, Stage
 from components.image.judging import image_rows, judge
 from components.image.network import PlainNetwork, build_network
@@ -25,6 +26,8 @@ from components.image_store import ImageStore
 from components.trained import Trained, write_trained
 
 log = logging.getLogger(__name__)
+
+KINDS = {"network": ImageConfig, "colours": ColourConfig}
 
 
 def run_image(
@@ -44,7 +47,7 @@ def run_image(
     Args:
         products: the product table.
         images: the image store.
-        config: the keys of `ImageConfig`.
+        config: the keys of `ImageConfig`, or with `kind` "colours" of `ColourConfig`.
         fold: train on the other folds and judge this one, as `out_of_fold`; None trains on train and
             judges validation and test.
         checkpoints: a folder that outlives an attempt, from which a killed training goes on.
@@ -56,11 +59,14 @@ def run_image(
         InputError: the configuration, the products, the images or the weights are wrong, or the loss
             is not a number.
     """
-    settings = parse_config(ImageConfig, config, where="image configuration")
+    settings = _parse(config)
     catalog = read_products(products)
     task = training_task(catalog, fold=fold, cleaned=settings.cleaned)
     store = ImageStore(images)
-    trained = train_image(catalog, store, task, settings, seed=seed, model=model, checkpoints=checkpoints)
+    if isinstance(settings, ColourConfig):
+        trained = train_colours(catalog, store, task, settings, seed=seed, model=model)
+    else:
+        trained = train_image(catalog, store, task, settings, seed=seed, model=model, checkpoints=checkpoints)
     facts = {
         "config": dataclasses.asdict(settings),
         "seed": seed,
@@ -118,6 +124,13 @@ def train_image(
         "final_loss": curves[-1]["loss"],
     }
     return Trained(kept, features, metrics, curves)
+
+
+def _parse(config: dict[str, Any]) -> ImageConfig | ColourConfig:
+    kind = config.get("kind", "network")
+    if kind not in KINDS:
+        raise InputError(f"image configuration: kind = {kind!r} is not one of {', '.join(KINDS)}")
+    return parse_config(KINDS[kind], config, where=f"image configuration {config.get('voter', '')!r}")
 
 
 class _Fitting:
