@@ -9,7 +9,7 @@ import click
 from components.errors import InputError
 
 MANY = ("--text", "--image")
-KINDS = ("linear", "mlp", "logistic", "mean")
+KINDS = ("linear", "mlp", "logistic", "mean", "product")
 
 
 class ManyValues(click.Command):

@@ -81,12 +81,16 @@ LAPTOP: dict[str, Any] = {
         {"voter": "tfidf", "kind": "linear", "refit": True},
         {"voter": "tfidf-cleaned", "kind": "linear", "cleaned": True, "refit": True},
     ],
-    "image_configs": [{**SMALL_RESNET, "cleaned": True, "epochs": 12, "balance": 0.5}],
+    "image_configs": [
+        {**SMALL_RESNET, "cleaned": True, "epochs": 12, "balance": 0.5},
+        {"voter": "colour-histogram", "kind": "colours", "cleaned": True},
+    ],
     "fusion_configs": [
         {"voter": "linear", "kind": "linear"},
         {"voter": "mlp", "kind": "mlp"},
         {"voter": "logistic", "kind": "logistic"},
         {"voter": "mean", "kind": "mean"},
+        {"voter": "product", "kind": "product"},
         {"voter": "concat", "kind": "concat"},
     ],
     # Text folds rank label issues sharply enough to remove more of them than image folds may.

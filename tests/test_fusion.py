@@ -47,10 +47,10 @@ def test_members_are_the_product_of_voters_and_configurations(tmp_path: Path) ->
 
 def test_every_decision_level_kind_beats_the_voters_it_fuses(tmp_path: Path) -> None:
     stage, _ = write_stage(tmp_path, rows=(50, 600, 40), strength=2)
-    kinds = [{"voter": kind, "kind": kind} for kind in ("mlp", "logistic", "mean")]
+    kinds = [{"voter": kind, "kind": kind} for kind in ("mlp", "logistic", "mean", "product")]
     metrics = run(stage, tmp_path, [{**LINEAR, "epochs": 40}, *kinds])
     scores = {member.name: member.facts["macro_f1"] for member in read_voters(tmp_path / "members")}
-    assert len(scores) == 4
+    assert len(scores) == 5
     assert min(scores.values()) > metrics["best_single_macro_f1"], scores
 
 
@@ -197,7 +197,7 @@ def matrices(tmp_path: Path) -> tuple[list[Path], Path, np.ndarray]:
     return paths, table, labels[order]
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp", "logistic", "mean"])
+@pytest.mark.parametrize("kind", ["linear", "mlp", "logistic", "mean", "product"])
 def test_matrices_from_elsewhere_are_fused_better_than_each(kind: str, matrices, tmp_path: Path) -> None:
     paths, labels, truth = matrices
     table = fuse(paths[:2], paths[2:], labels, kind=kind, folds=4, seed=0, output=tmp_path / "out")

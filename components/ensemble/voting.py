@@ -18,6 +18,8 @@ class EnsembleConfig:
         voter: the ensemble's name.
         vote: "majority" (section 3.4; ties go to the larger summed probability), "soft" (the mean of
             the probabilities) or "weighted" (a mean whose weights are found out of fold).
+        balance: of a weighted vote: 1 finds its weights with every class counting alike, as in macro-F1;
+            0 with every row.
         select: "all" members (section 3.4), or "greedy": forward choice, the member that adds most to
             macro-F1 first, until none adds anything (Caruana et al. 2004).
         folds: of the cross-fitting that keeps the validation figure honest where weights or members
@@ -27,9 +29,14 @@ class EnsembleConfig:
 
     voter: str = "ensemble"
     vote: Literal["majority", "soft", "weighted"] = "majority"
+    balance: float = 1.0
     select: Literal["all", "greedy"] = "all"
     folds: int = 8
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.balance <= 1:
+            raise ValueError("balance must be within 0 and 1")
 
     @property
     def learns(self) -> bool:
@@ -50,7 +57,7 @@ def member_weights(config: EnsembleConfig, pred_probs: np.ndarray, labels: np.nd
     weights = np.zeros(len(pred_probs))
     weights[chosen] = 1 / len(chosen)
     if config.vote == "weighted":
-        weights[chosen] = mixture_weights(pred_probs[chosen], labels)
+        weights[chosen] = mixture_weights(pred_probs[chosen], labels, balance=config.balance)
     return weights
 
 

@@ -1,4 +1,4 @@
-"""Fusion configurations: the paper's two nets, two votes beside them, and the feature-level baselines."""
+"""Fusion configurations: the paper's two nets, three votes beside them, and the feature-level baselines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,6 +80,22 @@ class MeanConfig(DecisionConfig):
 
 
 @dataclass(frozen=True)
+class ProductConfig(DecisionConfig):
+    """The product of what the inputs say beyond the class frequencies; not the paper's.
+
+    Attributes:
+        balance: 1 fits the inputs' exponents with every class counting alike, as in macro-F1; 0 every row.
+    """
+
+    kind: Literal["product"] = "product"
+    balance: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.balance <= 1:
+            raise ValueError("balance must be within 0 and 1")
+
+
+@dataclass(frozen=True)
 class ConcatConfig:
     """A linear classifier on the pooled features of both backbones, concatenated (section 3.3.1).
 
@@ -122,12 +138,15 @@ class ProjectedConfig(ConcatConfig):
             raise ValueError("size must be at least 1")
 
 
-FusionConfig = LinearConfig | MlpConfig | LogisticConfig | MeanConfig | ConcatConfig | ProjectedConfig
+FusionConfig = (
+    LinearConfig | MlpConfig | LogisticConfig | MeanConfig | ProductConfig | ConcatConfig | ProjectedConfig
+)
 KINDS: dict[str, type] = {
     "linear": LinearConfig,
     "mlp": MlpConfig,
     "logistic": LogisticConfig,
     "mean": MeanConfig,
+    "product": ProductConfig,
     "concat": ConcatConfig,
     "sum": ProjectedConfig,
     "attention": ProjectedConfig,
@@ -147,7 +166,7 @@ def parse_fusion_configs(configs: list[dict[str, Any]]) -> list[FusionConfig]:
         raise InputError(f"fusion configurations: voter {', '.join(twice)} is named twice; every name once")
     if not any(isinstance(config, DecisionConfig) for config in parsed):
         raise InputError(
-            "fusion configurations: none is of a decision-level kind (linear, mlp, logistic, mean)"
+            "fusion configurations: none is of a decision-level kind (linear, mlp, logistic, mean, product)"
         )
     return parsed
 

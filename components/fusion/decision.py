@@ -8,9 +8,17 @@ import numpy as np
 import torch
 
 from components.crossfit import cross_fit, mixture_weights, weighted_mean
-from components.fusion.configs import DecisionConfig, LinearConfig, LogisticConfig, MeanConfig, MlpConfig
+from components.fusion.configs import (
+    DecisionConfig,
+    LinearConfig,
+    LogisticConfig,
+    MeanConfig,
+    MlpConfig,
+    ProductConfig,
+)
 from components.fusion.logistic import fit_path
 from components.fusion.nets import Net, Schedule, train_nets
+from components.fusion.product import fit_product
 from components.votes import majority_vote, voted_probabilities
 
 
@@ -68,6 +76,10 @@ def fuse_members(
             )
         elif isinstance(member.config, MeanConfig):
             fused[member.name] = fuse_mean(pred_probs[inputs], labels, folds, test[inputs])
+        elif isinstance(member.config, ProductConfig):
+            fused[member.name] = fuse_product(
+                member.config.balance, pred_probs[inputs], labels, folds, test[inputs]
+            )
     return {member.name: fused[member.name] for member in members}
 
 
@@ -150,3 +162,20 @@ def fuse_mean(pred_probs: np.ndarray, labels: np.ndarray, folds: np.ndarray, tes
     weights = mixture_weights(pred_probs, labels)
     facts = {"weights": weights.tolist(), "weights_of_folds": [w.tolist() for w in weights_of_folds]}
     return Fused(out_of_fold, weighted_mean(test, weights), facts)
+
+
+def fuse_product(
+    balance: float, pred_probs: np.ndarray, labels: np.ndarray, folds: np.ndarray, test: np.ndarray
+) -> Fused:
+    """The product of the inputs' ratios to the class frequencies; see `product.fit_product`."""
+    out_of_fold, fits = cross_fit(
+        lambda rows: fit_product(pred_probs[:, rows], labels[rows], balance=balance),
+        lambda fit, rows: fit.predict(pred_probs[:, rows]),
+        folds,
+    )
+    fit = fit_product(pred_probs, labels, balance=balance)
+    facts = {
+        "exponents": fit.exponents.tolist(),
+        "exponents_of_folds": [of_fold.exponents.tolist() for of_fold in fits],
+    }
+    return Fused(out_of_fold, fit.predict(test), facts)

@@ -29,7 +29,7 @@ class Stacked:
 
     def predict(self, pred_probs: np.ndarray) -> np.ndarray:
         """(V, N, C) probabilities of the inputs -> (N, C) float32."""
-        logs = _logs(pred_probs)
+        logs = to_logs(pred_probs)
         logits = _product(logs, torch.from_numpy(self.weights)) + _columns(logs) @ torch.from_numpy(
             self.deviation
         )
@@ -46,7 +46,7 @@ def fit_path(pred_probs: np.ndarray, labels: np.ndarray, strengths: Sequence[flo
         strengths: of the ridge, in rows: the loss is the summed cross-entropy plus half the strength
             times the squared deviation; infinity for the product of the inputs alone. Descending.
     """
-    logs, targets = _logs(pred_probs), torch.from_numpy(labels)
+    logs, targets = to_logs(pred_probs), torch.from_numpy(labels)
     weights = _fit_weights(logs, targets)
     offset, columns = _product(logs, weights), _columns(logs)
     # The curvature of the cross-entropy is bounded by that of this quadratic (Boehning 1992).
@@ -67,7 +67,7 @@ def _fit_weights(logs: Tensor, targets: Tensor) -> Tensor:
         fit = cross_entropy(_product(logs, weights), targets, reduction="sum")
         return fit + 0.5 * (weights - equal).square().sum()
 
-    return _minimise(loss, equal, rows=len(targets))
+    return minimise(loss, equal, rows=len(targets))
 
 
 def _fit_deviation(
@@ -83,11 +83,12 @@ def _fit_deviation(
         fit = cross_entropy(offset + whitened @ rotated, targets, reduction="sum")
         return fit + 0.5 * strength * deviation.square().sum()
 
-    rotated = _minimise(loss, factor.T @ start, rows=len(targets))
+    rotated = minimise(loss, factor.T @ start, rows=len(targets))
     return torch.linalg.solve_triangular(factor.T, rotated, upper=True)
 
 
-def _minimise(loss: Callable[[Tensor], Tensor], start: Tensor, *, rows: int) -> Tensor:
+def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, *, rows: int) -> Tensor:
+    """Where a smooth, convex loss, summed over `rows` rows, is least: shaped as `start`."""
     parameter = start.clone().requires_grad_()
     # Losses are sums over rows: a millionth of a nat a row is more precise than any choice made by them.
     optimizer = torch.optim.LBFGS(
@@ -108,7 +109,8 @@ def _minimise(loss: Callable[[Tensor], Tensor], start: Tensor, *, rows: int) -> 
     return parameter.detach()
 
 
-def _logs(pred_probs: np.ndarray) -> Tensor:
+def to_logs(pred_probs: np.ndarray) -> Tensor:
+    """Logarithms of probabilities of any shape, none below that of SMALLEST, float64."""
     return torch.from_numpy(pred_probs.astype(np.float64)).clamp(min=SMALLEST).log()
 
 

@@ -30,7 +30,7 @@ def fuse(
         image: the same; either list may be empty, not both.
         labels: table of id and code, tab- or comma-separated, with a header: two columns, or columns
             named "id" and "code" among others.
-        kind: "linear", "mlp", "logistic" or "mean".
+        kind: "linear", "mlp", "logistic", "mean" or "product".
         output: folder to write: `oof.npz`, the out-of-fold probabilities, and `metrics.json`.
 
     Returns:
