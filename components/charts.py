@@ -42,13 +42,13 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def bar(value: float, maximum: float = 1.0) -> Markup:
+def bar(value: float, maximum: float = 1.0, *, weak: bool = False) -> Markup:
     """A bar beside a number in a table; the number says it all, so screen readers pass over the bar."""
     width = 100 * min(max(value / maximum, 0.0), 1.0) if maximum > 0 else 0.0
     return tag(
         "svg",
         tag("rect", class_="track", width=100, height=8),
-        tag("rect", class_="fill", width=width, height=8),
+        tag("rect", class_="loss" if weak else "fill", width=width, height=8),
         class_="bar",
         viewBox="0 0 100 8",
         preserveAspectRatio="none",
@@ -103,8 +103,15 @@ def line_chart(
     x_name: str,
     y_name: str,
     from_zero: bool = False,
+    best: tuple[float, float] | None = None,
+    rules: Sequence[tuple[float, str]] = (),
 ) -> Markup:
-    """Lines over one axis: name -> (x, y) points. Up to four series differ by colour and by dashes."""
+    """Lines over one axis: name -> (x, y) points. Up to four series differ by colour and by dashes.
+
+    Args:
+        best: a point to mark with a dot.
+        rules: upright lines, as (x, what happened there).
+    """
     x_values = [x for line in series.values() for x, _ in line]
     y_values = [y for line in series.values() for _, y in line]
     y_ticks = ticks(0.0 if from_zero else min(y_values), max(y_values))
@@ -113,6 +120,9 @@ def line_chart(
     if all(float(x).is_integer() for x in x_values):
         x_ticks = [tick for tick in x_ticks if float(tick).is_integer()]
     lines = [_line(index, name, line, frame) for index, (name, line) in enumerate(series.items())]
+    lines += [_rule(x, happened, frame) for x, happened in rules]
+    if best:
+        lines.append(tag("circle", class_="dot", cx=frame.x(best[0]), cy=frame.y(best[1]), r=4.5))
     chart = _chart(title, *frame.grid(x_ticks, y_ticks, x_name, y_name), *lines)
     return chart + _legend(series) if len(series) > 1 else chart
 
@@ -204,6 +214,12 @@ def _line(index: int, name: str, line: Sequence[tuple[float, float]], frame: _Fr
     single = " single" if len(line) == 1 else ""
     points = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in [*line, line[-1]])
     return tag("polyline", tag("title", name), class_=f"line s{index}{single}", points=points)
+
+
+def _rule(x: float, happened: str, frame: _Frame) -> Markup:
+    y0, y1 = (frame.y(value) for value in frame.y_range)
+    ends = {"x1": frame.x(x), "x2": frame.x(x), "y1": y0, "y2": y1}
+    return tag("line", tag("title", happened), class_="resumed", **ends)
 
 
 def _chart(title: str, *parts: Markup) -> Markup:

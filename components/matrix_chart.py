@@ -8,7 +8,7 @@ from markupsafe import Markup
 from components.charts import tag
 from components.report import plain
 
-MATRIX_SIDE = 760  # pixels that a large matrix may take
+MATRIX_SIDE = 640  # pixels that a large matrix may take
 LONGEST_NAME = 40  # characters of a row's or column's name
 
 
@@ -38,11 +38,16 @@ def heatmap(
     parts = [tag("rect", class_="frame", x=left, y=top, width=side, height=side)]
     parts += [tag("g", *beside, transform=f"translate({left - 6} {top})")]
     parts += [tag("g", *above, transform=f"translate({left} {top - 6})")]
+    cells, values = [], []
     for row, column in np.argwhere(shade > 0).tolist():
-        text = texts[row][column] if texts else ""
         kind = "wrong" if mistakes and row != column else "right"
-        at = left + size * column, top + size * row
-        parts += _cell(at, size, float(shade[row, column]), kind=kind, hint=hints[row][column], text=text)
+        x, y = left + size * column, top + size * row
+        cells.append(_cell(x, y, size, float(shade[row, column]), kind=kind, hint=hints[row][column]))
+        if texts:
+            middle = {"x": x + size / 2, "y": y + size / 2 + 4}
+            values.append(tag("text", texts[row][column], class_="value middle", **middle))
+    # Cells under texts are fainter, so that the texts stay readable on the darkest.
+    parts += [tag("g", *cells, class_="under" if texts else "cells"), *values]
     width, height = left + side + 4, top + side + 4
     return tag(
         "svg",
@@ -56,16 +61,10 @@ def heatmap(
     )
 
 
-def _cell(at: tuple[int, int], size: int, shade: float, *, kind: str, hint: str, text: str) -> list[Markup]:
-    x, y = at
+def _cell(x: int, y: int, size: int, shade: float, *, kind: str, hint: str) -> Markup:
     box = {"x": x + 0.5, "y": y + 0.5, "width": size - 1, "height": size - 1}
-    cell = tag(
-        "rect", tag("title", hint), class_=f"cell {kind}", fill_opacity=f"{0.1 + 0.9 * shade:.3f}", **box
-    )
-    if not text:
-        return [cell]
-    style = "value middle strong" if shade > 0.5 else "value middle"
-    return [cell, tag("text", text, class_=style, x=x + size / 2, y=y + size / 2 + 4)]
+    opacity = f"{0.1 + 0.9 * shade:.3f}"
+    return tag("rect", tag("title", hint), class_=f"cell {kind}", fill_opacity=opacity, **box)
 
 
 def agreement_chart(same: np.ndarray, names: Sequence[str]) -> Markup:

@@ -20,6 +20,7 @@ from components.image_store import ImageStore
 
 log = logging.getLogger(__name__)
 
+WEAK = 0.7  # F1 under which a class is worth a look
 TEXT_LIMIT = 160  # characters of any one text in a report
 THUMBNAIL = 112  # pixels, the longer side
 THUMBNAIL_BYTES = 1_200_000  # of all thumbnails of a report, which must stay under 2 MiB
@@ -51,6 +52,11 @@ def class_label(products: Products, label: int, limit: int = 60) -> str:
     return plain(f"{code} {name}", limit)
 
 
+def names_of(products: Products) -> list[str]:
+    """`class_label` of every class."""
+    return [class_label(products, label) for label in range(len(products.classes))]
+
+
 def read_issues(path: Path) -> pd.DataFrame:
     """Reads denoise's TSV: product_id, given_code, suggested_code, score, removed; worst first."""
     issues = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
@@ -63,8 +69,9 @@ def percent(value: float, digits: int = 2) -> str:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """-2.1 -> "−2.10", with a minus sign as wide as the plus."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """-2.1 -> "−2.10", with a minus sign as wide as the plus; nothing before a zero."""
+    written = f"{value:+.{digits}f}".replace("-", "−")
+    return written if any(digit in written for digit in "123456789") else written[1:]
 
 
 def many(count: int, one: str, more: str = "") -> str:
@@ -98,13 +105,13 @@ class Gallery:
         self._spent = 0
         self._made: dict[str, str | None] = {}
 
-    def card(self, row: int, **lines: str) -> dict[str, Any]:
-        """A product's card for the template; `lines` are further facts, name by value."""
+    def card(self, row: int, **lines: str | list[str]) -> dict[str, Any]:
+        """A product's card for the template; `lines` are further facts, name by value or values."""
         product = self.products.table.iloc[row]
         key = product["image"]
         thumbnail = self.thumbnail(key) if isinstance(key, str) else None
         title = plain(product["title"], 90)
-        named = {name.replace("_", " "): value for name, value in lines.items()}
+        named: dict[str, Any] = {name.replace("_", " "): value for name, value in lines.items()}
         named["product"] = product["product_id"]
         return {"id": product["product_id"], "title": title, "thumbnail": thumbnail, "lines": named}
 
@@ -149,9 +156,9 @@ def _shown(value: Any) -> Any:
     # Jinja calls this on every value before escaping it. Markup (charts) is text already escaped.
     if hasattr(value, "__html__"):
         return value
-    return (
-        plain(value, 2000) if isinstance(value, str) and not value.startswith("data:image/jpeg;") else value
-    )
+    if not isinstance(value, str) or value.startswith("data:image/jpeg;"):
+        return value
+    return plain(value, 2000).replace(" %", "\u00a0%")  # a number keeps its unit on its line
 
 
 _ENVIRONMENT = Environment(

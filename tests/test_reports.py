@@ -168,12 +168,22 @@ def test_a_screen_reader_finds_headings_alternatives_and_table_headers(
             assert attributes.get("aria-label")
 
 
+def whole(colour: str) -> str:
+    """ "#fff" -> "#ffffff"."""
+    return colour if len(colour) == 7 else "#" + "".join(2 * digit for digit in colour[1:])
+
+
 def luminance(colour: str) -> float:
     """Relative luminance, WCAG 2.2."""
-    pairs = [colour[1:][at : at + 2] for at in (0, 2, 4)] if len(colour) == 7 else [c * 2 for c in colour[1:]]
-    channels = [int(pair, 16) / 255 for pair in pairs]
+    channels = [int(whole(colour)[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio, WCAG 2.2."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize("scheme", [0, 1, 2], ids=["light", "dark", "print"])
@@ -181,10 +191,24 @@ def test_text_has_enough_contrast_in_every_scheme(reports: dict[str, str], schem
     style = reports["evaluate"].split("<style>")[1].split("</style>")[0]
     roots = re.findall(r":root {(.*?)}", style, flags=re.DOTALL)
     colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", roots[scheme]))
-    for text in ("ink", "soft"):
-        for ground in ("paper", "raised"):
-            dark, light = sorted((luminance(colours[text]), luminance(colours[ground])))
-            assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+    pairs = [(text, ground) for text in ("ink", "soft", "good") for ground in ("paper", "raised")]
+    for text, ground in [*pairs, ("accent", "paper"), ("warn", "paper")]:
+        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_a_matrixs_figures_have_enough_contrast_on_its_darkest_cells(
+    reports: dict[str, str], scheme: int
+) -> None:
+    style = reports["ensemble"].split("<style>")[1].split("</style>")[0]
+    root = re.findall(r":root {(.*?)}", style, flags=re.DOTALL)[scheme]
+    colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", root))
+    under = float(re.findall(r"--under: ([.0-9]+)", root)[0])
+    cell, paper = (
+        [int(whole(colours[name])[at : at + 2], 16) for at in (1, 3, 5)] for name in ("accent", "paper")
+    )
+    mixed = [round(under * a + (1 - under) * b) for a, b in zip(cell, paper, strict=True)]
+    assert contrast("#" + "".join(f"{channel:02x}" for channel in mixed), colours["ink"]) >= 4.5
 
 
 def test_thumbnails_are_encoded_anew_without_what_the_file_carried(tmp_path: Path) -> None:

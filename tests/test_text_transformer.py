@@ -212,6 +212,8 @@ def test_a_training_cut_off_between_two_steps_ends_with_the_same_bytes(
     for checkpoint, splits in whole.matrices.items():
         for split, expected in splits.items():
             np.testing.assert_array_equal(resumed.matrices[checkpoint][split], expected)
+    went_on = [curve.pop("resumed_at_step") for curve in resumed.curves if "resumed_at_step" in curve]
+    assert went_on == [steps]
     drop_time = [{**curve, "seconds": 0} for curve in resumed.curves]
     assert drop_time == [{**curve, "seconds": 0} for curve in whole.curves]
 

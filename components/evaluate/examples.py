@@ -10,14 +10,15 @@ from components.evaluate.summary import worst_confusions
 from components.report import Gallery, class_label
 
 CONFUSIONS, EXAMPLES, DISAGREEMENTS = 8, 4, 12
+SINGLES = 3  # confusions that are shown though they happened once
 
 
 def confused(products: Products, evaluation: Evaluation, gallery: Gallery) -> list[dict[str, Any]]:
-    """The mistakes made more than once, each with the products that the ensemble was surest of."""
+    """The most frequent mistakes, each with the products that the ensemble was surest of."""
     ensemble = evaluation.best["ensemble"]
     pairs = []
     for label, predicted, count in worst_confusions(evaluation, len(products.classes), CONFUSIONS):
-        if count == 1:
+        if count == 1 and len(pairs) >= SINGLES:
             break
         at = np.flatnonzero((evaluation.labels == label) & (ensemble.predicted == predicted))
         surest = at[np.argsort(-ensemble.pred_probs[at, predicted], kind="stable")][:EXAMPLES]

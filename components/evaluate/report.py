@@ -8,6 +8,7 @@ import pandas as pd
 
 from components.catalog import Products
 from components.charts import bar, interval_bar, reliability_chart
+from components.evaluate.advice import advice
 from components.evaluate.examples import confused, disagreements
 from components.evaluate.judgement import HONESTY, ROWS, Evaluation, Judgement
 from components.evaluate.summary import (
@@ -17,11 +18,13 @@ from components.evaluate.summary import (
     verdict,
 )
 from components.image_store import ImageStore
-from components.matrix_chart import agreement_chart, heatmap
+from components.matrix_chart import heatmap
 from components.metrics import confusion
-from components.report import Gallery, class_label, percent, render, words
+from components.report import WEAK, Gallery, class_label, names_of, percent, render, signed, words
 
-AGREEMENT_VOTERS = 20
+SHOWN_CLASSES = 15  # the others are folded away
+PAIRS = 5  # of classes, among the label issues
+NO_LINEAGE = ("class_names", "labels_columns", "delimiter", "digests")
 
 
 def evaluate_report(
@@ -45,6 +48,7 @@ def evaluate_report(
     return render(
         "evaluate",
         verdict=verdict(products, validation),
+        advice=advice(products, validation, issues),
         figures=_figures(validation, test),
         table=_table(validation, test),
         honesty={ROWS[row]: HONESTY[row] for row in validation.best},
@@ -53,6 +57,7 @@ def evaluate_report(
         count=len(validation.rows),
         singles=[row for row in ("text", "image") if row in validation.best],
         per_class=_per_class(products, validation),
+        shown_classes=SHOWN_CLASSES,
         confusion=_confusion(products, validation),
         confusions=confused(products, validation, gallery),
         disagreements=disagreements(products, validation, gallery),
@@ -67,7 +72,6 @@ def evaluate_report(
             {"name": ROWS[row], "error": judgement.calibration.error}
             for row, judgement in validation.best.items()
         ],
-        agreement=_agreement(validation),
         issues=_issues(products, issues),
         predictions={"made": predicted, "rows": products.facts.get("rows", {}).get("test", predicted)},
         lineage=_lineage(products, validation, facts),
@@ -81,7 +85,7 @@ def _figures(validation: Evaluation, test: Evaluation | None) -> list[dict[str, 
         {"name": "macro-F1 of the ensemble", "value": percent(ensemble.score.macro_f1), "unit": "%"},
         {
             "name": f"over the best single model ({row})",
-            "value": f"{100 * difference:+.2f}",
+            "value": signed(100 * difference),
             "unit": "points",
         },
         {"name": "accuracy", "value": percent(ensemble.score.accuracy), "unit": "%"},
@@ -154,7 +158,7 @@ def _per_class(products: Products, evaluation: Evaluation) -> list[dict[str, Any
             "name": class_label(products, label),
             "support": int(score.support[label]),
             "f1": score.f1[label],
-            "drawn": bar(float(score.f1[label])),
+            "drawn": bar(float(score.f1[label]), weak=bool(score.f1[label] < WEAK)),
             "precision": score.precision[label],
             "recall": score.recall[label],
             "singles": [
@@ -174,53 +178,45 @@ def _confusion(products: Products, evaluation: Evaluation) -> dict[str, Any]:
         for i, label in enumerate(classes)
     ]
     title = "Confusion matrix: rows are labels, columns predictions"
-    chart = heatmap(shares, classes, title=title, hints=hints, mistakes=True)
+    named = dict(zip(products.classes, names_of(products), strict=True))
+    rows = [named.get(code, code) for code in classes]
+    chart = heatmap(shares, rows, columns=classes, title=title, hints=hints, mistakes=True)
     return {"chart": chart, "classes": len(products.classes), "drawn": len(classes)}
-
-
-def _agreement(evaluation: Evaluation) -> dict[str, Any]:
-    """How often each two voters predict the same class; the best of each row first, then members."""
-    shown = [evaluation.best[row] for row in evaluation.best]
-    shown += [judgement for judgement in evaluation.voters if judgement not in shown]
-    predicted = np.stack([judgement.predicted for judgement in shown[:AGREEMENT_VOTERS]])
-    same = (predicted[:, None] == predicted[None]).mean(axis=2)
-    names = [judgement.voter.name for judgement in shown[:AGREEMENT_VOTERS]]
-    chart = agreement_chart(same, names)
-    return {"chart": chart, "shown": len(names), "of": len(shown)}
 
 
 def _issues(products: Products, issues: pd.DataFrame) -> dict[str, Any]:
     pairs = Counter(zip(issues["given_code"], issues["suggested_code"], strict=True))
-    names = {code: class_label(products, label) for label, code in enumerate(products.classes)}
+    names = dict(zip(products.classes, names_of(products), strict=True))
     return {
         "flagged": len(issues),
         "removed": int(np.count_nonzero(issues["removed"])),
         "labelled": len(products.rows("out_of_fold")),
         "pairs": [
             {"given": names.get(given, given), "suggested": names.get(suggested, suggested), "count": count}
-            for (given, suggested), count in pairs.most_common(10)
+            for (given, suggested), count in pairs.most_common(PAIRS)
         ],
     }
 
 
 def _lineage(products: Products, evaluation: Evaluation, facts: dict[str, Any]) -> dict[str, dict[str, str]]:
     """Where the figures come from, as groups of name and value."""
-    shown = {
-        key: value for key, value in products.facts.items() if key not in ("class_names", "labels_columns")
-    }
+    digests = products.facts.get("digests", {})
+    catalog = {key: value for key, value in products.facts.items() if key not in NO_LINEAGE}
+    catalog |= {f"SHA-256 of {name}": digest for name, digest in digests.items()}
     voters = {
         judgement.voter.name: {
-            key: value for key, value in judgement.voter.facts.items() if key in ("config", "seed", "digest")
+            **judgement.voter.facts.get("config", {}),
+            **{key: value for key, value in judgement.voter.facts.items() if key in ("seed", "digest")},
         }
         for judgement in evaluation.voters
     }
     groups = {
         "Run": facts,
-        "Catalog": shown,
+        "Catalog": catalog,
         "Voters": {name: value for name, value in voters.items() if value},
     }
     return {
-        group: {name: words(value) for name, value in items.items()}
+        group: {name: words(value) for name, value in items.items() if value not in ("", {})}
         for group, items in groups.items()
         if items
     }

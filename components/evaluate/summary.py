@@ -9,7 +9,7 @@ from components.catalog import Products
 from components.evaluate.judgement import HONESTY, ROWS, Evaluation
 from components.evaluate.scores import interval
 from components.metrics import confusion
-from components.report import class_label, percent, plain
+from components.report import class_label, percent, plain, signed
 
 # Macro-F1 that the paper reports on the challenge's own test sets (Table 1; section 4.3).
 PUBLISHED = {
@@ -61,7 +61,7 @@ def verdict(products: Products, evaluation: Evaluation) -> list[str]:
         f"The ensemble reaches a macro-F1 of {percent(ensemble.score.macro_f1)} % on "
         f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {low} to {high}).",
         f"That is {abs(100 * difference):.2f} points {side} the best single "
-        f"model, {row} ({single}), with an interval of {100 * least:+.2f} to {100 * most:+.2f}: {sure}"
+        f"model, {row} ({single}), with an interval of {signed(100 * least)} to {signed(100 * most)}: {sure}"
         f"{_better_alone(evaluation)}.",
         _where_to_look(products, evaluation),
     ]

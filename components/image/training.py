@@ -81,6 +81,7 @@ class StageTraining:
         )
         self.loss = torch.compile(network) if config.compile and on_gpu else network
         self.progress = Progress()
+        self.resumed_step: int | None = None  # that this epoch went on from after a stop
         self.unread: list[Tensor] = []  # the newest losses, still on the device
         self.saved_at = self.resumed_at = time.monotonic()
         self._resume()
@@ -184,6 +185,9 @@ class StageTraining:
         if "validation" in probs:
             truth = self.examples.labels[predict["validation"]]
             curve["macro_f1"] = macro_f1(truth, probs["validation"].argmax(1), len(self.examples.prior))
+        if self.resumed_step is not None:
+            curve["resumed_at_step"] = self.resumed_step
+            self.resumed_step = None
         if keep:
             progress.kept[FINAL if epoch == self.epochs else f"epoch-{epoch}"] = probs
         progress.curves.append(curve)
@@ -236,4 +240,5 @@ class StageTraining:
         )
         restore_optimizer(self.optimizer, tensors)
         self.progress = Progress.restored(tensors, state)
+        self.resumed_step = self.progress.step
         log.info("%s, %s stage: goes on from step %d", self.config.voter, self.stage.kind, self.progress.step)

@@ -8,10 +8,10 @@ import pandas as pd
 
 from components.catalog import Products
 from components.image_store import ImageStore
-from components.report import Gallery, class_label, render
+from components.report import Gallery, class_label, names_of, render
 
 SHOWN = 100
-PAIRS = 20
+PAIRS = 12
 
 
 def denoise_report(products: Products, images: ImageStore, issues: pd.DataFrame) -> str:
@@ -43,6 +43,7 @@ def denoise_report(products: Products, images: ImageStore, issues: pd.DataFrame)
         shown=min(SHOWN, len(issues)),
         groups=_groups(products, gallery, issues),
         pairs=_pairs(products, issues),
+        pair_count=len(issues[["given_code", "suggested_code"]].drop_duplicates()),
         correction=_correction(issues),
     )
 
@@ -64,7 +65,7 @@ def _groups(products: Products, gallery: Gallery, issues: pd.DataFrame) -> list[
     for pair, cards in groups.items():
         labels = [label_of[code] for code in pair]
         examples = [
-            gallery.card(typical[label], typical_of=class_label(products, label, 40))
+            {**gallery.card(typical[label]), "of": class_label(products, label, 40)}
             for label in dict.fromkeys(labels)
             if label in typical
         ]
@@ -93,7 +94,7 @@ def _typical(products: Products, flagged: set[str], labels: set[int]) -> dict[in
 
 
 def _pairs(products: Products, issues: pd.DataFrame) -> list[dict[str, Any]]:
-    names = {code: class_label(products, label) for label, code in enumerate(products.classes)}
+    names = dict(zip(products.classes, names_of(products), strict=True))
     flagged = Counter(zip(issues["given_code"], issues["suggested_code"], strict=True))
     gone = issues[issues["removed"]]
     removed = Counter(zip(gone["given_code"], gone["suggested_code"], strict=True))

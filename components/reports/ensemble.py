@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from components.catalog import Products
-from components.charts import gain_bar
+from components.charts import bar, gain_bar
 from components.image_store import ImageStore
 from components.matrix_chart import agreement_chart
 from components.metrics import macro_f1
 from components.probabilities import Voter
-from components.report import Gallery, class_label, percent, render, words
+from components.report import Gallery, check, class_label, many, percent, render, signed, words
 
 SPLIT_MOST = 24
+TWINS = 0.99  # share of products on which two members agree that makes them one
 
 
 def ensemble_report(products: Products, images: ImageStore, members: Sequence[Voter], ensemble: Voter) -> str:
@@ -35,11 +36,12 @@ def ensemble_report(products: Products, images: ImageStore, members: Sequence[Vo
     return render(
         "ensemble",
         lead=_lead(score, scores, votes),
+        checks=_checks(members, ensemble.facts, votes, voted == labels),
         figures=[
             {"name": "macro-F1 of the vote", "value": percent(score), "unit": "%"},
             {
                 "name": "over the best member",
-                "value": f"{100 * (score - max(scores)):+.2f}",
+                "value": signed(100 * (score - max(scores))),
                 "unit": "points",
             },
             {"name": "members", "value": str(len(members)), "unit": ""},
@@ -64,10 +66,46 @@ def _lead(score: float, scores: list[float], votes: np.ndarray) -> str:
     if difference >= 0.005:
         worth = f"The vote is worth {difference:.2f} points over its best member."
     else:
-        worth = f"The vote adds nothing to its best member ({difference:+.2f} points)."
+        worth = f"The vote adds nothing to its best member ({signed(difference)} points)."
     return (
         f"{worth} All {len(votes)} members agree on {percent(float(united), 1)} % of the validation products."
     )
+
+
+def _checks(
+    members: Sequence[Voter], facts: dict[str, Any], votes: np.ndarray, right: np.ndarray
+) -> list[dict[str, Any]]:
+    """Why the vote decided as it did: who counts, who is in the way, who says the same, when to trust it."""
+    checks = [check(True, _who_counts(members, facts))]
+    gains = facts.get("leave_one_out_gain") or []
+    harmful = sorted((gain, member.name) for gain, member in zip(gains, members, strict=False) if gain < 0)
+    if harmful:
+        gain, name = harmful[0]
+        without = f"Without {name} the vote would be {-100 * gain:.2f} points better"
+        more = f", and {many(len(harmful) - 1, 'other member')} is in its way too" if harmful[1:] else ""
+        checks.append(check(False, f"{without}{more}: try the vote without."))
+    elif gains:
+        checks.append(check(True, "No member is in the vote's way: without any one it is no better."))
+    same = (votes[:, None] == votes[None]).mean(axis=2)
+    twins = int(np.count_nonzero(np.triu(same >= TWINS, k=1)))
+    if twins:
+        said = f"{many(twins, 'pair')} of members agree on {percent(TWINS, 0)} % of the products or more"
+        checks.append(check(False, f"{said}: they add little to each other."))
+    united = (votes == votes[0]).all(axis=0)
+    if united.any() and not united.all():
+        all_right, split_right = float(right[united].mean()), float(right[~united].mean())
+        said = f"Where all members agree, {percent(all_right, 1)} % are right; where they split"
+        checks.append(check(True, f"{said}, {percent(split_right, 1)} %: look at those by hand first."))
+    return checks
+
+
+def _who_counts(members: Sequence[Voter], facts: dict[str, Any]) -> str:
+    weights, config = facts.get("weights"), facts.get("config", {})
+    if not weights:
+        return f"{len(members)} members, one vote each ({config.get('vote', 'majority')} vote)."
+    order = np.argsort(-np.array(weights), kind="stable")
+    chief = [f"{members[at].name} ({percent(weights[at] / sum(weights), 0)} %)" for at in order[:2]]
+    return f"A {config.get('vote', 'weighted')} vote; most weight has {' and then '.join(chief)}."
 
 
 def _members(members: Sequence[Voter], scores: list[float], facts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -97,7 +135,8 @@ def _majorities(votes: np.ndarray, voted: np.ndarray, labels: np.ndarray) -> lis
         {
             "behind": size,
             "count": int((behind == size).sum()),
-            "right": float((voted == labels)[behind == size].mean()),
+            "right": (share := float((voted == labels)[behind == size].mean())),
+            "drawn": bar(share),
         }
         for size in sorted(set(behind.tolist()), reverse=True)
     ]
@@ -113,7 +152,7 @@ def _split_most(
     cards = []
     for at in np.argsort(-entropy, kind="stable")[:SPLIT_MOST].tolist():
         if entropy[at] > 0:
-            said = ", ".join(f"{class_label(products, label, 30)}: {count}" for label, count in counts[at])
+            said = [f"{count} × {class_label(products, label, 30)}" for label, count in counts[at]]
             right = voted[at] == products.labels[rows[at]]
             label = class_label(products, int(products.labels[rows[at]]), 40)
             cards.append(

@@ -10,11 +10,12 @@ from components.charts import gain_bar
 from components.errors import InputError
 from components.metrics import f1_per_class, macro_f1
 from components.probabilities import Voter
-from components.report import class_label, percent, render, words
+from components.report import check, class_label, many, percent, render, signed, words
 
 NOTICEABLE = 0.005  # half a point of F1
 # Facts of a member that its configuration's table has no room for, and what they are called.
-DETAILS = {"weights": "weights of the inputs", "ridge": "ridge", "chosen_epochs": "chosen epochs"}
+DETAILS = {"ridge": "ridge", "chosen_epochs": "epochs"}
+HELPED = 3  # classes named
 
 
 def fusion_report(
@@ -47,8 +48,9 @@ def fusion_report(
                 for name, entry in best.items()
             ),
             {"name": "fused, the best member", "value": percent(member["macro_f1"]), "unit": "%"},
-            {"name": "gain over the best model", "value": f"{gain:+.2f}", "unit": "points"},
+            {"name": "gain over the best model", "value": signed(gain), "unit": "points"},
         ],
+        checks=_checks(products, best, member, [_judged(voter, products) for voter in feature_level]),
         members=_table(members, products, strongest["macro_f1"]),
         baselines=_table(feature_level, products, strongest["macro_f1"]),
         classes=_classes(products, best, member),
@@ -87,6 +89,46 @@ def _lead(member: dict[str, Any], strongest: dict[str, Any], gain: float, best: 
     return f"{said} It beats {' and '.join(better)} of {len(member['f1'])} classes."
 
 
+def _checks(
+    products: Products,
+    best: dict[str, Any],
+    member: dict[str, Any],
+    feature_level: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """What each modality brings, where fusing costs, and whether the baseline does better."""
+    checks = []
+    for name, adds in _additions(best, member).items():
+        helped = [label for label in np.argsort(-adds, kind="stable")[:HELPED] if adds[label] > NOTICEABLE]
+        if helped:
+            named = ", ".join(_points(products, label, float(adds[label])) for label in helped)
+            checks.append(check(True, f"{name.capitalize()} adds most to {named}."))
+        else:
+            checks.append(check(False, f"{name.capitalize()} adds to no class: the rest does as well alone."))
+    losses = member["f1"] - np.max([entry["f1"] for entry in best.values()], axis=0)
+    worse = np.flatnonzero(losses < -NOTICEABLE)
+    if len(worse):
+        label = int(losses.argmin())
+        said = f"{many(len(worse), 'class', 'classes')} lost by fusing, most of all"
+        checks.append(check(False, f"{said} {_points(products, label, float(losses[label]))}."))
+    baseline = max((entry["macro_f1"] for entry in feature_level), default=0.0)
+    if baseline > member["macro_f1"] + NOTICEABLE:
+        ahead = 100 * (baseline - member["macro_f1"])
+        checks.append(check(False, f"Feature-level fusion does better here, by {ahead:.2f} points."))
+    return checks
+
+
+def _additions(best: dict[str, Any], member: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What each modality adds per class: the fused F1 less the other modality's alone."""
+    if len(best) < 2:
+        return {}
+    (first, alone), (second, other) = best.items()
+    return {first: member["f1"] - other["f1"], second: member["f1"] - alone["f1"]}
+
+
+def _points(products: Products, label: int, difference: float) -> str:
+    return f"“{class_label(products, label, 40)}” ({signed(100 * difference, 1)})"
+
+
 def _table(voters: Sequence[Voter], products: Products, single: float) -> list[dict[str, Any]]:
     """Every classifier, best first, with the spread of its folds where it tells them."""
     entries = []
@@ -96,6 +138,7 @@ def _table(voters: Sequence[Voter], products: Products, single: float) -> list[d
         details = {
             name: words(_rounded(voter.facts[key])) for key, name in DETAILS.items() if voter.facts.get(key)
         }
+        weights = zip(voter.facts.get("inputs", []), voter.facts.get("weights", []), strict=False)
         entries.append(
             {
                 "name": voter.name,
@@ -103,6 +146,7 @@ def _table(voters: Sequence[Voter], products: Products, single: float) -> list[d
                 "gain": 100 * (judged["macro_f1"] - single),
                 "low": min(folds, default=None),
                 "high": max(folds, default=None),
+                "weights": [f"{name} {weight:.2f}" for name, weight in weights],
                 "details": details,
             }
         )
@@ -118,12 +162,14 @@ def _rounded(value: Any) -> Any:
 
 
 def _classes(products: Products, best: dict[str, Any], member: dict[str, Any]) -> list[dict[str, Any]]:
-    """Classes by what fusing gains over the better of the two models, the largest gain first."""
+    """Classes by what fusing gains over the better of the two models, the largest gain first; beside it
+    what each modality adds to the other."""
     support = np.bincount(products.labels[products.rows("validation")], minlength=len(products.classes))
     single = np.max([entry["f1"] for entry in best.values()], axis=0)
     gains = 100 * (member["f1"] - single)
+    additions = {name: 100 * adds for name, adds in _additions(best, member).items()}
     present = np.flatnonzero(support)
-    most = float(np.abs(gains[present]).max())
+    most = max((float(np.abs(adds[present]).max()) for adds in additions.values()), default=0.0)
     return [
         {
             "name": class_label(products, label),
@@ -131,7 +177,10 @@ def _classes(products: Products, best: dict[str, Any], member: dict[str, Any]) -
             "singles": [float(entry["f1"][label]) for entry in best.values()],
             "fused": float(member["f1"][label]),
             "gain": float(gains[label]),
-            "drawn": gain_bar(float(gains[label]), most),
+            "adds": [
+                {"points": float(adds[label]), "drawn": gain_bar(float(adds[label]), most)}
+                for adds in additions.values()
+            ],
         }
         for label in present[np.argsort(-gains[present], kind="stable")].tolist()
     ]

@@ -9,12 +9,13 @@ from components.charts import bar, line_chart
 from components.errors import InputError
 from components.metrics import f1_per_class, macro_f1
 from components.probabilities import Voter
-from components.report import class_label, percent, render, words
+from components.report import WEAK, check, class_label, many, percent, render, words
 
 WORST_CLASSES = 15
+NOTICEABLE = 1.0  # points of macro-F1
 CURVES = {  # key of a curve -> the chart's title
     "loss": "Training loss",
-    "macro_f1": "Macro-F1 on validation",
+    "macro_f1": "Macro-F1 on validation, %",
     "learning_rate": "Learning rate",
     "seconds": "Seconds per epoch",
 }
@@ -33,9 +34,11 @@ def training_report(voter: Voter, products: Products) -> str:
         name=voter.name,
         modality=voter.modality,
         fold=fold,
-        lead=_lead(voter, curves, judged),
+        lead=_lead(judged),
+        checks=_checks(products, curves, judged),
         figures=_figures(voter, products, curves, judged),
         charts=_charts(curves),
+        resumed=bool(_resumed(curves)),
         epochs=_epochs(curves),
         columns=[key for key in CURVES if any(key in curve for curve in curves)],
         checkpoints=_checkpoints(voter, products, judged["split"]),
@@ -63,25 +66,75 @@ def _rows_of(ids: np.ndarray, products: Products) -> np.ndarray:
     return np.array([place[product] for product in ids], dtype=np.int64)
 
 
-def _lead(voter: Voter, curves: list[dict[str, float]], judged: dict[str, Any]) -> str:
+def _lead(judged: dict[str, Any]) -> str:
     where = (
         "validation products"
         if judged["split"] == "validation"
         else "products of the fold that it did not see"
     )
-    said = f"Macro-F1 {percent(judged['macro_f1'])} % on {len(judged['labels']):,} {where}."
+    return f"Macro-F1 {percent(judged['macro_f1'])} % on {len(judged['labels']):,} {where}."
+
+
+def _checks(
+    products: Products, curves: list[dict[str, float]], judged: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Did it learn, was it long enough, was it disturbed, and where is it weak?"""
+    checks = [*_loss_check(curves), *_length_check(curves)]
+    if not curves:
+        checks = [check(True, "This classifier is fitted in one go, so there are no curves.")]
+    for epoch, step in _resumed(curves):
+        checks.append(check(True, f"It was stopped and went on from step {step:,}, in epoch {epoch}."))
+    f1, support = _per_class(products, judged)
+    weak = [label for label in np.argsort(f1, kind="stable").tolist() if support[label] and f1[label] < WEAK]
+    if not weak:
+        return [*checks, check(True, f"Every class has an F1 of at least {percent(WEAK, 0)} %.")]
+    named = ", ".join(class_label(products, label, 40) for label in weak[:5])
+    named += ", …" if len(weak) > 5 else ""
+    return [
+        *checks,
+        check(
+            False, f"{many(len(weak), 'class', 'classes')} with an F1 under {percent(WEAK, 0)} %: {named}."
+        ),
+    ]
+
+
+def _loss_check(curves: list[dict[str, float]]) -> list[dict[str, Any]]:
+    losses = [curve["loss"] for curve in curves if "loss" in curve]
+    if len(losses) < 2:
+        return []
+    said = f"The training loss went from {losses[0]:.3g} to {losses[-1]:.3g}"
+    if losses[-1] < losses[0]:
+        return [check(True, f"{said}.")]
+    return [check(False, f"{said}: it did not learn. Lower the learning rate.")]
+
+
+def _length_check(curves: list[dict[str, float]]) -> list[dict[str, Any]]:
     scored = [curve for curve in curves if "macro_f1" in curve]
     if len(scored) < 2:
-        return said
+        return []
     best = max(scored, key=lambda curve: curve["macro_f1"])
-    last = scored[-1]
-    if best is last:
-        return f"{said} The last epoch was its best: more epochs may still help."
+    last, stage = scored[-1], " of its last stage" if "stage" in scored[-1] else ""
     lost = 100 * (best["macro_f1"] - last["macro_f1"])
-    return (
-        f"{said} It was best after epoch {best['epoch']:.0f} of {last['epoch']:.0f} "
-        f"and ended {lost:.2f} points lower."
-    )
+    if best is last:
+        return [check(False, f"The last epoch{stage} was its best: more epochs may still help.")]
+    said = f"It was best after epoch {_number(curves, best)} of {len(curves)}"
+    if lost < NOTICEABLE:
+        return [check(True, f"{said} and stayed there: more epochs would hardly help.")]
+    return [check(False, f"{said} and ended {lost:.2f} points lower: fewer epochs may do.")]
+
+
+def _number(curves: list[dict[str, float]], curve: dict[str, float]) -> int:
+    """An epoch's number, counted through all stages."""
+    return 1 + next(index for index, other in enumerate(curves) if other is curve)
+
+
+def _resumed(curves: list[dict[str, float]]) -> list[tuple[int, int]]:
+    """(epoch, step) wherever the training went on from a checkpoint."""
+    return [
+        (epoch, int(curve["resumed_at_step"]))
+        for epoch, curve in enumerate(curves, start=1)
+        if "resumed_at_step" in curve
+    ]
 
 
 def _figures(
@@ -93,11 +146,13 @@ def _figures(
         {"name": "macro-F1", "value": percent(judged["macro_f1"]), "unit": "%"},
         {"name": "products trained on", "value": f"{fitted:,}", "unit": ""},
     ]
-    seconds = sum(curve.get("seconds", 0.0) for curve in curves)
+    seconds = sum(curve.get("seconds", 0.0) for curve in curves) or voter.facts.get("metrics", {}).get(
+        "seconds", 0
+    )
     if seconds > 0:
-        rate = fitted * len(curves) / seconds
+        rate = fitted * max(len(curves), 1) / seconds
         figures += [
-            {"name": "epochs", "value": str(len(curves)), "unit": ""},
+            *([{"name": "epochs", "value": str(len(curves)), "unit": ""}] if curves else []),
             {"name": "training time", "value": duration(seconds), "unit": ""},
             {
                 "name": "throughput",
@@ -118,16 +173,21 @@ def duration(seconds: float) -> str:
 
 def _charts(curves: list[dict[str, float]]) -> list[dict[str, Any]]:
     """One chart a curve, over epochs counted through; the stages of a training are series of their own."""
+    rules = [(float(epoch), f"went on from step {step:,}") for epoch, step in _resumed(curves)]
     charts = []
     for key, title in CURVES.items():
+        scale = 100.0 if key == "macro_f1" else 1.0
         series: dict[str, list[tuple[float, float]]] = {}
         for epoch, curve in enumerate(curves, start=1):
             if key in curve and np.isfinite(curve[key]):
                 stage = f"stage {curve['stage']:.0f}" if "stage" in curve else title
-                series.setdefault(stage, []).append((float(epoch), float(curve[key])))
+                series.setdefault(stage, []).append((float(epoch), scale * float(curve[key])))
         if series:
+            points = [point for line in series.values() for point in line]
+            best = max(points, key=lambda point: point[1]) if key == "macro_f1" else None
             from_zero = key in ("learning_rate", "seconds")
-            chart = line_chart(series, title=title, x_name="epoch", y_name="", from_zero=from_zero)
+            drawing = {"title": title, "x_name": "epoch", "y_name": "", "from_zero": from_zero}
+            chart = line_chart(series, **drawing, best=best, rules=rules)
             charts.append({"title": title, "chart": chart})
     return charts
 
@@ -155,9 +215,14 @@ def _checkpoints(voter: Voter, products: Products, split: str) -> list[dict[str,
     return entries
 
 
-def _worst_classes(products: Products, judged: dict[str, Any]) -> list[dict[str, Any]]:
+def _per_class(products: Products, judged: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """F1 and number of products of every class."""
     labels, count = judged["labels"], len(products.classes)
-    f1, support = f1_per_class(labels, judged["predicted"], count), np.bincount(labels, minlength=count)
+    return f1_per_class(labels, judged["predicted"], count), np.bincount(labels, minlength=count)
+
+
+def _worst_classes(products: Products, judged: dict[str, Any]) -> list[dict[str, Any]]:
+    f1, support = _per_class(products, judged)
     present = np.flatnonzero(support)
     worst = present[np.argsort(f1[present], kind="stable")][:WORST_CLASSES]
     return [
@@ -165,11 +230,16 @@ def _worst_classes(products: Products, judged: dict[str, Any]) -> list[dict[str,
             "name": class_label(products, label),
             "support": int(support[label]),
             "f1": float(f1[label]),
-            "drawn": bar(float(f1[label])),
+            "drawn": bar(float(f1[label]), weak=bool(f1[label] < WEAK)),
         }
         for label in worst.tolist()
     ]
 
 
 def _numbers(metrics: dict[str, float]) -> dict[str, str]:
-    return {name.replace("_", " "): f"{value:,.4g}" for name, value in metrics.items()}
+    return {name.replace("_", " "): _plainly(value) for name, value in metrics.items()}
+
+
+def _plainly(value: float) -> str:
+    """23594.0 -> "23,594", 0.96471 -> "0.9647"."""
+    return f"{value:,.0f}" if value >= 1000 or float(value).is_integer() else f"{value:.4g}"

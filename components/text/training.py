@@ -60,6 +60,7 @@ class Training:
         ).to(self.device)
         self.epoch_steps = -(-len(task.fit) // config.batch_size)
         self.step = 0
+        self.resumed_at: int | None = None  # the step that this epoch went on from after a stop
         self.losses: list[float] = []  # of this epoch's steps
         self.unread: list[Tensor] = []  # the newest losses, still on the device
         self.curves: list[dict[str, float]] = []
@@ -151,6 +152,9 @@ class Training:
             curve |= self._score(found["validation"], self.labels[self.task.predict["validation"]])
         self._keep_late(epoch, found)
         curve["seconds"] = time.monotonic() - started
+        if self.resumed_at is not None:
+            curve["resumed_at_step"] = self.resumed_at
+            self.resumed_at = None
         self.curves.append(curve)
         self.losses = []
         if found and curve["macro_f1"] > max((past["macro_f1"] for past in self.curves[:-1]), default=-1):
@@ -211,6 +215,7 @@ class Training:
         if loaded is None:
             return
         self.step, tensors, state = loaded
+        self.resumed_at = self.step
         self.losses, self.curves = state["losses"], state["curves"]
         self.best_epoch = state["best_epoch"]
         self.model.load_state_dict(_below("model.", tensors))
