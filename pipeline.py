@@ -27,6 +27,7 @@ from components.image.component import image
 from components.preprocess.component import preprocess
 from components.presets import PRESETS
 from components.run_command import run
+from components.show_command import compare, show
 from components.text.component import text
 
 STAGES = {
@@ -263,7 +264,7 @@ def main(context: click.Context) -> None:
     context.obj = Toolkit(compile_pipeline, _parse_parameters, _load_local, Client)
 
 
-for other_command in (run, fuse, *COMMANDS):
+for other_command in (run, show, compare, fuse, *COMMANDS):
     main.add_command(other_command)
 
 

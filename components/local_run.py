@@ -15,8 +15,9 @@ from typing import Any
 
 import click
 
-from components.artifacts import MANIFEST
+from components.artifacts import MANIFEST, write_json
 from components.errors import InputError
+from components.finished_run import RUN, read_run
 from components.stage import FINISHED_VARIABLE
 
 CATALOG = ("products", "labels", "images", "test_products", "test_images")
@@ -54,6 +55,9 @@ class LocalRun:
         Raises:
             SystemExit: a stage failed; its message was printed. Status 2 where the input is wrong.
         """
+        # Not at the top: compiling imports this module and needs kfp alone.
+        from components.run_pages import write_index
+
         start = time.perf_counter()
         if "products" not in self.arguments:
             # Not at the top: compiling imports this module and needs kfp alone.
@@ -64,6 +68,8 @@ class LocalRun:
         self._set_environment()
         console = Console(self.folder / "run.log")
         arguments = {**self.arguments, "checkpoints": str(self.folder / "checkpoints")}
+        said = {"parameters": {**_defaults(pipeline), **arguments}, "finished": False}
+        write_json(self.folder / RUN, said)
         try:
             with contextlib.redirect_stdout(console), contextlib.redirect_stderr(console), console.logging():
                 pipeline(**arguments)
@@ -72,8 +78,10 @@ class LocalRun:
             console.explain(error)
         self._gather()
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        write_json(self.folder / RUN, {**said, "finished": True, "seconds": time.perf_counter() - start})
+        write_index(read_run(self.folder))
         click.echo((self.folder / "summary.md").read_text(encoding="utf-8"))
-        click.echo(f"finished in {time.perf_counter() - start:.0f} s; open {self.folder / 'report.html'}")
+        click.echo(f"finished in {time.perf_counter() - start:.0f} s; open {self.folder / 'index.html'}")
 
     def _set_environment(self) -> None:
         root = str(Path(__file__).parents[1])
@@ -102,6 +110,11 @@ class LocalRun:
         for path in self.artifacts.glob("*/evaluate/results/*"):
             if path.name != "manifest.json":
                 shutil.copyfile(path, self.folder / path.name)
+
+
+def _defaults(pipeline: Callable[..., Any]) -> dict[str, Any]:
+    inputs = pipeline.component_spec.inputs  # type: ignore[attr-defined]
+    return {name: value.default for name, value in inputs.items()}
 
 
 def _task_name(folder: Path) -> str:

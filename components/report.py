@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,12 @@ def plain(text: str, limit: int = TEXT_LIMIT) -> str:
 
 def class_label(products: Products, label: int, limit: int = 60) -> str:
     """How a class is called in a report: its code, and its name where the user gave one."""
-    code = products.classes[label]
-    name = products.facts.get("class_names", {}).get(code, "")
-    return plain(f"{code} {name}", limit)
+    return class_label_of(products.classes[label], products.facts.get("class_names", {}), limit)
+
+
+def class_label_of(code: str, names: Mapping[str, str], limit: int = 60) -> str:
+    """How the class of a code is called, by names of codes."""
+    return plain(f"{code} {names.get(code, '')}", limit)
 
 
 def names_of(products: Products) -> list[str]:
@@ -171,4 +174,5 @@ _ENVIRONMENT = Environment(
 )
 _ENVIRONMENT.filters["percent"] = percent
 _ENVIRONMENT.filters["signed"] = signed
+_ENVIRONMENT.filters["words"] = words
 _ENVIRONMENT.filters["count"] = lambda value: f"{value:,}"

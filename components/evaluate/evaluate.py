@@ -21,7 +21,7 @@ from components.evaluate.judgement import (
 )
 from components.evaluate.predictions import write_predictions
 from components.evaluate.report import evaluate_report
-from components.evaluate.summary import PUBLISHED, reduced_confusion, summary
+from components.evaluate.summary import PUBLISHED, reduced_confusion, summary, verdict
 from components.image_store import ImageStore
 from components.metrics import confusion
 from components.report import read_issues, safe_report
@@ -96,7 +96,9 @@ def metrics_document(products: Products, validation: Evaluation, test: Evaluatio
     return {
         "validation": _split_document(products, validation),
         "test": _split_document(products, test) if test else None,
+        "verdict": verdict(products, validation),
         "class_names": products.facts.get("class_names", {}),
+        "digests": products.facts.get("digests", {}),
         "published_macro_f1": PUBLISHED,
     }
 
