@@ -115,7 +115,7 @@ def _rows(first: dict[str, Any], second: dict[str, Any]) -> list[Change]:
 def _classes(first: FinishedRun, second: FinishedRun) -> list[Change]:
     one, other = (_judged(run) for run in (first, second))
     changes = [Change(code, one.get(code), other.get(code)) for code in dict.fromkeys([*one, *other])]
-    return sorted(changes, key=lambda change: -change.points)
+    return sorted(changes, key=lambda change: (None in (change.first, change.second), -change.points))
 
 
 def _judged(run: FinishedRun) -> dict[str, float]:

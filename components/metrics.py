@@ -2,6 +2,15 @@
 
 import numpy as np
 
+# The rows of the paper's Table 1, in its order.
+ROWS = {
+    "image": "Image",
+    "text": "Text",
+    "feature_level": "Feature-level fusion",
+    "decision_level": "Decision-level fusion",
+    "ensemble": "Ensemble",
+}
+
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Counts (classes, classes) int64: row the label, column the prediction."""

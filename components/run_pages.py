@@ -7,6 +7,7 @@ from components.artifacts import write_text
 from components.charts import gain_bar
 from components.comparison import Comparison
 from components.finished_run import FinishedRun, files
+from components.metrics import ROWS
 from components.report import check, class_label_of, percent, render, words
 
 INDEX = "index.html"
@@ -49,7 +50,7 @@ def write_index(run: FinishedRun) -> Path:
 
 def _row(key: str, row: dict[str, Any], test: dict[str, Any] | None) -> dict[str, Any]:
     return {
-        "name": key.replace("_", "-").capitalize(),
+        "name": ROWS[key],
         "voter": row["voter"],
         "macro_f1": row["macro_f1"],
         "interval": row["macro_f1_interval"],
@@ -69,7 +70,10 @@ def write_comparison(compared: Comparison, path: Path) -> None:
         checks=[check(compared.same_products, compared.fairness)],
         parameters=compared.parameters,
         splits=[
-            {"name": split, "rows": [{**vars(row), "points": row.points} for row in rows]}
+            {
+                "name": split,
+                "rows": [{**vars(row), "called": ROWS[row.name], "points": row.points} for row in rows],
+            }
             for split, rows in compared.tables.items()
         ],
         classes=[

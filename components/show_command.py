@@ -46,6 +46,7 @@ def compare(first: Path, second: Path, output: Path | None, browser: bool) -> No
     """Put two runs side by side: parameters, Table 1, every class."""
     # Not at the top: compiling imports this module and needs kfp alone.
     from components.comparison import compare_runs
+    from components.metrics import ROWS
     from components.report import signed, words
     from components.run_pages import write_comparison
 
@@ -61,9 +62,7 @@ def compare(first: Path, second: Path, output: Path | None, browser: bool) -> No
         click.echo(f"\n{'macro-F1, ' + split:28}{'first':>8}{'second':>8}{'points':>8}")
         for row in rows:
             figures = [f"{100 * side:.2f}" if side is not None else "–" for side in (row.first, row.second)]
-            click.echo(
-                f"{row.name.replace('_', ' '):28}{figures[0]:>8}{figures[1]:>8}{signed(row.points):>8}"
-            )
+            click.echo(f"{ROWS[row.name]:28}{figures[0]:>8}{figures[1]:>8}{signed(row.points):>8}")
     changed = [change for change in compared.classes if abs(change.points) >= 0.05]
     told = changed if len(changed) <= 2 * TOLD else [*changed[:TOLD], *changed[-TOLD:]]
     if told:

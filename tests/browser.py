@@ -1,6 +1,7 @@
 """A real Chromium, headless, driven by its DevTools protocol: what a page shows, says and asks for."""
 
 import base64
+import html
 import itertools
 import json
 import os
@@ -20,6 +21,7 @@ OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-port=0"
 )
+HEARD = ("Runtime", "Log", "Network")
 PATIENCE = 60  # seconds until the browser is given up
 
 
@@ -55,8 +57,10 @@ class Browser:
         except BaseException:
             self.close()
             raise
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Page", *HEARD):
             self.call(f"{domain}.enable")
+        # Sandboxed frames are processes of their own: listen to them too.
+        self.call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
 
     def __enter__(self) -> "Browser":
         return self
@@ -86,8 +90,7 @@ class Browser:
 
     def call(self, method: str, **arguments: Any) -> dict[str, Any]:
         """Sends a command and waits for its answer; events in between are noted."""
-        number = next(self._numbers)
-        self._socket.send(json.dumps({"id": number, "method": method, "params": arguments}))
+        number = self._send(method, arguments)
         while (message := self._receive()).get("id") != number:
             pass
         if "error" in message:
@@ -112,9 +115,15 @@ class Browser:
                 self.requests.append(address)
         elif method == "Page.javascriptDialogOpening":
             self.dialogs.append(event["message"])
-            number = next(self._numbers)
-            answer = {"id": number, "method": "Page.handleJavaScriptDialog", "params": {"accept": False}}
-            self._socket.send(json.dumps(answer))
+            self._send("Page.handleJavaScriptDialog", {"accept": False})
+        elif method == "Target.attachedToTarget":
+            for domain in HEARD:
+                self._send(f"{domain}.enable", {}, sessionId=event["sessionId"])
+
+    def _send(self, method: str, arguments: Mapping[str, Any], **more: str) -> int:
+        number = next(self._numbers)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": arguments, **more}))
+        return number
 
     def visit(self, page: Path, *, settle: float = 0.3) -> None:
         """Opens a file, waits until it has loaded, and `settle` seconds more for what it then starts."""
@@ -123,6 +132,12 @@ class Browser:
             time.sleep(0.05)
         time.sleep(settle)
         self.evaluate("1")  # takes in the events of that time
+
+    def forget(self) -> None:
+        """Empties what was noted."""
+        self.console.clear()
+        self.requests.clear()
+        self.dialogs.clear()
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page."""
@@ -145,3 +160,38 @@ class Browser:
         clip = {"x": 0, "y": 0, "width": size["width"], "height": height or size["height"], "scale": 1}
         answer = self.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
         return base64.b64decode(answer["data"])
+
+
+def framed(pages: list[str]) -> str:
+    """A page that shows others as the pipelines UI does: in sandboxed frames that may run scripts."""
+    frames = "".join(
+        f'<iframe sandbox="allow-scripts" width="900" height="600" srcdoc="{html.escape(page)}"></iframe>'
+        for page in pages
+    )
+    hear = "<script>addEventListener('message', event => { document.title = event.data })</script>"
+    return f"<!doctype html><title>calm</title>{hear}{frames}"
+
+
+def check_calm(browser: Browser, pages: list[Path], scratch: Path) -> None:
+    """Opens every page as a file, wide and narrow, and all of them in sandboxed frames.
+
+    Raises:
+        AssertionError: a page ran a script, asked for something, opened a dialog, wrote to the console, or
+            is wider than its window.
+    """
+    browser.forget()
+    for page in pages:
+        for width in (1100, 400):
+            browser.look(width=width)
+            browser.visit(page)
+            assert browser.evaluate("document.querySelectorAll('h1').length") == 1, page
+            assert browser.evaluate("document.title") != "PWNED", page
+            wider = browser.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wider <= 0, f"{page} is {wider} pixels wider than a window of {width}"
+    frame = scratch / "frames.html"
+    frame.write_text(framed([page.read_text(encoding="utf-8") for page in pages]), encoding="utf-8")
+    browser.visit(frame, settle=1)
+    assert browser.evaluate("document.title") == "calm"
+    assert browser.console == []
+    assert browser.requests == []
+    assert browser.dialogs == []

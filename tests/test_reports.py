@@ -2,17 +2,16 @@
 
 import base64
 import html
-import http.server
 import io
 import re
 import shutil
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import Browser, check_calm, framed
+from hostile import OVERRIDE, SHOUT, SPEAK, ZERO_WIDTH, Listener, hostile_titles
 from PIL import Image
 from synthetic import make_products, write_run
 
@@ -29,24 +28,8 @@ from components.reports.ensemble import ensemble_report
 from components.reports.fusion import fusion_report
 from components.reports.training import training_report
 
-SPEAK = "document.title='PWNED';parent.postMessage('PWNED','*')"
-SHOUT = f"{SPEAK};alert(1)"
-OVERRIDE, ZERO_WIDTH = "\u202e", "\u200b"
 VOID = {"meta", "img", "br", "hr", "link", "input", "base"}
 STAGES = ("evaluate", "training", "preprocess", "denoise", "ensemble", "fusion")
-
-
-def hostile_titles(address: str) -> list[str]:
-    return [
-        f"<script>{SHOUT}</script>",
-        f'"><img src="{address}/img" onerror="{SHOUT}">',
-        f"</title></style></svg><svg onload={SHOUT}>",
-        f'<a href="javascript:{SHOUT}">free</a> <link rel=stylesheet href={address}/css>',
-        f"<style>body{{background:url({address}/bg)}}</style>{{{{ 7 * 7 }}}}",
-        f"cheap {OVERRIDE}gpj.exe{ZERO_WIDTH} \ufeffname",
-        "W" * 5_000,
-        "a" + "\u0301" * 300,
-    ]
 
 
 def draw_all(folder: Path, address: str = "http://localhost:9") -> dict[str, Path]:
@@ -312,101 +295,32 @@ def test_no_label_issue_is_good_news(tmp_path: Path) -> None:
     assert "No label disagrees" in page
 
 
-class Listener:
-    """A web server that remembers what was asked of it."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        asked = self.asked
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                asked.append(self.path)
-                self.send_response(404)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    server = Listener()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not found:
-        pytest.skip("no chromium is installed: the reports were not shown in a browser")
-    return found
-
-
-def show(chromium: str, page: Path, profile: Path) -> tuple[str, list[str]]:
-    """Opens a page headless: its document afterwards, and what was written to the console.
-
-    A dialog waits for an answer that nobody gives, so it ends in the time limit.
-    """
-    quiet = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
-    options = f"--headless --no-sandbox {quiet} --disable-component-update --enable-logging=stderr --v=0"
-    waiting = ["--virtual-time-budget=2000", f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
-    done = subprocess.run(
-        [chromium, *options.split(), *waiting], capture_output=True, text=True, timeout=60, check=True
-    )
-    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-    return done.stdout, console
-
-
-def framed(pages: list[str]) -> str:
-    """A page that shows others as the pipelines UI does: in sandboxed frames that may run scripts."""
-    frames = "".join(
-        f'<iframe sandbox="allow-scripts" width="900" height="600" srcdoc="{html.escape(page)}"></iframe>'
-        for page in pages
-    )
-    hear = "<script>addEventListener('message', event => { document.title = event.data })</script>"
-    return f"<!doctype html><title>calm</title>{hear}{frames}"
-
-
 @pytest.mark.slow
 def test_a_browser_shows_every_report_with_no_error_request_or_dialog(
-    chromium: str, listener: Listener, tmp_path: Path
+    browser: Browser, listener: Listener, tmp_path: Path
 ) -> None:
     paths = draw_all(tmp_path / "run", listener.address)
-    for path in paths.values():
-        document, console = show(chromium, path, tmp_path / "profile")
-        assert "<title>PWNED</title>" not in document
-        assert "<h1>" in document
-        assert console == []
-    frame = tmp_path / "frames.html"
-    frame.write_text(framed([path.read_text(encoding="utf-8") for path in paths.values()]), encoding="utf-8")
-    document, console = show(chromium, frame, tmp_path / "profile")
-    assert "<title>calm</title>" in document
-    assert console == []
+    check_calm(browser, list(paths.values()), tmp_path)
     assert listener.asked == []
 
 
 @pytest.mark.slow
 def test_the_browser_test_would_notice_a_report_that_does_not_escape(
-    chromium: str, listener: Listener, tmp_path: Path
+    browser: Browser, listener: Listener, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.html"
-    bad.write_text(
-        f'<title>x</title><img src="{listener.address}/img" onerror="{SPEAK};nobody()">', encoding="utf-8"
-    )
-    document, console = show(chromium, bad, tmp_path / "profile")
-    assert "<title>PWNED</title>" in document
+    bad.write_text(f'<title>x</title><h1>x</h1><img src="{listener.address}/img" onerror="{SHOUT};nobody()">')
+    browser.forget()
+    browser.visit(bad)
+    assert browser.evaluate("document.title") == "PWNED"
     assert listener.asked == ["/img"]
-    assert console
+    assert browser.requests
+    assert browser.dialogs == ["1"]
+    assert browser.console
+    browser.forget()
     frame = tmp_path / "frame.html"
-    frame.write_text(framed([f"<script>{SPEAK}</script>"]), encoding="utf-8")
-    assert "<title>PWNED</title>" in show(chromium, frame, tmp_path / "profile")[0]
+    frame.write_text(framed([f"<script>{SPEAK};nobody()</script>"]), encoding="utf-8")
+    browser.visit(frame, settle=1)
+    assert browser.evaluate("document.title") == "PWNED"
+    assert browser.console
+    listener.asked.clear()

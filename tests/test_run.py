@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from browser import Browser, check_calm
+from hostile import Listener, poison
 
 from components.sample import write_sample
 
@@ -45,9 +47,12 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 class Run:
-    def __init__(self, folder: Path) -> None:
+    """A run on a sample catalog of which one product in seven means harm."""
+
+    def __init__(self, folder: Path, address: str) -> None:
         self.folder = folder
         self.catalog = write_sample(folder / "catalog", seed=1, products=700, test_products=40)
+        poison(self.catalog, address)
         self.output = folder / "output"
         self.first = self.start()
 
@@ -60,8 +65,8 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run(tmp_path_factory.mktemp("run"))
+def run(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Run:
+    return Run(tmp_path_factory.mktemp("run"), listener.address)
 
 
 pytestmark = pytest.mark.slow
@@ -76,6 +81,9 @@ def test_it_leaves_every_result(run: Run):
         "report.html",
         "label_issues.tsv",
         "quarantine.tsv",
+        "profile.json",
+        "index.html",
+        "run.json",
     }
     assert expected <= {path.name for path in run.output.iterdir()}
 
@@ -132,6 +140,40 @@ def test_a_changed_parameter_renews_only_what_depends_on_it(run: Run):
     again = run.start("--param", f"ensemble_config={vote}")
     started = [line.split("[")[1].split("]")[0] for line in again.stdout.splitlines() if "] started" in line]
     assert started == ["ensemble", "evaluate"]
+
+
+def test_its_reports_are_calm_in_a_browser_though_its_catalog_means_harm(
+    run: Run, browser: Browser, listener: Listener, tmp_path: Path
+):
+    reports = sorted((run.output / "reports").glob("*.html"))
+    assert len(reports) == 12
+    assert all(report.stat().st_size < 2 * 2**20 for report in reports)
+    assert not [report for report in reports if "could not be drawn" in report.read_text(encoding="utf-8")]
+    check_calm(browser, [*reports, run.output / "index.html"], tmp_path)
+    assert listener.asked == []
+
+
+@pytest.mark.parametrize("name", ["label_issues.tsv", "quarantine.tsv", "predictions.tsv"])
+def test_no_cell_starts_a_formula(run: Run, name: str):
+    cells = [cell for row in rows(run.output / name) for cell in row.values()]
+    assert cells
+    assert not [cell for cell in cells if cell[:1] in ("=", "+", "@")]
+
+
+def test_hidden_characters_are_flagged_with_their_lines(run: Run):
+    flagged = [row for row in rows(run.output / "quarantine.tsv") if row["reason"] == "hidden_characters"]
+    assert {row["action"] for row in flagged} == {"normalised"}
+    assert all(int(row["line"]) > 1 for row in flagged)
+
+
+def test_show_lists_the_reports_and_compare_finds_no_difference_to_itself(run: Run):
+    shown = command("show", run.output, "--no-browser")
+    assert "Is the data sound" in shown.stdout
+    assert str(run.output / "reports" / "evaluate.html") in shown.stdout
+    compared = command("compare", run.output, run.output, "--no-browser", "--output", run.folder / "c.html")
+    assert "same macro-F1" in compared.stdout
+    assert "No parameter differs" in compared.stdout
+    assert (run.folder / "c.html").exists()
 
 
 def test_a_wrong_configuration_is_explained_without_a_traceback(run: Run):

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from components.catalog import Products
-from components.evaluate.judgement import ROWS, Evaluation
+from components.evaluate.judgement import Evaluation
 from components.evaluate.summary import worst_confusions
+from components.metrics import ROWS
 from components.report import WEAK, check, class_label, many, percent
 
 NOTICEABLE = 0.002  # of macro-F1

@@ -12,7 +12,6 @@ from components.catalog import Products, read_products
 from components.errors import InputError
 from components.evaluate.judgement import (
     HONESTY,
-    ROWS,
     Evaluation,
     Judgement,
     evaluate_split,
@@ -23,7 +22,7 @@ from components.evaluate.predictions import write_predictions
 from components.evaluate.report import evaluate_report
 from components.evaluate.summary import PUBLISHED, reduced_confusion, summary, verdict
 from components.image_store import ImageStore
-from components.metrics import confusion
+from components.metrics import ROWS, confusion
 from components.report import read_issues, safe_report
 
 log = logging.getLogger(__name__)

@@ -9,16 +9,10 @@ import numpy as np
 from components.catalog import Products
 from components.errors import InputError
 from components.evaluate.scores import Bootstrap, Calibration, Score, calibration, score
+from components.metrics import ROWS
 from components.probabilities import Voter, read_voter, read_voters
 
-# The rows of Table 1, in its order, and how each stays honest on the validation split.
-ROWS = {
-    "image": "Image",
-    "text": "Text",
-    "feature_level": "Feature-level fusion",
-    "decision_level": "Decision-level fusion",
-    "ensemble": "Ensemble",
-}
+# How each row of Table 1 stays honest on the validation split.
 SINGLE = "Fitted on the train split alone; validation chose its epoch and, of several models, the best one."
 OUT_OF_FOLD = "Out-of-fold: every product is judged by classifiers that were not fitted on it."
 HONESTY = {

@@ -10,7 +10,7 @@ from components.catalog import Products
 from components.charts import bar, interval_bar, reliability_chart
 from components.evaluate.advice import advice
 from components.evaluate.examples import confused, disagreements
-from components.evaluate.judgement import HONESTY, ROWS, Evaluation, Judgement
+from components.evaluate.judgement import HONESTY, Evaluation, Judgement
 from components.evaluate.summary import (
     PUBLISHED,
     gain,
@@ -19,7 +19,7 @@ from components.evaluate.summary import (
 )
 from components.image_store import ImageStore
 from components.matrix_chart import heatmap
-from components.metrics import confusion
+from components.metrics import ROWS, confusion
 from components.report import WEAK, Gallery, class_label, names_of, percent, render, signed, words
 
 SHOWN_CLASSES = 15  # the others are folded away

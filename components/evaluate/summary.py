@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.catalog import Products
-from components.evaluate.judgement import HONESTY, ROWS, Evaluation
+from components.evaluate.judgement import HONESTY, Evaluation
 from components.evaluate.scores import interval
-from components.metrics import confusion
+from components.metrics import ROWS, confusion
 from components.report import class_label, percent, plain, signed
 
 # Macro-F1 that the paper reports on the challenge's own test sets (Table 1; section 4.3).
