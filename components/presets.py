@@ -76,7 +76,7 @@ SMALL_RESNET: dict[str, Any] = {
 LAPTOP: dict[str, Any] = {
     "denoise_on": "text",
     "text_fold_config": {"voter": "tfidf", "kind": "linear", "features": 0},
-    "image_fold_config": {**SMALL_RESNET, "epochs": 6},
+    "image_fold_config": {**SMALL_RESNET, "epochs": 5},
     "text_configs": [
         {"voter": "tfidf", "kind": "linear", "refit": True},
         {"voter": "tfidf-cleaned", "kind": "linear", "cleaned": True, "refit": True},
@@ -96,7 +96,7 @@ LAPTOP: dict[str, Any] = {
     # Text folds rank label issues sharply enough to remove more of them than image folds may.
     "denoise_configs": {
         "text": {"share": 0.4, "filter_by": "prune_by_class"},
-        "image": {"share": 0.1},
+        "image": {"share": 0.2, "filter_by": "low_self_confidence", "rank": "self_confidence"},
         "both": {"share": 0.4, "filter_by": "prune_by_class"},
     },
     # Small nets on few products are weak members; weights found out of fold keep them from outvoting.

@@ -9,7 +9,7 @@ import pytest
 
 from components.catalog import SCHEMA, Products, read_products, write_products
 from components.config import parse_config
-from components.denoise.denoise import DenoiseConfig, run_denoise
+from components.denoise.denoise import DenoiseConfig, mean_out_of_fold, run_denoise
 from components.errors import InputError
 from components.probabilities import Probabilities, Voter, write_voter
 
@@ -55,10 +55,10 @@ class Scene:
         table = pd.DataFrame(columns).reindex(columns=SCHEMA.names)
         write_products(Products(table, CLASSES), self.products)
 
-    def write_fold(self, fold: int, classes: tuple[str, ...] = CLASSES) -> Path:
+    def write_fold(self, fold: int, classes: tuple[str, ...] = CLASSES, *, name: str = "") -> Path:
         rows = self.folds == fold
         matrix = Probabilities(self.ids[rows], classes, self.pred_probs[rows].astype(np.float32))
-        folder = self.folder / f"fold{fold}"
+        folder = self.folder / (name or f"fold{fold}")
         write_voter(folder, Voter("folds", "image", {"final": {"out_of_fold": matrix}}))
         return folder
 
@@ -119,6 +119,31 @@ def test_a_count_or_a_share_of_train_can_be_removed_instead(
     assert len(scene.removed) == expected
 
 
+@pytest.mark.parametrize("rank", ["normalized_margin", "self_confidence"])
+def test_the_flagged_are_ordered_by_the_score_that_was_chosen(scene: Scene, rank: str):
+    scene.run(parse_config(DenoiseConfig, {"rank": rank}, where="denoise"))
+    row_of = {product: row for row, product in enumerate(scene.ids)}
+    rows = [row_of[issue["product_id"]] for issue in scene.issues]
+    given = scene.pred_probs[rows, scene.labels[rows]]
+    rivals = scene.pred_probs[rows].copy()
+    rivals[np.arange(len(rows)), scene.labels[rows]] = 0
+    expected = given if rank == "self_confidence" else (given - rivals.max(axis=1) + 1) / 2
+    found = np.array([float(issue["score"]) for issue in scene.issues])
+    assert np.allclose(found, expected, atol=1e-5)
+    assert (np.diff(found) >= 0).all()
+
+
+def test_text_and_image_folds_are_averaged_product_by_product(scene: Scene):
+    sure = scene.pred_probs.copy()
+    scene.pred_probs = np.roll(sure, 1, axis=1)  # a second classifier that is wrong everywhere
+    wrong = [scene.write_fold(fold, name=f"wrong{fold}") for fold in range(FOLDS)]
+    products = read_products(scene.products)
+    rows = products.rows("out_of_fold")
+    assert np.allclose(
+        mean_out_of_fold(products, rows, [*scene.voters, *wrong]), (sure + scene.pred_probs) / 2, atol=1e-6
+    )
+
+
 def test_nothing_leaves_validation(scene: Scene):
     scene.run(DenoiseConfig(share=1.0))
     table = scene.cleaned.table
@@ -146,13 +171,6 @@ def test_an_unknown_id_to_keep_is_refused(scene: Scene):
 def test_a_missing_fold_is_refused(scene: Scene):
     with pytest.raises(InputError, match="200 labelled products were judged by no fold, the first is 'p2'"):
         scene.run(DenoiseConfig(), [scene.voters[0], scene.voters[1], scene.voters[3]])
-
-
-def test_two_modalities_are_averaged(scene: Scene, tmp_path: Path):
-    scene.run(DenoiseConfig())
-    alone = scene.issues
-    scene.run(DenoiseConfig(), scene.voters * 2)
-    assert scene.issues == alone
 
 
 def test_another_class_order_is_refused(scene: Scene):

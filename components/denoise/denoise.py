@@ -31,14 +31,21 @@ class DenoiseConfig:
             flagged); "train": of all train rows.
         count: remove this many instead, where above 0.
         filter_by: cleanlab's rule for flagging.
+        rank: cleanlab's score by which the flagged are ordered; paper, 3.2.1: normalized margin.
     """
 
     share: float = 0.1
     share_of: Literal["flagged", "train"] = "flagged"
     count: int = 0
-    filter_by: Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_learning"] = (
-        "prune_by_noise_rate"
-    )
+    filter_by: Literal[
+        "prune_by_noise_rate",
+        "prune_by_class",
+        "both",
+        "confident_learning",
+        "low_normalized_margin",
+        "low_self_confidence",
+    ] = "prune_by_noise_rate"
+    rank: Literal["normalized_margin", "self_confidence", "confidence_weighted_entropy"] = "normalized_margin"
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -54,7 +61,7 @@ class LabelIssues:
     Attributes:
         rows: row numbers in the product table.
         suggested: the label that the model suggests for each.
-        scores: normalized margin of each, 0 (surely wrong) to 1.
+        scores: quality of each label by `DenoiseConfig.rank`, 0 (surely wrong) to 1.
         removed: whether each is removed from train.
     """
 
@@ -150,7 +157,7 @@ def find_issues(
     *,
     kept: frozenset[str],
 ) -> LabelIssues:
-    """Flags label issues (Northcutt et al., arXiv:1911.00068), ranks them by normalized margin.
+    """Flags label issues (Northcutt et al., arXiv:1911.00068) and ranks them.
 
     Args:
         rows: the labelled products, the rows of `pred_probs`.
@@ -162,11 +169,11 @@ def find_issues(
         labels,
         pred_probs,
         filter_by=config.filter_by,
-        return_indices_ranked_by="normalized_margin",
+        return_indices_ranked_by=config.rank,
         n_jobs=1,
     )
     order = np.asarray(order, dtype=np.int64)
-    scores = get_label_quality_scores(labels, pred_probs, method="normalized_margin")[order]
+    scores = get_label_quality_scores(labels, pred_probs, method=config.rank)[order]
     in_train = products.table["split"].to_numpy()[rows[order]] == "train"
     may_go = in_train & ~np.isin(products.ids[rows[order]].astype(str), list(kept))
     base = len(order) if config.share_of == "flagged" else len(products.rows("train"))
