@@ -119,6 +119,23 @@ def test_a_count_or_a_share_of_train_can_be_removed_instead(
     assert len(scene.removed) == expected
 
 
+def test_no_product_is_flagged_in_favour_of_its_own_label(scene: Scene):
+    rows = np.arange(COUNT)
+    own, true, planted = scene.labels, scene.true, scene.planted
+    scene.pred_probs[:] = 0.1
+    scene.pred_probs[rows, true] = 0.7
+    scene.pred_probs[planted] = 0.01
+    scene.pred_probs[rows[planted], own[planted]] = 0.28
+    scene.pred_probs[rows[planted], true[planted]] = 0.7
+    unsure = ~planted & (rows % 40 == 0)  # their own label is the likeliest, at less than 0.28
+    scene.pred_probs[unsure] = 0.2475
+    scene.pred_probs[rows[unsure], own[unsure]] = 0.2575
+    voters = [scene.write_fold(fold) for fold in range(FOLDS)]
+    scene.run(DenoiseConfig(filter_by="low_self_confidence"), voters)
+    assert scene.issues
+    assert all(issue["given_code"] != issue["suggested_code"] for issue in scene.issues)
+
+
 @pytest.mark.parametrize("rank", ["normalized_margin", "self_confidence"])
 def test_the_flagged_are_ordered_by_the_score_that_was_chosen(scene: Scene, rank: str):
     scene.run(parse_config(DenoiseConfig, {"rank": rank}, where="denoise"))

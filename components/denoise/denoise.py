@@ -173,6 +173,8 @@ def find_issues(
         n_jobs=1,
     )
     order = np.asarray(order, dtype=np.int64)
+    # A low score alone may flag a product whose own label is still the likeliest.
+    order = order[pred_probs[order].argmax(axis=1) != labels[order]]
     scores = get_label_quality_scores(labels, pred_probs, method=config.rank)[order]
     in_train = products.table["split"].to_numpy()[rows[order]] == "train"
     may_go = in_train & ~np.isin(products.ids[rows[order]].astype(str), list(kept))
