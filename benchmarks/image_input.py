@@ -83,9 +83,9 @@ def ours(cache: ImageCache, count: int, options: argparse.Namespace) -> float:
     start = clock()
     order = np.random.default_rng(0).permutation(count)
     batches = [order[i : i + options.batch] for i in range(0, count, options.batch)]
-    for rows, framed in zip(batches, cache.batches(batches), strict=True):
+    for rows, batch in zip(batches, cache.batches(batches), strict=True):
         draws = uniforms(0, 0, rows, DRAWS).to(DEVICE)
-        pixels = augment(framed, draws, crop=(options.crop, options.crop), rotation=15, flip=True)
+        pixels = augment(batch, draws, crop=(options.crop, options.crop), rotation=15, flip=True)
         normalise(pixels).contiguous(memory_format=torch.channels_last)
     return clock() - start
 

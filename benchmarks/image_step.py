@@ -103,10 +103,10 @@ def run_ours(
     network.train()
     batches = np.split(rows, options.steps + 1)
     start = 0.0
-    for number, (batch, framed) in enumerate(zip(batches, cache.batches(batches), strict=True)):
+    for number, (chosen, batch) in enumerate(zip(batches, cache.batches(batches), strict=True)):
         if number == 1:
             start = clock()
-        training.take_step(batch, framed, cache)
+        training.take_step(chosen, batch, cache)
     return (clock() - start) / options.steps
 
 

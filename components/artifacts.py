@@ -36,8 +36,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
+    except Exception as error:
+        if _is_disk_full(error):
             size = temporary.stat().st_size if temporary.exists() else 0
             raise OSError(
                 errno.ENOSPC,
@@ -47,6 +47,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_disk_full(error: Exception) -> bool:
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError):
+        return error.errno in numbers
+    # safetensors gives the number in words alone.
+    return any(f"(os error {number})" in str(error) for number in numbers)
 
 
 def write_text(path: Path, text: str) -> None:

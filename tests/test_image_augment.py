@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from components.image.augment import DRAWS, PIXEL, Framed, augment, centre_crop, normalise, uniforms
+from components.image.augment import DRAWS, PIXEL, Batch, augment, centre_crop, normalise, uniforms
 
 
 def noise(count: int, height: int, width: int) -> torch.Tensor:
@@ -13,10 +13,8 @@ def noise(count: int, height: int, width: int) -> torch.Tensor:
     return torch.randint(0, 255, (count, height, width, PIXEL), dtype=torch.uint8)
 
 
-def framed(images: torch.Tensor) -> Framed:
-    frame = torch.full((len(images), images.shape[1] + 2, images.shape[2] + 2, PIXEL), 255, dtype=torch.uint8)
-    frame[:, 1:-1, 1:-1] = images
-    return Framed(frame, torch.arange(len(images)))
+def batch(images: torch.Tensor) -> Batch:
+    return Batch(images, torch.arange(len(images)))
 
 
 @pytest.mark.parametrize(("size", "crop"), [((72, 72), (64, 64)), ((80, 60), (70, 50))])
@@ -24,7 +22,7 @@ def test_the_gather_equals_rotating_cropping_and_mirroring_in_pil(size, crop):
     torch.manual_seed(0)
     images = noise(8, *size)
     draws = uniforms(3, 0, np.arange(8), DRAWS)
-    found = augment(framed(images), draws, crop=crop, rotation=15, flip=True)
+    found = augment(batch(images), draws, crop=crop, rotation=15, flip=True)
     same = []
     for image, (turn, y, x, mirror), got in zip(images, draws.tolist(), found, strict=True):
         turned = Image.fromarray(image[..., :3].numpy()).rotate(
@@ -41,7 +39,7 @@ def test_the_gather_equals_rotating_cropping_and_mirroring_in_pil(size, crop):
 def test_without_rotation_a_crop_is_a_window_of_the_image():
     images = noise(1, 20, 20)
     found = augment(
-        framed(images), torch.tensor([[0.3, 0.999, 0.0, 0.9]]), crop=(16, 16), rotation=0, flip=True
+        batch(images), torch.tensor([[0.3, 0.999, 0.0, 0.9]]), crop=(16, 16), rotation=0, flip=True
     )
     assert torch.equal(found[0], images[0, 4:20, 0:16])
 
@@ -49,7 +47,7 @@ def test_without_rotation_a_crop_is_a_window_of_the_image():
 def test_a_crop_beyond_the_image_is_white():
     images = torch.zeros(1, 8, 8, PIXEL, dtype=torch.uint8)
     found = augment(
-        framed(images), torch.tensor([[0.5, 0.0, 0.0, 0.9]]), crop=(8, 8), rotation=0, flip=False, padding=2
+        batch(images), torch.tensor([[0.5, 0.0, 0.0, 0.9]]), crop=(8, 8), rotation=0, flip=False, padding=2
     )
     assert (found[0, :2] == 255).all()
     assert (found[0, :, :2] == 255).all()
@@ -61,8 +59,8 @@ def test_a_crop_that_keeps_the_content_cuts_white_only():
     images[:, 2:20, 9:28] = 0
     box = torch.tensor([[2, 9, 20, 28]], dtype=torch.int32).expand(200, -1)
     draws = uniforms(0, 0, np.arange(200), DRAWS)
-    kept = augment(framed(images), draws, crop=(20, 20), rotation=0, flip=True, content=box)
-    free = augment(framed(images), draws, crop=(20, 20), rotation=0, flip=True)
+    kept = augment(batch(images), draws, crop=(20, 20), rotation=0, flip=True, content=box)
+    free = augment(batch(images), draws, crop=(20, 20), rotation=0, flip=True)
     dark = (kept == 0).all(dim=3).sum(dim=(1, 2))
     assert (dark == 18 * 19).all()
     assert ((free == 0).all(dim=3).sum(dim=(1, 2)) < 18 * 19).any()
@@ -93,17 +91,17 @@ def test_normalised_pixels_have_imagenets_scale_in_channels_last_memory():
     assert found.shape == (2, 3, 6, 4)
 
 
-def test_the_centre_crop_leaves_the_frame_out():
+def test_the_centre_crop_is_the_middle():
     images = noise(1, 10, 8)
-    assert torch.equal(centre_crop(framed(images), (10, 8)), images)
-    assert torch.equal(centre_crop(framed(images), (6, 4)), images[:, 2:8, 2:6])
+    assert torch.equal(centre_crop(batch(images), (10, 8)), images)
+    assert torch.equal(centre_crop(batch(images), (6, 4)), images[:, 2:8, 2:6])
 
 
 def test_images_of_three_bytes_a_pixel_are_read_alike():
     images = noise(3, 12, 12)
-    whole = framed(images)
-    narrow = Framed(whole.images[..., :3].contiguous(), torch.tensor([2, 0]))
+    whole = batch(images)
+    narrow = Batch(whole.images[..., :3].contiguous(), torch.tensor([2, 0]))
     draws = uniforms(0, 0, np.arange(2), DRAWS)
     found = augment(narrow, draws, crop=(8, 8), rotation=15, flip=True)
-    wide = augment(Framed(whole.images, narrow.rows), draws, crop=(8, 8), rotation=15, flip=True)
+    wide = augment(Batch(whole.images, narrow.rows), draws, crop=(8, 8), rotation=15, flip=True)
     assert torch.equal(found[..., :3], wide[..., :3])

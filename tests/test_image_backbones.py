@@ -1,14 +1,20 @@
 """Feature maps of every family, and where weights come from."""
 
+import hashlib
 import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torchvision import models
 
 from components.errors import InputError
+from components.image.augment import PIXEL, uniforms
 from components.image.backbones import Backbone, load_state, load_weights
+from components.image.config import ImageConfig
+from components.image.network import build_network
 
 NAMES = ["small_resnet", "resnet18", "convnext_tiny", "efficientnet_b0", "swin_t", "vit_b_32"]
 
@@ -82,14 +88,51 @@ def test_a_missing_file_and_an_unknown_name_are_told(tmp_path):
         load_weights(Backbone("small_resnet", (64, 64)), "small_resnet", "imagenet")
 
 
-def test_downloaded_weights_are_never_unpickled_freely(monkeypatch):
-    asked = {}
+def ship(monkeypatch: pytest.MonkeyPatch, folder: Path, content: object, *, digest: str = "") -> None:
+    """Has torchvision's loader find `content` where it downloads resnet18, as a .pth like its own."""
+    torch.save(content, folder / "whole.pth")
+    digest = digest or hashlib.sha256((folder / "whole.pth").read_bytes()).hexdigest()[:8]
+    shipped = (folder / "whole.pth").rename(folder / f"resnet18-{digest}.pth")
+    monkeypatch.setenv("TORCH_HOME", str(folder / "hub"))
+    monkeypatch.setattr(models.ResNet18_Weights.IMAGENET1K_V1.value, "url", shipped.as_uri())
 
-    def fake(url, **options):
-        asked.update(options)
-        return models.resnet18().state_dict()
 
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fake)
-    load_weights(Backbone("resnet18", (64, 64)), "resnet18", "imagenet")
-    assert asked["weights_only"] is True
-    assert asked["check_hash"] is True
+def test_imagenet_weights_are_read_from_the_file_that_torchvision_ships(monkeypatch, tmp_path):
+    shipped = models.resnet18().state_dict()
+    ship(monkeypatch, tmp_path, shipped)
+    backbone = Backbone("resnet18", (64, 64))
+    load_weights(backbone, "resnet18", "imagenet")
+    assert torch.equal(backbone.state_dict()["body.layer4.1.conv2.weight"], shipped["layer4.1.conv2.weight"])
+
+
+def test_a_canary_in_a_downloaded_file_never_runs(monkeypatch, tmp_path):
+    ship(monkeypatch, tmp_path, {"conv1.weight": Canary()})
+    with pytest.raises(InputError, match="holds more than tensors"):
+        load_weights(Backbone("resnet18", (64, 64)), "resnet18", "imagenet")
+
+
+def test_a_downloaded_file_of_another_digest_is_refused(monkeypatch, tmp_path):
+    ship(monkeypatch, tmp_path, models.resnet18().state_dict(), digest="00000000")
+    with pytest.raises(InputError, match="invalid hash value"):
+        load_weights(Backbone("resnet18", (64, 64)), "resnet18", "imagenet")
+
+
+def test_without_a_connection_the_remedy_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        models.ResNet18_Weights.IMAGENET1K_V1.value, "url", "http://127.0.0.1:9/r-00000000.pth"
+    )
+    with pytest.raises(InputError, match=r"cannot be downloaded: .*give a \.safetensors file or URI"):
+        load_weights(Backbone("resnet18", (64, 64)), "resnet18", "imagenet")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_family_learns_by_dcl(name):
+    config = ImageConfig(
+        "v", backbone=name, weights="scratch", dcl_resize=(64, 64), dcl_crop=(64, 64), dcl_blocks=2
+    )
+    network = build_network(config, config.stages()[1], np.full(3, 1 / 3)).train()
+    pixels = torch.randint(0, 255, (2, 64, 64, PIXEL), dtype=torch.uint8)
+    network(pixels, uniforms(0, 0, np.arange(2), network.draws), torch.tensor([0, 2])).backward()
+    silent = [key for key, value in network.named_parameters() if value.grad is None or not value.grad.any()]
+    assert silent in ([], ["backbone.body.class_token"]), silent

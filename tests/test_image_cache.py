@@ -56,11 +56,9 @@ def test_every_place_gives_the_same_images_in_their_order(store, place):
         found = list(cache.batches(rows))
         boxes = cache.content.clone()
     for batch, images in zip(rows, found, strict=True):
-        for row, image in zip(batch, images.select(slice(None)), strict=True):
+        for row, image in zip(batch, images.images[images.rows], strict=True):
             expected = decode(store.encoded(f"k{row}"), (32, 24))
-            assert torch.equal(image[1:-1, 1:-1, :3], expected)
-            assert (image[0] == 255).all()
-            assert (image[:, -1] == 255).all()
+            assert torch.equal(image[..., :3], expected)
             assert tuple(boxes[row].tolist()) == content_box(expected)
 
 

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from components.checkpoint import Termination
+from components.checkpoint import catch_sigterm
+from components.image import cache, judging
 from components.image.training import StageTraining
 from tests.image_catalog import CONFIG, DCL, write_catalog
 from tests.test_image_stage import run
@@ -85,8 +87,50 @@ def test_another_configuration_does_not_take_these_checkpoints(tmp_path, monkeyp
     assert outputs(tmp_path / "b") == outputs(tmp_path / "c")
 
 
-def test_a_flag_that_was_never_set_ends_nothing():
-    Termination().exit_if_requested()
+def test_the_process_ends_with_143_once_sigterm_has_come_and_not_before():
+    with catch_sigterm() as termination:
+        termination.exit_if_requested()
+        assert not termination.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SystemExit) as ended:
+            termination.exit_if_requested()
+    assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+class SigtermDuring:
+    """Stands for a signal that comes in the middle of a long call, after a number of its parts."""
+
+    def __init__(self, parts: int, part: Callable) -> None:
+        self.left, self.part = parts, part
+
+    def __call__(self, *arguments, **options):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert self.left > -4, "went on after the signal"
+        return self.part(*arguments, **options)
+
+
+def test_sigterm_while_a_long_judgement_runs_is_heeded_after_the_batch(tmp_path, monkeypatch):
+    run(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        judged = SigtermDuring(2, judging.centre_crop)
+        patch.setattr(judging, "centre_crop", judged)
+        with pytest.raises(SystemExit) as ended:
+            run(tmp_path / "stopped", checkpoints=tmp_path / "checkpoints")
+    assert ended.value.code == 143
+    run(tmp_path / "stopped", checkpoints=tmp_path / "checkpoints")
+    assert outputs(tmp_path / "stopped") == outputs(tmp_path / "whole")
+
+
+def test_sigterm_while_images_are_decoded_is_heeded_before_the_rest(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "decode", SigtermDuring(3, cache.decode))
+        patch.setattr(cache.os, "cpu_count", lambda: 1)
+        with pytest.raises(SystemExit) as ended:
+            run(tmp_path / "stopped", checkpoints=tmp_path / "checkpoints")
+    assert ended.value.code == 143
 
 
 @pytest.mark.slow

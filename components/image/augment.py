@@ -1,12 +1,12 @@
 """Random rotation, crop and flip of a batch on its device: one gather, each sample its own draw."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-FRAME = 1  # white pixels around every cached image: what lies outside the image is read from there
 WHITE = 255
 PIXEL = 4  # bytes: red, green, blue and one unused, so that a gather moves one machine word a pixel
 CHUNK = 2**20  # bytes of images that are augmented at a time on a CPU: what its cache holds
@@ -16,11 +16,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
-class Framed:
-    """Images in their white frame, not copied together before they are needed.
+class Batch:
+    """Images of one size, not copied together before they are needed.
 
     Attributes:
-        images: (N, H + 2, W + 2, 3 or PIXEL) uint8, contiguous: a whole cache, or a batch.
+        images: (N, H, W, 3 or PIXEL) uint8, contiguous: a whole cache, or a batch.
         rows: (B,) int64, which of them make up the batch.
     """
 
@@ -30,13 +30,11 @@ class Framed:
     @property
     def size(self) -> tuple[int, int]:
         """H, W."""
-        return self.images.shape[1] - 2 * FRAME, self.images.shape[2] - 2 * FRAME
+        return self.images.shape[1], self.images.shape[2]
 
-    def select(self, part: slice) -> Tensor:
-        """Some images of the batch, (b, H + 2, W + 2, PIXEL) uint8, contiguous."""
-        images = self.images.index_select(0, self.rows[part])
-        missing = PIXEL - images.shape[3]
-        return torch.nn.functional.pad(images, (0, missing)) if missing else images
+    def copy_to(self, target: Tensor) -> None:
+        """Copies the images into (B, H, W, PIXEL) uint8, which need not be contiguous."""
+        torch.index_select(self.images, 0, self.rows, out=target[..., : self.images.shape[3]])
 
 
 def uniforms(seed: int, epoch: int, samples: np.ndarray, count: int) -> Tensor:
@@ -57,7 +55,7 @@ def uniforms(seed: int, epoch: int, samples: np.ndarray, count: int) -> Tensor:
 
 
 def augment(
-    framed: Framed,
+    batch: Batch,
     draws: Tensor,
     *,
     crop: tuple[int, int],
@@ -69,7 +67,7 @@ def augment(
     """Rotates about the centre (nearest pixel, white outside), crops, and mirrors half of the samples.
 
     Args:
-        framed: B images.
+        batch: B images.
         draws: (B, >= DRAWS) uniforms.
         crop: height, width.
         rotation: degrees at most, either way.
@@ -80,25 +78,31 @@ def augment(
     Returns:
         (B, *crop, PIXEL) uint8, contiguous.
     """
-    batch, size = len(framed.rows), framed.size
+    count, size = len(batch.rows), batch.size
     top = _offsets(draws[:, 1], size[0], crop[0], padding, _sides(content, 0))
     left = _offsets(draws[:, 2], size[1], crop[1], padding, _sides(content, 1))
     mirrored = draws[:, 3] < 0.5 if flip else torch.zeros_like(draws[:, 3], dtype=torch.bool)
     angle = (2 * draws[:, 0] - 1) * rotation
-    terms = _coordinates(size, crop, top, left, mirrored, angle)
-    pixels = torch.empty((batch, *crop, PIXEL), dtype=torch.uint8, device=framed.images.device)
+    margin = _margins(size, padding, rotation)
+    terms = _coordinates(size, crop, margin, top, left, mirrored, angle)
+    pixels = torch.empty((count, *crop, PIXEL), dtype=torch.uint8, device=batch.images.device)
     # A gather from an image that lies in a CPU's cache is four times faster than from one that does not.
-    at_once = batch if pixels.is_cuda else max(1, CHUNK // framed.images[0].numel())
-    for start in range(0, batch, at_once):
+    at_once = count if pixels.is_cuda else min(count, max(1, CHUNK // batch.images[0].numel()))
+    canvas = _canvas(at_once, size, margin, batch.images.device)
+    for start in range(0, count, at_once):
         part = slice(start, start + at_once)
-        _gather(framed.select(part), tuple(term[part] for term in terms), pixels[part])
+        rows = batch.rows[part]
+        inner = canvas[: len(rows), margin[0] : margin[0] + size[0], margin[1] : margin[1] + size[1]]
+        Batch(batch.images, rows).copy_to(inner)
+        _gather(canvas, tuple(term[part] for term in terms), pixels[part])
     return pixels
 
 
-def centre_crop(framed: Framed, crop: tuple[int, int]) -> Tensor:
+def centre_crop(batch: Batch, crop: tuple[int, int]) -> Tensor:
     """The middle of every image, (B, *crop, PIXEL) uint8."""
-    images = framed.select(slice(None))
-    top, left = (images.shape[1] - crop[0]) // 2, (images.shape[2] - crop[1]) // 2
+    images = _canvas(len(batch.rows), batch.size, (0, 0), batch.images.device)
+    batch.copy_to(images)
+    top, left = (batch.size[0] - crop[0]) // 2, (batch.size[1] - crop[1]) // 2
     return images[:, top : top + crop[0], left : left + crop[1]]
 
 
@@ -138,35 +142,51 @@ def _offsets(
     return low + (draw * (high - low + 1)).floor()
 
 
+def _margins(size: tuple[int, int], padding: int, rotation: float) -> tuple[int, int]:
+    # How far above, and to the left, a rotated crop can reach beyond the image: pixels.
+    height, width = (side / 2 + padding for side in size)
+    turn = math.radians(rotation)
+    reach = []
+    for along, aside in ((height, width), (width, height)):
+        widest = min(turn, math.atan2(aside, along))  # where along * cos + aside * sin is largest
+        reach.append(math.cos(widest) * along + math.sin(widest) * aside)
+    return tuple(math.ceil(far - side / 2) + 1 for far, side in zip(reach, size, strict=True))
+
+
+def _canvas(count: int, size: tuple[int, int], margin: tuple[int, int], device: torch.device) -> Tensor:
+    shape = (count, size[0] + 2 * margin[0], size[1] + 2 * margin[1], PIXEL)
+    return torch.full(shape, WHITE, dtype=torch.uint8, device=device)
+
+
 def _coordinates(
     size: tuple[int, int],
     crop: tuple[int, int],
+    margin: tuple[int, int],
     top: Tensor,
     left: Tensor,
     mirrored: Tensor,
     angle: Tensor,
 ) -> tuple[Tensor, ...]:
-    # Where output pixel (y, x) is read in the framed image: row a[y] + b[x], column c[y] + d[x], as
+    # Where output pixel (y, x) is read on the canvas: row a[y] + b[x], column c[y] + d[x], as
     # 16.16 fixed point, (B, crop[0]) or (B, crop[1]) each. The convention is that of PIL's Image.rotate.
     across = torch.arange(crop[1], device=angle.device)
     x = torch.where(mirrored[:, None], crop[1] - 1 - across, across) + left[:, None] + 0.5 - size[1] / 2
     y = torch.arange(crop[0], device=angle.device) + top[:, None] + 0.5 - size[0] / 2
     radians = torch.deg2rad(angle.double())[:, None]
     cosine, sine = torch.cos(radians), torch.sin(radians)
-    middle_y, middle_x = size[0] / 2 + FRAME, size[1] / 2 + FRAME
+    middle_y, middle_x = size[0] / 2 + margin[0], size[1] / 2 + margin[1]
     terms = (cosine * y + middle_y, sine * x, -sine * y, cosine * x + middle_x)
     return tuple((term * 65536).round().to(torch.int32) for term in terms)
 
 
-def _gather(framed: Tensor, terms: tuple[Tensor, ...], pixels: Tensor) -> None:
-    # Reads `pixels` out of `framed`; a coordinate outside the image falls on the frame.
-    batch, height, width, _ = framed.shape
+def _gather(canvas: Tensor, terms: tuple[Tensor, ...], pixels: Tensor) -> None:
+    # Reads `pixels` out of the first of the canvas's images, one for each row of the terms.
     row_y, row_x, column_y, column_x = terms
-    rows = row_y[:, :, None] + row_x[:, None, :]
-    rows.bitwise_right_shift_(16).clamp_(0, height - 1)
-    columns = column_y[:, :, None] + column_x[:, None, :]
-    columns.bitwise_right_shift_(16).clamp_(0, width - 1)
-    image = torch.arange(batch, device=framed.device, dtype=torch.int32) * (height * width)
-    where = rows.mul_(width).add_(columns).add_(image[:, None, None])
-    words = framed.view(torch.int32).view(-1)
+    _, height, width, _ = canvas.shape
+    where = (row_y[:, :, None] + row_x[:, None, :]).bitwise_right_shift_(16).mul_(width)
+    where += (column_y[:, :, None] + column_x[:, None, :]).bitwise_right_shift_(16)
+    if len(pixels) > 1:
+        image = torch.arange(len(pixels), device=canvas.device, dtype=torch.int32) * (height * width)
+        where += image[:, None, None]
+    words = canvas.view(torch.int32).view(-1)
     torch.index_select(words, 0, where.view(-1), out=pixels.view(torch.int32).view(-1))

@@ -4,6 +4,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -199,10 +200,14 @@ def _download(name: str, weights: str) -> Mapping[str, Tensor]:
         ) from error
     try:
         return found.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # no connection; a file whose digest is not in its name
         raise InputError(
             f"weights {weights!r} of {name} cannot be downloaded: {error}; without internet, "
             "give a .safetensors file or URI"
+        ) from error
+    except UnpicklingError as error:  # torchvision ships pickles; of one only tensors are read
+        raise InputError(
+            f"weights {weights!r} of {name}: the file holds more than tensors: {error}"
         ) from error
 
 

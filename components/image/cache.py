@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from components.errors import InputError
-from components.image.augment import FRAME, PIXEL, WHITE, Framed
+from components.image.augment import PIXEL, WHITE, Batch
 from components.image_store import ImageStore
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def content_box(pixels: Tensor) -> tuple[int, int, int, int]:
 
 
 class ImageCache:
-    """The images of `keys`, each (H + 2, W + 2, PIXEL) uint8 in a white frame, and their content's boxes.
+    """The images of `keys`, each (H, W, PIXEL) uint8, and their content's boxes.
 
     Resizing comes before any random draw, so training from the cache is exact.
 
@@ -82,6 +82,7 @@ class ImageCache:
         place: str,
         device: torch.device,
         boxes: bool = False,
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         """Decodes the images, unless they are streamed.
 
@@ -90,6 +91,7 @@ class ImageCache:
             fit: see `decode`.
             place: "device", "memory", "disk" or "stream"; "auto" takes the first that has room.
             boxes: measure the images' content.
+            pause: called after every image that is decoded ahead; it may leave.
 
         Raises:
             InputError: an image cannot be decoded.
@@ -98,7 +100,7 @@ class ImageCache:
         self.device, self._boxes = device, boxes
         # A GPU's memory is dear and widening a batch there costs nothing; on a CPU it costs a pass.
         channels = 3 if device.type == "cuda" else PIXEL
-        self._shape = (size[0] + 2 * FRAME, size[1] + 2 * FRAME, channels)
+        self._shape = (*size, channels)
         self._pool = ThreadPoolExecutor(os.cpu_count())
         self._folder: str | None = None
         wanted = len(keys) * int(np.prod(self._shape))
@@ -106,27 +108,30 @@ class ImageCache:
         self.content = torch.zeros(len(keys), 4, dtype=torch.int32)
         if self.place != "stream":
             self._pixels = self._allocate()
-            self._fill(wanted)
+            try:
+                self._fill(wanted, pause)
+            except BaseException:
+                self.close()
+                raise
 
-    def fetch(self, rows: np.ndarray) -> Framed:
+    def fetch(self, rows: np.ndarray) -> Batch:
         """The images of `rows`, on the training's device.
 
         Raises:
             InputError: an image cannot be decoded.
         """
         if self._in_place:
-            return Framed(self._pixels, torch.from_numpy(rows).to(self._pixels.device))
+            return Batch(self._pixels, torch.from_numpy(rows).to(self._pixels.device))
         pinned = self.device.type == "cuda"
         batch = torch.empty((len(rows), *self._shape), dtype=torch.uint8, pin_memory=pinned)
         if self.place == "stream":
-            batch.fill_(WHITE)
             list(self._pool.map(lambda slot: self._decode_into(batch[slot[0]], slot[1]), enumerate(rows)))
         else:
             torch.index_select(self._pixels, 0, torch.from_numpy(rows), out=batch)
         images = batch.to(self.device, non_blocking=pinned)
-        return Framed(images, torch.arange(len(rows), device=self.device))
+        return Batch(images, torch.arange(len(rows), device=self.device))
 
-    def batches(self, batches: Iterable[np.ndarray]) -> Iterator[Framed]:
+    def batches(self, batches: Iterable[np.ndarray]) -> Iterator[Batch]:
         """`fetch` for every batch of rows in turn, the next ones fetched while one is used."""
         if self._in_place:
             yield from (self.fetch(rows) for rows in batches)
@@ -142,7 +147,7 @@ class ImageCache:
 
     def close(self) -> None:
         """Frees the images."""
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
         self._pixels = torch.empty(0)
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -160,16 +165,17 @@ class ImageCache:
     def _allocate(self) -> Tensor:
         shape = (len(self._keys), *self._shape)
         if self.place == "device":
-            return torch.full(shape, WHITE, dtype=torch.uint8, device=self.device)
+            return torch.empty(shape, dtype=torch.uint8, device=self.device)
         if self.place == "memory":
-            return torch.full(shape, WHITE, dtype=torch.uint8)
+            return torch.empty(shape, dtype=torch.uint8)
         self._folder = tempfile.mkdtemp(prefix="images-")
         mapped = np.memmap(Path(self._folder) / "pixels", dtype=np.uint8, mode="w+", shape=shape)
         return torch.from_numpy(mapped)
 
-    def _fill(self, wanted: int) -> None:
+    def _fill(self, wanted: int, pause: Callable[[], None]) -> None:
         start = reported = time.perf_counter()
         for row, _ in enumerate(self._pool.map(self._fill_row, range(len(self._keys)))):
+            pause()
             if time.perf_counter() - reported > REPORT_SECONDS:
                 reported = time.perf_counter()
                 log.info("decoded %d of %d images, %.0f s", row + 1, len(self._keys), reported - start)
@@ -179,12 +185,9 @@ class ImageCache:
         )
 
     def _fill_row(self, row: int) -> None:
-        image = self._pixels[row]
-        if self.place == "disk":
-            image.fill_(WHITE)
-        self._decode_into(image, row)
+        self._decode_into(self._pixels[row], row)
 
-    def _decode_into(self, framed: Tensor, row: int) -> None:
+    def _decode_into(self, image: Tensor, row: int) -> None:
         key = self._keys[row]
         try:
             pixels = decode(self._store.encoded(key), self._size, fit=self._fit)
@@ -192,7 +195,7 @@ class ImageCache:
             raise InputError(
                 f"{self._store.folder}: image {key!r} cannot be decoded: {error}; make the store again"
             ) from error
-        framed[FRAME:-FRAME, FRAME:-FRAME, :3] = pixels
+        image[..., :3] = pixels
         if self._boxes:
             self.content[row] = torch.tensor(content_box(pixels), dtype=torch.int32)
 

@@ -21,7 +21,6 @@ from torch.nn import functional
 from components.artifacts import whole_file, write_json, write_manifest
 from components.catalog import Products, Task
 from components.errors import InputError
-from components.image.augment import FRAME
 from components.image.cache import ImageCache
 from components.image.judging import image_rows
 from components.image_store import ImageStore
@@ -159,10 +158,7 @@ def _describe_all(store: ImageStore, keys: list[str], config: ColourConfig) -> T
     cpu = torch.device("cpu")
     chunks = np.array_split(np.arange(len(keys)), math.ceil(len(keys) / CHUNK))
     with ImageCache(store, keys, config.size, fit="stretch", place="stream", device=cpu) as cache:
-        inner = slice(FRAME, -FRAME)
-        described = [
-            describe(batch.images[:, inner, inner, :3].contiguous()) for batch in cache.batches(chunks)
-        ]
+        described = [describe(batch.images[..., :3].contiguous()) for batch in cache.batches(chunks)]
     return torch.cat(described)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -178,12 +179,12 @@ class _Fitting:
             )
             if training.finished and not with_features:
                 return training.progress, None
-            with self._cache(stage, next(network.parameters()).device) as cache:
+            pause = termination.exit_if_requested
+            with self._cache(stage, training.device, pause) as cache:
                 training.run(cache)
                 if not with_features:
                     return training.progress, None
                 images, prior = self.examples.images, self.examples.prior
-                pause = termination.exit_if_requested
                 return training.progress, judge(network, stage, cache, images, prior, pause=pause)[1]
 
     def clear(self) -> None:
@@ -191,7 +192,7 @@ class _Fitting:
         for history in self.histories.values():
             history.clear()
 
-    def _cache(self, stage: Stage, device: torch.device) -> ImageCache:
+    def _cache(self, stage: Stage, device: torch.device, pause: Callable[[], None]) -> ImageCache:
         config = self.config
         return ImageCache(
             self.store,
@@ -201,6 +202,7 @@ class _Fitting:
             place=config.cache,
             device=device,
             boxes=config.crops == "keep_content",
+            pause=pause,
         )
 
 

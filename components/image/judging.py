@@ -68,9 +68,9 @@ def _judge_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     size = 2 * stage.batch_size
     chunks = (images[start : start + size] for start in range(0, len(images), size))
-    for framed in cache.batches(chunks):
+    for batch in cache.batches(chunks):
         with torch.autocast(cache.device.type, torch.bfloat16, enabled=cache.device.type == "cuda"):
-            pixels = centre_crop(framed, stage.crop)
+            pixels = centre_crop(batch, stage.crop)
             logits, pooled = network.judge(pixels)
             probs = logits.double().softmax(1)
             if network.config.test_flip:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from components.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
 from components.errors import InputError
-from components.image.augment import Framed, augment, uniforms
+from components.image.augment import Batch, augment, uniforms
 from components.image.cache import ImageCache
 from components.image.config import ImageConfig, Stage
 from components.image.judging import judge
@@ -119,15 +119,15 @@ class StageTraining:
         steps = range(self.progress.step - epoch * self.epoch_steps, self.epoch_steps)
         batches = [order[number * size : (number + 1) * size] for number in steps]
         images = cache.batches(self.examples.images[rows] for rows in batches)
-        for rows, framed in zip(batches, images, strict=True):
-            self.take_step(rows, framed, cache)
+        for rows, batch in zip(batches, images, strict=True):
+            self.take_step(rows, batch, cache)
             self._save_if_due()
 
-    def take_step(self, rows: np.ndarray, framed: Framed, cache: ImageCache) -> None:
+    def take_step(self, rows: np.ndarray, batch: Batch, cache: ImageCache) -> None:
         """One optimiser step on a batch: rows of the product table and their images from the cache."""
         step = self.progress.step
         draws = uniforms(self.seed, step // self.epoch_steps, rows, self.network.draws).to(self.device)
-        pixels = self._augmented(rows, framed, draws, cache)
+        pixels = self._augmented(rows, batch, draws, cache)
         labels = torch.from_numpy(self.examples.labels[rows]).to(self.device)
         torch.manual_seed(int(np.random.SeedSequence([self.seed, step]).generate_state(1)[0]))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -142,13 +142,13 @@ class StageTraining:
         if len(self.unread) >= CHECK_EVERY[self.device.type]:
             self._read_losses()
 
-    def _augmented(self, rows: np.ndarray, framed: Framed, draws: Tensor, cache: ImageCache) -> Tensor:
+    def _augmented(self, rows: np.ndarray, batch: Batch, draws: Tensor, cache: ImageCache) -> Tensor:
         config = self.config
         content = None
         if config.crops == "keep_content":
             content = cache.content[self.examples.images[rows]].to(self.device)
         return augment(
-            framed,
+            batch,
             draws,
             crop=self.stage.crop,
             rotation=config.rotation,

@@ -1,0 +1,87 @@
+"""A checkpoint's save, cut off anywhere: what is left is whole, and the next save succeeds."""
+
+import itertools
+import os
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.checkpoint import Checkpoints, fingerprint
+
+FILE_OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.scandir"}
+TRAINING = fingerprint("training")
+
+
+def save(folder: Path, step: int, size: int = 4) -> None:
+    tensors = {"weight": torch.full((size,), float(step)), "momentum": torch.full((size,), -float(step))}
+    Checkpoints(folder, TRAINING).save(step, tensors, {"epoch": step})
+
+
+def killed_at(operation: int, work: Callable[[], None], folder: Path) -> bool:
+    """Runs `work` in a child that dies at its n-th file operation in `folder`; False if there are fewer."""
+    child = os.fork()
+    if child == 0:
+        count = itertools.count(1)
+
+        def die(event: str, arguments: tuple) -> None:
+            ours = event in FILE_OPERATIONS and str(arguments[0]).startswith(str(folder))
+            if ours and next(count) == operation:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(die)
+        work()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status in (0, signal.SIGKILL)
+    return os.WIFSIGNALED(status)
+
+
+def loaded_step(folder: Path) -> int:
+    found = Checkpoints(folder, TRAINING).load()
+    assert found is not None
+    step, tensors, state = found
+    assert tensors["weight"].tolist() == [step] * 4
+    assert tensors["momentum"].tolist() == [-step] * 4
+    assert state == {"epoch": step}
+    return step
+
+
+def test_a_kill_at_any_file_operation_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path):
+    before = tmp_path / "before"
+    save(before, 1)
+    save(before, 2)
+    steps = []
+    folder = tmp_path / "killed"
+    for operation in itertools.count(1):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(before, folder)
+        if not killed_at(operation, lambda: save(folder, 3), folder):
+            break
+        steps.append(loaded_step(folder))
+        save(folder, 3)
+        assert loaded_step(folder) == 3
+    assert steps == sorted(steps)
+    assert set(steps) == {2, 3}
+    assert len(steps) > 20
+
+
+def test_a_full_disk_leaves_the_older_checkpoint_and_names_path_and_bytes(tmp_path: Path):
+    save(tmp_path, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # stands for the space that is left
+    try:
+        with pytest.raises(OSError, match=r"no space left after writing [\d,]+ bytes of .*step-000000002"):
+            save(tmp_path, 2, size=10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert loaded_step(tmp_path) == 1
+    save(tmp_path, 2)
+    assert loaded_step(tmp_path) == 2
