@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 
-.PHONY: run test install-run install-test
+.PHONY: run test pictures install-run install-test
 
 run: install-run
 	$(PYTHON) pipeline.py run
@@ -13,6 +13,10 @@ test: install-test
 	ruff format --check .
 	pyright
 	$(PYTHON) -m pytest
+
+# The README's pictures, of the reports of `make run`; needs Chromium.
+pictures: install-test
+	$(PYTHON) tests/pictures.py runs/sample
 
 install-run:
 	$(PYTHON) -m pip install --quiet --editable ".[run]"

@@ -154,10 +154,11 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
 
-    def picture(self, *, height: int | None = None) -> bytes:
-        """The page as PNG: all of it, or its first `height` pixels."""
+    def picture(self, *, top: int = 0, height: int | None = None, scale: float = 1) -> bytes:
+        """The page as PNG: all of it, or `height` pixels from `top` on."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": height or size["height"], "scale": 1}
+        shown = height or size["height"] - top
+        clip = {"x": 0, "y": top, "width": size["width"], "height": shown, "scale": scale}
         answer = self.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
         return base64.b64decode(answer["data"])
 
