@@ -161,7 +161,7 @@ def build_pipeline(
         node_selector: dict = {},  # noqa: B006
         tolerations: list = preset["tolerations"],
         checkpoints: str = settings.checkpoints,
-        facts: dict = {},  # noqa: B006
+        facts: dict = {"images": image_name("<stage>", registry, tag)},  # noqa: B006, B008
         seed: int = 0,
     ):
         place = _Placement(settings, accelerator_type, accelerator_count, node_selector, tolerations)

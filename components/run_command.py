@@ -7,7 +7,7 @@ import click
 
 from components.cluster_commands import Toolkit, denoise_option, explained, preset_option
 from components.cluster_settings import ClusterSettings
-from components.container import image_name
+from components.container import code_revision, image_name
 from components.local_run import LocalRun
 from components.presets import PRESETS
 
@@ -53,7 +53,8 @@ def run(
     the finished stages whose inputs and code are unchanged.
     """
     arguments: dict[str, Any] = {name: str(value) for name, value in options.items() if value is not None}
-    arguments |= {"seed": options["seed"], "facts": {"preset": preset, "images": image_name("<stage>")}}
+    facts = {"preset": preset, "code": code_revision(), "images": image_name("<stage>")}
+    arguments |= {"seed": options["seed"], "facts": facts}
     if columns:
         arguments["preprocess_config"] = {"columns": columns}
     with explained():

@@ -7,6 +7,9 @@ import unicodedata
 # A tag opens with a letter, a slash or an exclamation mark: "taille < 40" and "<3" are text.
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]*>")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# Cyrillic and Greek letters that look like Latin ones; beside a Latin letter they pretend to be one.
+_LOOK_ALIKES = "АВЕЅІЈКМНОРСТУХаеіјорсухѕԁΑΒΕΖΗΙΚΜΝΟΡΤΥΧο"
+_PRETENDING = re.compile(f"[A-Za-z][{_LOOK_ALIKES}]|[{_LOOK_ALIKES}][A-Za-z]")
 _HIDDEN = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
@@ -35,3 +38,8 @@ def clean_text(text: str) -> str:
 def hides_characters(text: str) -> bool:
     """Whether a text holds direction overrides or zero-width characters."""
     return not text.isascii() and _HIDDEN.search(text) is not None
+
+
+def mixes_look_alikes(text: str) -> bool:
+    """Whether a Cyrillic or Greek letter stands beside a Latin one that it could be taken for."""
+    return not text.isascii() and _PRETENDING.search(text) is not None

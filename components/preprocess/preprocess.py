@@ -14,13 +14,14 @@ import pandas as pd
 from components.artifacts import sha256
 from components.catalog import SCHEMA, SPLITS, Products, write_products
 from components.errors import InputError
-from components.preprocess.cleaning import clean_text, hides_characters
+from components.preprocess.cleaning import clean_text, hides_characters, mixes_look_alikes
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.dialects import read_table
 from components.preprocess.images import open_images
 from components.preprocess.packing import pack_images
 from components.preprocess.quarantine import (
     DROPPED,
+    FLAGGED,
     NORMALISED,
     Finding,
     first_of,
@@ -171,6 +172,9 @@ def _refuse_unknown_codes(train: list[Record], test: list[Record]) -> None:
 def _clean(record: Record, findings: list[Finding]) -> None:
     if hides_characters(record.title) or hides_characters(record.description):
         findings.append(record.finding("hidden_characters", NORMALISED, "in title or description"))
+    if mixes_look_alikes(record.title) or mixes_look_alikes(record.description):
+        detail = "Cyrillic or Greek letters inside a Latin word, in title or description"
+        findings.append(record.finding("look_alike_characters", FLAGGED, detail))
     record.title = clean_text(record.title)
     record.description = clean_text(record.description)
 

@@ -13,6 +13,7 @@ DROPPED = "quarantined"
 WITHOUT_IMAGE = "kept without image"
 NORMALISED = "normalised"
 IGNORED = "ignored"
+FLAGGED = "flagged"
 SHOWN = 20
 
 
@@ -25,7 +26,7 @@ class Finding:
         line: line number in it, from 1; 0 where unknown.
         product_id: the row's product id, "" where it could not be read.
         reason: a short code such as `image_missing`.
-        action: quarantined, kept without image, normalised, or ignored.
+        action: quarantined, kept without image, normalised, flagged, or ignored.
         detail: what was found.
     """
 
