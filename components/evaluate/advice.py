@@ -67,7 +67,7 @@ def _vote(evaluation: Evaluation) -> dict[str, Any]:
     if ahead < NOTICEABLE:
         return check(True, "No single classifier does better than the vote.")
     said = f"{ROWS[best.row]} ({best.voter.name}) alone is {100 * ahead:.2f} points better than the vote"
-    return check(False, f"{said}: see the ensemble report for the members that are in its way.")
+    return check(False, f"{said}: see the ensemble report for what holds the vote back.")
 
 
 def _measurement(evaluation: Evaluation) -> dict[str, Any]:
