@@ -13,9 +13,9 @@ import pytest
 from browser import Browser, check_calm, framed
 from hostile import OVERRIDE, SHOUT, SPEAK, ZERO_WIDTH, Listener, hostile_titles
 from PIL import Image
-from synthetic import make_products, write_run
+from synthetic import Run, make_products, write_issues, write_run
 
-from components.catalog import read_products
+from components.catalog import Products, read_products
 from components.evaluate.evaluate import run_evaluate
 from components.image_store import ImageStore, write_image_store
 from components.preprocess.drift import catalog_drift
@@ -32,12 +32,16 @@ VOID = {"meta", "img", "br", "hr", "link", "input", "base"}
 STAGES = ("evaluate", "training", "preprocess", "denoise", "ensemble", "fusion")
 
 
-def draw_all(folder: Path, address: str = "http://localhost:9") -> dict[str, Path]:
-    """Every stage's report of a run whose titles, class names, codes and files mean harm."""
+def draw_all(
+    folder: Path, address: str = "http://localhost:9", *, products: Products | None = None
+) -> dict[str, Path]:
+    """Every stage's report of a run, by default one whose titles, class names and files mean harm."""
     titles = hostile_titles(address)
     names = {"10": titles[0], "20": titles[1], "30": OVERRIDE + "x", "40": titles[6]}
     facts = {"class_names": names, "digests": {titles[1]: titles[0]}, "dialect": titles[2]}
-    run = write_run(folder, make_products(titles=titles, facts=facts, test_labels=True))
+    run = write_run(folder, products or make_products(titles=titles, facts=facts, test_labels=True))
+    if products:
+        write_noise(run, products)
     products, images = read_products(run.products), ImageStore(run.images)
     run_evaluate(**run.stages, seed=0, facts={titles[0]: titles[1]}, output=folder)
     with run.quarantine.open("a", encoding="utf-8") as file:
@@ -66,10 +70,29 @@ def draw_all(folder: Path, address: str = "http://localhost:9") -> dict[str, Pat
     return {name: folder / f"{name}.html" for name in STAGES}
 
 
+def write_noise(run: Run, products: Products) -> None:
+    """Pictures that are as large as they can be, and as many label issues as the gallery takes."""
+    noise = io.BytesIO()
+    Image.effect_noise((112, 112), 120).convert("RGB").save(noise, "JPEG", quality=95)
+    keys = [key for key in products.table["image"] if isinstance(key, str)]
+    shutil.rmtree(run.images)
+    write_image_store(run.images, [(key, 112, 112, noise.getvalue()) for key in keys])
+    write_issues(products, run.label_issues, count=150)
+
+
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     paths = draw_all(tmp_path_factory.mktemp("hostile"))
     return {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every report of a catalog with 59 classes, long names and titles, and noise for pictures."""
+    folder = tmp_path_factory.mktemp("large")
+    titles = [f"{'Très longue description du produit ' * 40}{number}" for number in range(700)]
+    names = {str(10 * (number + 1)): "Nom de classe interminable " * 8 for number in range(59)}
+    return draw_all(folder, products=make_products(1_500, 59, titles=titles, facts={"class_names": names}))
 
 
 class Elements(HTMLParser):
@@ -130,6 +153,21 @@ def test_a_report_is_one_small_file_with_a_policy_and_no_script(reports: dict[st
     assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in page
     assert "@import" not in page
     assert not re.search(r"url\(\s*['\"]?[a-z]+:", page.split("</style>")[0])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_report_of_many_classes_and_long_titles_stays_under_two_mebibytes(
+    large: dict[str, Path], stage: str
+) -> None:
+    assert "could not be drawn" not in large[stage].read_text(encoding="utf-8")
+    assert large[stage].stat().st_size < 2 * 2**20
+
+
+@pytest.mark.slow
+def test_a_report_of_many_classes_and_long_titles_keeps_its_layout(
+    browser: Browser, large: dict[str, Path], tmp_path: Path
+) -> None:
+    check_calm(browser, list(large.values()), tmp_path)
 
 
 @pytest.mark.parametrize("stage", STAGES)

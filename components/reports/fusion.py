@@ -138,7 +138,6 @@ def _table(voters: Sequence[Voter], products: Products, single: float) -> list[d
         details = {
             name: words(_rounded(voter.facts[key])) for key, name in DETAILS.items() if voter.facts.get(key)
         }
-        weights = zip(voter.facts.get("inputs", []), voter.facts.get("weights", []), strict=False)
         entries.append(
             {
                 "name": voter.name,
@@ -146,13 +145,24 @@ def _table(voters: Sequence[Voter], products: Products, single: float) -> list[d
                 "gain": 100 * (judged["macro_f1"] - single),
                 "low": min(folds, default=None),
                 "high": max(folds, default=None),
-                "weights": [f"{name} {weight:.2f}" for name, weight in weights],
+                "weights": _weights(voter.facts),
                 "details": details,
             }
         )
     entries.sort(key=lambda entry: -entry["macro_f1"])
     most = max((abs(entry["gain"]) for entry in entries), default=0.0)
     return [{**entry, "drawn": gain_bar(entry["gain"], most)} for entry in entries]
+
+
+def _weights(facts: dict[str, Any]) -> list[str]:
+    """What each input weighs, and its spread over the folds where the member tells it."""
+    weights, of_folds = facts.get("weights") or [], np.array(facts.get("weights_of_folds") or [])
+    spreads = [""] * len(weights)
+    if of_folds.ndim == 2 and of_folds.shape[1] == len(weights):
+        ends = zip(of_folds.min(axis=0).tolist(), of_folds.max(axis=0).tolist(), strict=True)
+        spreads = [f" ({low:.2f} to {high:.2f})" for low, high in ends]
+    named = zip(facts.get("inputs", []), weights, spreads, strict=False)
+    return [f"{name} {weight:.2f}{spread}" for name, weight, spread in named]
 
 
 def _rounded(value: Any) -> Any:
