@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from components.container import NAME
 from components.errors import InputError
 
 TRAININGS = ("text", "image")
@@ -71,6 +72,8 @@ class ClusterSettings:
         if seconds := self.training_timeout if training else self.timeout:
             kubernetes.set_timeout(task, seconds)
         kubernetes.set_security_context(task, run_as_non_root=True)
+        # By which the network policy in `manifests/` knows the pod.
+        kubernetes.add_pod_label(task, "app.kubernetes.io/name", NAME)
         if training and self.shared_memory:
             kubernetes.empty_dir_mount(
                 task, "shared-memory", "/dev/shm", medium="Memory", size_limit=self.shared_memory

@@ -10,12 +10,13 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from components.cluster_settings import ClusterSettings  # noqa: E402
+from components.container import NAME  # noqa: E402
 from components.presets import PRESETS  # noqa: E402
 from pipeline import compile_pipeline  # noqa: E402
 
 GOLDEN = ROOT / "tests" / "golden"
 RESOURCES = ROOT / "manifests" / "overlays" / "pipeline-resources" / "pipeline.yaml"
-RESOURCE_SETTINGS = ClusterSettings(volume="training", secret="object-store")
+RESOURCE_SETTINGS = ClusterSettings(volume=NAME, secret=NAME)
 
 
 def main() -> None:

@@ -117,6 +117,7 @@ def test_every_task_is_tried_again_with_backoff_and_never_runs_as_root(documents
         assert policy["backoffFactor"] == 2
     for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
         assert config["securityContext"] == {"runAsNonRoot": True}
+        assert config["podMetadata"]["labels"] == {"app.kubernetes.io/name": "product-categorisation"}
         assert int(config["activeDeadlineSeconds"]) > 0
 
 

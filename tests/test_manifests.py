@@ -2,6 +2,7 @@
 # Generated protobuf modules carry no types.
 # pyright: reportAttributeAccessIssue=false
 
+import os
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,8 @@ def build(overlay: str) -> list[dict[str, Any]]:
     elif shutil.which("kustomize"):
         command = ["kustomize", "build", folder]
     else:
-        pytest.skip("neither kubectl nor kustomize is installed")
+        missing = "neither kubectl nor kustomize is installed"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -45,7 +47,7 @@ def one(resources: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module", params=["cpu", "gpu"])
+@pytest.fixture(scope="module", params=["cpu", "gpu", "multi-user"])
 def resources(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     return build(request.param)
 
@@ -154,6 +156,31 @@ def test_what_the_job_names_is_there(resources: list[dict[str, Any]]):
     assert template["metadata"]["name"] == options["--secret"]
 
 
-@pytest.mark.parametrize(("overlay", "preset"), [("cpu", "laptop"), ("gpu", "paper")])
+def test_the_network_policy_is_for_this_projects_pods_alone(resources: list[dict[str, Any]]):
+    policy, job = one(resources, "NetworkPolicy")["spec"], one(resources, "Job")["spec"]["template"]
+    assert policy["podSelector"]["matchLabels"].items() <= job["metadata"]["labels"].items()
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in policy
+
+
+def test_a_servers_own_namespace_is_left_as_it_is():
+    for overlay in ("cpu", "gpu"):
+        built = build(overlay)
+        assert {each["metadata"]["namespace"] for each in built} == {"kubeflow"}
+        assert "Namespace" not in {each["kind"] for each in built}
+        assert one(built, "ConfigMap")["data"]["NAMESPACE"] == ""
+
+
+def test_on_a_server_for_many_users_all_is_in_the_namespace_that_runs_are_registered_in():
+    built = build("multi-user")
+    namespace = one(built, "Namespace")["metadata"]["name"]
+    others = [each for each in built if each["kind"] != "Namespace"]
+    assert {each["metadata"]["namespace"] for each in others} == {namespace}
+    assert one(built, "ConfigMap")["data"]["NAMESPACE"] == namespace
+
+
+@pytest.mark.parametrize(
+    ("overlay", "preset"), [("cpu", "laptop"), ("gpu", "paper"), ("multi-user", "paper")]
+)
 def test_an_overlay_chooses_the_preset(overlay: str, preset: str):
     assert one(build(overlay), "ConfigMap")["data"]["PRESET"] == preset
