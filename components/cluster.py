@@ -15,6 +15,7 @@ from typing import Any
 import fsspec
 import yaml
 
+from components.container import NAME
 from components.cron import Cron
 from components.errors import InputError
 
@@ -36,7 +37,7 @@ def check_server(
         request = urllib.request.Request(f"{address}/apis/v2beta1/healthz", headers=headers)
         trusted = ssl.create_default_context(cafile=ca_file)
         with urllib.request.urlopen(request, timeout=timeout, context=trusted) as answer:
-            json.load(answer)
+            health = answer.read()
     except urllib.error.HTTPError as error:
         advice = "pass --token-file or --cookie-file" if error.code in (401, 403) else "is the path right?"
         raise InputError(f"{address}: the server answers {error.code} {error.reason}: {advice}") from error
@@ -47,7 +48,19 @@ def check_server(
             "kubectl: kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888, then --host "
             "http://127.0.0.1:8888"
         ) from error
+    if not _is_object(health):
+        raise InputError(
+            f"{address}: something else than a Kubeflow Pipelines server answers, perhaps a login page: pass "
+            "--token-file or --cookie-file, or give the address at which /apis/v2beta1/healthz answers"
+        )
     return address
+
+
+def _is_object(content: bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict)
+    except ValueError:
+        return False
 
 
 def upload(client: Any, package: Path, *, name: str, version: str = "") -> tuple[str, str]:
@@ -152,14 +165,14 @@ def macro_f1(artifacts: str, run: str) -> float | None:
     """The ensemble's macro-F1 on validation of a run; None where it has none yet.
 
     Args:
-        artifacts: the artifact store, as a path or a URI that fsspec reads.
+        artifacts: the server's pipeline root, as a path or a URI that fsspec reads.
 
     Raises:
         InputError: the store cannot be read from here.
     """
     try:
         filesystem, root = fsspec.url_to_fs(artifacts)
-        found = filesystem.glob(f"{root.rstrip('/')}/**/{run}/evaluate/**/metrics.json")
+        found = filesystem.glob(f"{root.rstrip('/')}/{NAME}/{run}/evaluate/**/metrics.json")
         if not found:
             return None
         scores = json.loads(filesystem.cat_file(found[-1]))

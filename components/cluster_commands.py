@@ -179,7 +179,7 @@ def schedule(tools: Toolkit, name: str, cron: str, param: tuple[str, ...], **opt
 @click.command()
 @server_options
 @click.option("--count", type=click.IntRange(1, 100), default=20, show_default=True)
-@click.option("--artifacts", help="Artifact store as this machine reads it (path or URI): shows macro-F1.")
+@click.option("--artifacts", help="The pipeline root as this machine reads it (path or URI): shows macro-F1.")
 @click.pass_obj
 def runs(tools: Toolkit, name: str, count: int, artifacts: str | None, **options: Any) -> None:
     """What ran, when, and how it ended."""
