@@ -4,9 +4,10 @@
     python benchmarks/text_step.py --layers 12 --hidden 768 --heads 12 --vocabulary 32005    CamemBERT-base
 
 The Trainer pads to 128 tokens, pads to the longest text of a batch, or groups by length in its own sampler's
-batches. Ours takes the same texts in random batches. The time is CPU time on a CPU, wall time on a GPU; the
-first step is left out; variants take turns and the shortest run counts. Losses are compared without dropout,
-step by step, on the same batches.
+batches. Ours takes the same texts in random batches; on a CPU it runs once more with torch's own linear
+layers in place of oneDNN's, to tell packing's part from the products'. The time is CPU time on a CPU, wall
+time on a GPU; the first step is left out; variants take turns, equally often, and the shortest run counts.
+Losses are compared without dropout, step by step, on the same batches.
 The Trainer needs the package accelerate.
 """
 
@@ -15,11 +16,13 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CamembertConfig, CamembertForSequenceClassification, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import get_length_grouped_indices
@@ -30,12 +33,14 @@ from benchmarks.catalog_texts import catalog_texts
 from components.catalog import Task
 from components.checkpoint import Termination
 from components.text.encoder import compile_encoder
+from components.text.onednn import use_onednn
 from components.text.packing import ATTENTION
 from components.text.tokens import Tokens, tokenise, train_tokenizer
 from components.text.training import Training
 from components.text.transformer_config import TransformerConfig
 
 CLASSES, MAX_TOKENS, PAD = 27, 128, 1
+OURS = "ours, random batches"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -137,13 +142,21 @@ def run_trainer(
 
 
 def run_ours(
-    options: argparse.Namespace, tokens: Tokens, labels: np.ndarray, order: np.ndarray, *, dropout: float
+    options: argparse.Namespace,
+    tokens: Tokens,
+    labels: np.ndarray,
+    order: np.ndarray,
+    *,
+    dropout: float,
+    onednn: bool = True,
 ) -> tuple[float, list[float]]:
     """Time of all steps but the first, and each step's loss."""
     config = TransformerConfig(
         "ours", batch_size=options.batch_size, epochs=1, warmup=0, compile=options.compile
     )
     model = new_model(options, dropout=dropout, attention=ATTENTION)
+    if onednn:
+        use_onednn(model)
     if options.compile:
         compile_encoder(model)
     training = Training(
@@ -168,32 +181,32 @@ def grouped_batches(lengths: np.ndarray, batch_size: int, batches: int) -> np.nd
 
 
 def matrix_ceiling(size: int = 8192, repeats: int = 10) -> float:
-    """FLOP/s of a large matrix product: bf16 on a GPU, float32 on a CPU."""
+    """FLOP/s of a large matrix product: bf16 on a GPU, float32 by the faster of two libraries on a CPU."""
     size = size if DEVICE.type == "cuda" else 1024
     kind = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
-    left, right = (torch.randn(size, size, device=DEVICE, dtype=kind) for _ in range(2))
-    _ = left @ right
-    started = clock()
-    for _ in range(repeats):
-        _ = left @ right
-    return repeats * 2 * size**3 / (clock() - started)
+    left = torch.randn(size, size, device=DEVICE, dtype=kind)
+    product = nn.Sequential(nn.Linear(size, size, bias=False, device=DEVICE, dtype=kind))
+    fastest = 0.0
+    with torch.inference_mode():
+        for prepare in (lambda model: None, use_onednn):
+            prepare(product)
+            product(left)
+            started = clock()
+            for _ in range(repeats):
+                product(left)
+            fastest = max(fastest, repeats * 2 * size**3 / (clock() - started))
+    return fastest
 
 
 def time_in_turns(
-    options: argparse.Namespace,
-    tokens: Tokens,
-    labels: np.ndarray,
-    mixed: np.ndarray,
-    variants: dict[str, tuple[np.ndarray, int | None]],
-) -> tuple[float, dict[str, float]]:
-    """The shortest time of ours and of each variant, run in turns: a busy machine then troubles all alike."""
-    ours, theirs = np.inf, dict.fromkeys(variants, np.inf)
-    for _ in range(options.rounds):
-        for name, (order, width) in variants.items():
-            ours = min(ours, run_ours(options, tokens, labels, mixed, dropout=0.1)[0])
-            seconds, _ = run_trainer(options, tokens, labels, order, width=width, dropout=0.1)
-            theirs[name] = min(theirs[name], seconds)
-    return float(ours), theirs
+    runs: Mapping[str, Callable[[], tuple[float, list[float]]]], rounds: int
+) -> dict[str, float]:
+    """The shortest time of each run, all in turns: a busy machine then troubles all alike."""
+    shortest = dict.fromkeys(runs, np.inf)
+    for _ in range(rounds):
+        for name, run in runs.items():
+            shortest[name] = min(shortest[name], run()[0])
+    return shortest
 
 
 def loss_gap(
@@ -214,13 +227,26 @@ def read_options() -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--batches", type=int, default=4, help="timed steps a run")
     parser.add_argument("--rounds", type=int, default=2, help="runs of a variant; the shortest counts")
+    parser.add_argument("--threads", type=int, default=1, help="of both, on a CPU")
     parser.add_argument("--compile", action="store_true", help="compile our encoder")
     return parser.parse_args()
 
 
+def report(options: argparse.Namespace, seconds: dict[str, float], gaps: dict[str, float], real: int) -> None:
+    """Prints one line a variant, and our share of what the processor can multiply."""
+    ours = seconds[OURS]
+    print(f"{'':32}{'seconds':>9}{'tokens/s':>10}{'ratio':>8}{'largest loss difference':>26}")
+    for name, taken in seconds.items():
+        gap = f"{gaps[name]:.1e}" if name in gaps else ""
+        print(f"{name:32}{taken:9.2f}{real / taken:10.0f}{taken / ours:8.2f}{gap:>26}")
+    weights = 12 * options.layers * options.hidden**2
+    share = 6 * weights * real / ours / matrix_ceiling()
+    print(f"\nours: {share:.2f} of the matrix ceiling of this run, in real tokens")
+
+
 def main() -> None:
     options = read_options()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     titles, descriptions = catalog_texts(6400)
     tokenizer = train_tokenizer([*titles, *descriptions], vocabulary=8000, max_tokens=MAX_TOKENS)
     tokens = tokenise(tokenizer, titles, descriptions, max_tokens=MAX_TOKENS)
@@ -231,29 +257,29 @@ def main() -> None:
     mixed = np.concatenate([first, np.random.default_rng(2).permutation(grouped)])
     grouped = np.concatenate([first, grouped])
     variants = {
-        "padded to 128": (mixed, MAX_TOKENS),
-        "padded to the longest": (mixed, None),
-        "grouped by length": (grouped, None),
+        "Trainer, padded to 128": (mixed, MAX_TOKENS),
+        "Trainer, padded to the longest": (mixed, None),
+        "Trainer, grouped by length": (grouped, None),
     }
     real = int(tokens.lengths[mixed[options.batch_size :]].sum())
-    print(f"{platform.processor() or platform.machine()}, {DEVICE}, one thread, torch {torch.__version__}")
     print(
+        f"{platform.processor() or platform.machine()}, {DEVICE}, threads: {options.threads}, "
+        f"torch {torch.__version__}\n"
         f"{options.layers} layers of {options.hidden}, batch {options.batch_size}, {options.batches} steps, "
         f"{real / options.batch_size / options.batches:.1f} tokens a text: "
         f"{options.batches * options.batch_size * MAX_TOKENS / real:.3f} padded tokens a real one at 128\n"
     )
-    ours, theirs = time_in_turns(options, tokens, labels, mixed, variants)
-    print(f"{'':28}{'seconds':>9}{'tokens/s':>10}{'ratio':>8}{'largest loss difference':>26}")
-    print(f"{'ours, random batches':28}{ours:9.2f}{real / ours:10.0f}{1:8.2f}")
+    runs = {OURS: partial(run_ours, options, tokens, labels, mixed, dropout=0.1)}
+    if DEVICE.type == "cpu":
+        runs["ours, torch's linear layers"] = partial(runs[OURS], onednn=False)
     for name, (order, width) in variants.items():
-        gap = loss_gap(options, tokens, labels, order[: 3 * options.batch_size], width)
-        seconds = theirs[name]
-        print(f"{'Trainer, ' + name:28}{seconds:9.2f}{real / seconds:10.0f}{seconds / ours:8.2f}{gap:26.1e}")
-    weights = 12 * options.layers * options.hidden**2
-    print(
-        f"\nours: {6 * weights * real / ours / matrix_ceiling():.2f} of the matrix ceiling of this run, "
-        "in real tokens"
-    )
+        runs[name] = partial(run_trainer, options, tokens, labels, order, width=width, dropout=0.1)
+    seconds = time_in_turns(runs, options.rounds)
+    gaps = {
+        name: loss_gap(options, tokens, labels, order[: 3 * options.batch_size], width)
+        for name, (order, width) in variants.items()
+    }
+    report(options, seconds, gaps, real)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from transformers.utils.logging import disable_progress_bar
 from components.artifacts import MANIFEST, read_manifest, write_manifest
 from components.catalog import Products
 from components.errors import InputError
+from components.text.onednn import use_onednn
 from components.text.packing import ATTENTION, PACKABLE, packs
 from components.text.tokens import SPECIAL_TOKENS, train_tokenizer
 from components.text.transformer_config import TransformerConfig
@@ -90,6 +91,7 @@ def _new_encoder(
             attn_implementation=ATTENTION,  # type: ignore[call-arg]
         )
     )
+    use_onednn(model)
     return model, tokenizer
 
 
@@ -180,6 +182,7 @@ def load_encoder(
             f"{folder}: {len(absent)} of the encoder's weights are missing or of another size, the first is "
             f"{absent[0]}; does config.json belong to these weights?"
         )
+    use_onednn(model)
     return model, tokenizer
 
 
