@@ -25,6 +25,7 @@ from components.catalog import training_task
 from components.errors import InputError
 from components.text import packing
 from components.text.encoder import find_weights, load_encoder, save_encoder
+from components.text.onednn import OneDnnLinear, use_onednn
 from components.text.optimisation import batch_loss
 from components.text.packing import Batch, logits, make_batch, packs, split_batch
 from components.text.predict import predict
@@ -288,3 +289,22 @@ def test_another_family_trains_from_a_folder_without_packing(tmp_path):
     )
     assert trained.matrices["best"]["test"].shape == (6, 3)
     assert trained.curves[1]["loss"] < trained.curves[0]["loss"]
+
+
+def test_linear_layers_by_onednn_equal_torchs_own_and_so_do_their_gradients():
+    torch.manual_seed(0)
+    for inputs, outputs in ((48, 96), (96, 48), (48, 5)):
+        own = torch.nn.Linear(inputs, outputs)
+        rows = torch.randn(2, 7, inputs, requires_grad=True)
+        expected = own(rows)
+        expected.square().sum().backward()
+        gradients = [part.grad.clone() for part in (own.weight, own.bias, rows) if part.grad is not None]
+        own.zero_grad()
+        rows.grad = None
+        use_onednn(torch.nn.Sequential(own))
+        assert type(own) is OneDnnLinear
+        got = own(rows)
+        got.square().sum().backward()
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+        for part, gradient in zip((own.weight, own.bias, rows), gradients, strict=True):
+            torch.testing.assert_close(part.grad, gradient, atol=1e-5, rtol=1e-5)
