@@ -5,12 +5,15 @@ import torch
 from components.errors import InputError
 
 
-def check_accelerators(kind: str, count: str) -> None:
+def check_accelerators(kind: str, count: str) -> int:
     """Stops a training that would go on for days on a CPU because its node has no GPU.
 
     Args:
         kind: the resource's name that the task asked for, such as "nvidia.com/gpu"; "" for a CPU.
         count: how many, as a string (the driver of Kubeflow Pipelines reads strings alone).
+
+    Returns:
+        How many it asked for; 0 on a CPU.
 
     Raises:
         InputError: torch sees fewer.
@@ -22,3 +25,4 @@ def check_accelerators(kind: str, count: str) -> None:
             f"the task asked for {wanted} x {kind} but torch sees {seen}: check the node and its driver, "
             "or set accelerator_type to an empty string to train on the CPU"
         )
+    return wanted

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -119,8 +119,12 @@ class Termination:
     def exit_if_requested(self) -> None:
         """Ends the process with status 143; call it right after a checkpoint is saved."""
         if self.requested:
-            log.warning("SIGTERM: the checkpoint is saved; the next attempt goes on from it")
-            sys.exit(128 + signal.SIGTERM)
+            self.leave()
+
+    def leave(self) -> NoReturn:
+        """Ends the process with status 143."""
+        log.warning("SIGTERM: the checkpoint is saved; the next attempt goes on from it")
+        sys.exit(128 + signal.SIGTERM)
 
 
 @contextmanager

@@ -10,18 +10,17 @@ import torch
 from torch import Tensor
 
 from components.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
-from components.errors import InputError
 from components.image.augment import Batch, augment, uniforms
 from components.image.cache import ImageCache
 from components.image.config import ImageConfig, Stage
 from components.image.judging import judge
 from components.image.network import PlainNetwork
 from components.image.progress import Progress
+from components.losses import CHECK_STEPS, read_losses
 from components.metrics import macro_f1
 
 log = logging.getLogger(__name__)
 
-CHECK_EVERY = {"cpu": 1, "cuda": 50}  # steps between looks at the loss: each look waits for a GPU
 WARMUP = 0.2  # share of the steps in which "one_cycle" climbs
 FINAL = "final"
 NETWORK = "network."  # before the names of weights in a checkpoint
@@ -139,7 +138,7 @@ class StageTraining:
         self.optimizer.step()
         self.progress.step += 1
         self.unread.append(loss.detach())
-        if len(self.unread) >= CHECK_EVERY[self.device.type]:
+        if len(self.unread) >= CHECK_STEPS[self.device.type]:
             self._read_losses()
 
     def _augmented(self, rows: np.ndarray, batch: Batch, draws: Tensor, cache: ImageCache) -> Tensor:
@@ -158,17 +157,13 @@ class StageTraining:
         )
 
     def _read_losses(self) -> None:
-        values = torch.stack(self.unread).tolist() if self.unread else []
-        first = self.progress.step - len(values)
-        self.unread.clear()
-        for step, value in enumerate(values, start=first):
-            if not math.isfinite(value):
-                raise InputError(
-                    f"voter {self.config.voter}: the loss is {value} at step {step} of the {self.stage.kind} "
-                    f"stage (epoch {step // self.epoch_steps + 1}) with learning rate "
-                    f"{self.learning_rate(step):.3g}: lower the learning rate"
-                )
-        self.progress.losses += values
+        self.progress.losses += read_losses(
+            self.unread,
+            step=self.progress.step,
+            epoch_steps=self.epoch_steps,
+            learning_rate=self.learning_rate,
+            training=f"voter {self.config.voter}, {self.stage.kind} stage",
+        )
 
     def _end_epoch(self, epoch: int, cache: ImageCache) -> None:
         self._read_losses()

@@ -63,8 +63,11 @@ def text(
             from components.text.transformer import train_transformer
             from components.text.transformer_config import TransformerConfig as Config
 
-            check_accelerators(gpu_type, gpu_count)
-            train = partial(train_transformer, checkpoints=Path(checkpoints) if checkpoints else None)
+            train = partial(
+                train_transformer,
+                checkpoints=Path(checkpoints) if checkpoints else None,
+                processes=max(1, check_accelerators(gpu_type, gpu_count)),
+            )
         whole = None if fold < 0 else fold
         scores = run_text(Path(products.path), config, Config, train, fold=whole, seed=seed, **outputs)
         voter = outputs["probabilities"]

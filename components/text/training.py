@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel
 
 from components.catalog import Task
 from components.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
-from components.errors import InputError
+from components.losses import CHECK_STEPS, read_losses
 from components.metrics import macro_f1
 from components.text.encoder import head, weights_of
 from components.text.optimisation import (
@@ -21,20 +22,21 @@ from components.text.optimisation import (
     make_optimizer,
     set_learning_rate,
 )
-from components.text.packing import logits, make_batch, split_batch
+from components.text.packing import make_batch, split_batch
 from components.text.predict import predict
+from components.text.processes import Group
 from components.text.tokens import Tokens
 from components.text.transformer_config import TransformerConfig
 
 log = logging.getLogger(__name__)
 
-LOSS_CHECK_STEPS = {"cpu": 1, "cuda": 50}  # reading a loss makes the host wait for the GPU
-
 
 class Training:
     """One training, from its start or its newest checkpoint to its end.
 
-    Batch order comes from (seed, epoch) and dropout from (seed, step), so a checkpoint holds no random state.
+    Batch order comes from (seed, epoch) and dropout from (seed, step, rank): a checkpoint holds no random
+    state. In a group every process takes its share of each batch and holds the same weights; all take the
+    same decisions, and rank 0 alone writes.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Training:
         seed: int,
         store: Checkpoints | None,
         termination: Termination,
+        group: Group = Group(),  # noqa: B008
     ) -> None:
         self.model, self.tokens, self.labels, self.task, self.config = model, tokens, labels, task, config
-        self.seed, self.store, self.termination = seed, store, termination
+        self.seed, self.store, self.termination, self.group = seed, store, termination, group
         self.device = model.device
+        self.classifier = group.parallel(model)
         self.optimizer = make_optimizer(model, config)
         average = get_ema_multi_avg_fn(config.ema)
         self.ema = AveragedModel(model, multi_avg_fn=average) if config.ema else None
@@ -97,7 +101,8 @@ class Training:
 
     def take_step(self, rows: np.ndarray) -> None:
         set_learning_rate(self.optimizer, self._rate(self.step))
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, self.step]).generate_state(1)[0]))
+        draws = np.random.SeedSequence([self.seed, self.step, self.group.rank])
+        torch.manual_seed(int(draws.generate_state(1)[0]))
         self.unread.append(self._backward(rows))
         if self.config.max_grad_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
@@ -106,38 +111,46 @@ class Training:
         if self.ema:
             self.ema.update_parameters(self.model)
         self.step += 1
-        if len(self.unread) >= LOSS_CHECK_STEPS[self.device.type]:
+        if len(self.unread) >= CHECK_STEPS[self.device.type]:
             self.read_losses()
 
     def _rate(self, step: int) -> float:
         return learning_rate(step, self.config.epochs * self.epoch_steps, self.config)
 
     def _backward(self, rows: np.ndarray) -> Tensor:
-        """Gradients of the batch's mean loss, pass by pass; returns that loss."""
+        """Gradients of the batch's mean loss, pass by pass; returns that loss, of this process's share."""
         whole = self.class_weights[torch.from_numpy(self.labels[rows])].sum()
         total = torch.zeros((), device=self.device)
-        for part in split_batch(self.model, self.tokens, rows, self.config.accumulation):
-            self._leave_if_asked()
+        passes = split_batch(self.model, self.tokens, self._share(rows), self.config.accumulation)
+        # The group takes a mean of what must be a sum; a process without a text adds nothing.
+        factor = self.group.size if self.group.rank < len(rows) else 0
+        for part in passes:
+            self._leave_between()
             batch = make_batch(self.model, self.tokens, part, self.device)
             labels = torch.from_numpy(self.labels[batch.rows]).to(self.device)
-            with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-                outputs = logits(self.model, batch)
-            loss = batch_loss(outputs, labels, self.class_weights, whole, self.config.label_smoothing)
-            loss.backward()
-            total += loss.detach()
+            last = part is passes[-1]
+            with nullcontext() if last else self.group.without_exchange(self.classifier):
+                with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+                    outputs = self.classifier(batch)
+                loss = batch_loss(outputs, labels, self.class_weights, whole, self.config.label_smoothing)
+                (loss * factor).backward()
+            total += loss.detach() * factor
         return total
 
+    def _share(self, rows: np.ndarray) -> np.ndarray:
+        """This process's rows of a batch, as long as any other's; its shortest where there are too few."""
+        rows = rows[np.argsort(self.tokens.lengths[rows], kind="stable")]
+        return rows[self.group.rank :: self.group.size] if self.group.rank < len(rows) else rows[:1]
+
     def read_losses(self) -> None:
-        values = torch.stack(self.unread).tolist() if self.unread else []
-        first = self.step - len(values)
-        self.unread.clear()
-        for step, value in enumerate(values, start=first):
-            if not np.isfinite(value):
-                raise InputError(
-                    f"the loss is {value} at step {step} (epoch {step // self.epoch_steps + 1}) with "
-                    f"learning rate {self._rate(step):.3g}: lower learning_rate, or lengthen warmup"
-                )
-        self.losses += values
+        self.losses += read_losses(
+            self.unread,
+            step=self.step,
+            epoch_steps=self.epoch_steps,
+            learning_rate=self._rate,
+            training=f"voter {self.config.voter}",
+            reduce=self.group.mean,
+        )
 
     def _end_epoch(self, epoch: int, started: float) -> None:
         self.read_losses()
@@ -177,27 +190,32 @@ class Training:
             self.late = dict(sorted(self.late.items())[-count - 1 :])
 
     def _predict(self, split: str) -> np.ndarray:
-        rows = self.task.predict[split]
-        return predict(self.judged, self.tokens, rows, between=self._leave_if_asked)[0]
+        rows = self.task.predict[split][self.group.rank :: self.group.size]
+        return self.group.interleaved(predict(self.judged, self.tokens, rows, between=self._leave_between)[0])
 
     def _patience_is_over(self) -> bool:
         patience = self.config.patience
         return patience is not None and bool(self.best) and len(self.curves) - self.best_epoch >= patience
 
-    def _leave_if_asked(self) -> None:
-        if self.termination.requested:
-            self.save()
-            self.termination.exit_if_requested()
-
     def _save_if_due(self) -> None:
-        self._leave_if_asked()
-        if time.monotonic() - self.saved_at >= 60 * self.config.checkpoint_minutes:
+        overdue = time.monotonic() - self.saved_at >= 60 * self.config.checkpoint_minutes
+        leaving, due = self.group.any(self.termination.requested, overdue)
+        if leaving or due:
             self.save()
+        if leaving:
+            self.termination.leave()
+
+    def _leave_between(self) -> None:
+        # Between two passes the processes of a group are not at the same place: they leave after the step.
+        if self.group.size == 1 and self.termination.requested:
+            self.save()
+            self.termination.leave()
 
     def save(self) -> None:
         """Writes a checkpoint of this very moment; any moment between two passes will do."""
         self.read_losses()
-        if self.store is None:
+        self.saved_at = time.monotonic()
+        if self.store is None or self.group.rank > 0:
             return
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= flatten_optimizer(self.optimizer)
@@ -208,7 +226,6 @@ class Training:
             tensors |= {f"late.{epoch}.{split}": torch.from_numpy(found) for split, found in splits.items()}
         state = {"losses": self.losses, "curves": self.curves, "best_epoch": self.best_epoch}
         self.store.save(self.step, tensors, state)
-        self.saved_at = time.monotonic()
 
     def _resume(self) -> None:
         loaded = self.store.load() if self.store else None

@@ -11,8 +11,9 @@ import torch
 
 from components.catalog import Products, Task
 from components.checkpoint import Checkpoints, catch_sigterm, fingerprint
-from components.text.encoder import compile_encoder, prepare_encoder, save_encoder
+from components.text.encoder import compile_encoder, find_weights, prepare_encoder, save_encoder
 from components.text.predict import predict
+from components.text.processes import Group, train_together
 from components.text.tokens import Tokens, tokenise
 from components.text.training import Training
 from components.text.transformer_config import TransformerConfig
@@ -31,6 +32,7 @@ def train_transformer(
     seed: int,
     model: Path,
     checkpoints: Path | None,
+    processes: int = 1,
 ) -> Trained:
     """Fine-tunes an encoder on `task.fit` and judges `task.predict`.
 
@@ -40,7 +42,8 @@ def train_transformer(
 
     Args:
         model: folder that receives config.json, model.safetensors and tokenizer.json.
-        checkpoints: folder for checkpoints, which stay; None saves none.
+        checkpoints: folder for checkpoints; None saves none.
+        processes: so many train together, one a GPU, on the same batches as one would.
 
     Returns:
         Matrices of the chosen epoch ("best" or "last") and of `config.late_checkpoints` late epochs; pooled
@@ -51,6 +54,26 @@ def train_transformer(
         SystemExit: SIGTERM came; a checkpoint is saved, status 143.
     """
     started = time.monotonic()
+    arguments = (products, task, config, seed, model, checkpoints)
+    if processes > 1:
+        if config.weights != "scratch":
+            find_weights(config.weights, revision=config.revision)  # fetched once, for all of them
+        trained = train_together(_train, processes, *arguments)
+    else:
+        trained = _train(Group(), *arguments)
+    trained.metrics["seconds"] = time.monotonic() - started
+    return trained
+
+
+def _train(
+    group: Group,
+    products: Products,
+    task: Task,
+    config: TransformerConfig,
+    seed: int,
+    model: Path,
+    checkpoints: Path | None,
+) -> Trained:
     encoder, tokenizer = prepare_encoder(products, task.fit, config, seed=seed)
     tokenizer.model_max_length = config.max_tokens
     table = products.table
@@ -66,13 +89,21 @@ def train_transformer(
         store = Checkpoints(checkpoints, _identity(products, task, config, tokens, encoder, seed))
     with catch_sigterm() as termination:
         training = Training(
-            encoder, tokens, products.labels, task, config, seed=seed, store=store, termination=termination
+            encoder,
+            tokens,
+            products.labels,
+            task,
+            config,
+            seed=seed,
+            store=store,
+            termination=termination,
+            group=group,
         )
         training.run()
         training.save()
         trained = _judge(training, products)
-        save_encoder(model, training.judged, tokenizer, products.classes)
-    trained.metrics["seconds"] = time.monotonic() - started
+        if group.rank == 0:
+            save_encoder(model, training.judged, tokenizer, products.classes)
     return trained
 
 
@@ -83,7 +114,8 @@ def _judge(training: Training, products: Products) -> Trained:
         training.judged.load_state_dict(training.best)
     task, fold = training.task, "out_of_fold" in training.task.predict
     rows = task.predict["out_of_fold"] if fold else np.arange(len(products.table))
-    pred_probs, features = predict(training.judged, training.tokens, rows)
+    leave = training.termination.exit_if_requested  # the last checkpoint is saved
+    pred_probs, features = predict(training.judged, training.tokens, rows, between=leave)
     place = np.empty(len(products.table), np.int64)
     place[rows] = np.arange(len(rows))
     matrices = {chosen: {split: pred_probs[place[split_rows]] for split, split_rows in task.predict.items()}}

@@ -1,0 +1,142 @@
+"""Several processes, one a GPU of one node, that train one model on the same batches."""
+
+import logging
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, start_processes
+from torch.nn.parallel import DistributedDataParallel
+from transformers import PreTrainedModel
+
+from components.checkpoint import Termination, catch_sigterm
+from components.errors import InputError
+from components.text.packing import Batch, logits
+
+
+class Classifier(nn.Module):
+    """`logits` as a module: what shares gradients among processes wants to be called as one."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Class logits of a batch's texts, (B, C) float32."""
+        return logits(self.model, batch)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of one training, and which of them this is; alone unless told otherwise."""
+
+    rank: int = 0
+    size: int = 1
+
+    def parallel(self, model: PreTrainedModel) -> nn.Module:
+        """What gives a batch's logits; in a group it makes each gradient its mean over the processes."""
+        classifier = Classifier(model)
+        return DistributedDataParallel(classifier, broadcast_buffers=False) if self.size > 1 else classifier
+
+    def without_exchange(self, model: nn.Module) -> AbstractContextManager:
+        """Within the block gradients of a `parallel` model stay this process's own."""
+        return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether a process of the group has raised it. All processes must call it."""
+        if self.size == 1:
+            return list(flags)
+        raised = torch.tensor(flags, dtype=torch.int32)
+        distributed.all_reduce(raised, distributed.ReduceOp.MAX)
+        return [bool(flag) for flag in raised]
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of the processes' values. All processes must call it."""
+        if self.size > 1:
+            distributed.all_reduce(values)
+        return values / self.size
+
+    def interleaved(self, part: np.ndarray) -> np.ndarray:
+        """The rows of which each process holds `rows[rank::size]`, put together. All must call it."""
+        if self.size == 1:
+            return part
+        parts: list[Any] = [None] * self.size
+        distributed.all_gather_object(parts, part)
+        rows = np.empty((sum(map(len, parts)), *part.shape[1:]), part.dtype)
+        for rank, values in enumerate(parts):
+            rows[rank :: self.size] = values
+        return rows
+
+
+def train_together(train: Callable[..., Any], count: int, *arguments: Any) -> Any:
+    """Calls `train(Group(rank, count), *arguments)` in `count` processes and returns what rank 0 returns.
+
+    SIGTERM is passed on to them. One that dies takes the others with it.
+
+    Raises:
+        InputError: what a process raised.
+        SystemExit: with status 143, once all have left on SIGTERM.
+    """
+    outcomes = get_context("spawn").SimpleQueue()
+    with tempfile.TemporaryDirectory(prefix="processes-") as folder, catch_sigterm() as termination:
+        meeting = Path(folder) / "meeting"
+        context = start_processes(_work, (count, meeting, outcomes, train, arguments), count, join=False)
+        assert context is not None
+        try:
+            outcome = _first_outcome(context, outcomes, termination)
+        finally:
+            _kill(context)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def _kill(context: ProcessContext) -> None:
+    for process in context.processes:
+        if process is not None:
+            process.kill()
+
+
+def _first_outcome(context: ProcessContext, outcomes: Any, termination: Termination) -> Any:
+    ended = False
+    while outcomes.empty():
+        if ended:
+            raise RuntimeError("the training's processes ended without a result")
+        if termination.requested:
+            for process in context.processes:
+                process.terminate()
+        try:
+            ended = context.join(timeout=0.2, grace_period=5)
+        except ProcessExitedException:
+            if termination.requested:  # it came before the training had begun
+                sys.exit(143)
+            raise
+    return outcomes.get()
+
+
+def _work(
+    rank: int, count: int, meeting: Path, outcomes: Any, train: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    if rank == 0:
+        logging.basicConfig(level=logging.WARNING, format="[text] %(message)s", stream=sys.stdout)
+        logging.getLogger("components").setLevel(logging.INFO)
+    torch.set_num_threads(max(1, torch.get_num_threads() // count))
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(rank)
+        backend = "cpu:gloo,cuda:nccl"
+    distributed.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=count)
+    try:
+        outcome = train(Group(rank, count), *arguments)
+    except (InputError, SystemExit) as error:
+        outcome = error
+    if rank == 0 or isinstance(outcome, InputError):
+        outcomes.put(outcome)
