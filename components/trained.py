@@ -1,5 +1,6 @@
 """What a training leaves behind, text or image: probabilities, features, curves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,15 @@ class Trained:
         features: (N, D) float32 pooled features of all N products; None for a fold's training.
         metrics: scalars for the pipelines UI: finite, named in plain words.
         curves: one mapping an epoch: "epoch", "loss", "macro_f1", "learning_rate", "seconds", ...
+        forget: deletes the training's checkpoints; called once all is written, so that what fails before
+            finds them again.
     """
 
     matrices: dict[str, dict[str, np.ndarray]]
     features: np.ndarray | None
     metrics: dict[str, float]
     curves: list[dict[str, float]] = field(default_factory=list)
+    forget: Callable[[], None] | None = None
 
 
 def write_trained(
@@ -42,6 +46,8 @@ def write_trained(
     features: Path,
 ) -> dict[str, float]:
     """Writes the voter's matrices and features, and scores the chosen checkpoint where it can.
+
+    Then the training's own checkpoints go.
 
     Returns:
         The training's metrics, with `macro_f1` of the chosen checkpoint on validation (or out of fold).
@@ -69,4 +75,6 @@ def write_trained(
     )
     kept = np.zeros((len(ids), 0), np.float32) if trained.features is None else trained.features
     write_features(features, Features(voter, ids, kept))
+    if trained.forget is not None:
+        trained.forget()
     return metrics

@@ -4,6 +4,7 @@ import json
 import pickle
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -24,13 +25,14 @@ from transformers import (
 from components.catalog import training_task
 from components.errors import InputError
 from components.text import packing
-from components.text.encoder import find_weights, load_encoder, save_encoder
+from components.text.encoder import load_encoder, save_encoder
 from components.text.onednn import OneDnnLinear, use_onednn
 from components.text.optimisation import batch_loss
 from components.text.packing import Batch, logits, make_batch, packs, split_batch
 from components.text.predict import predict
 from components.text.tokens import Tokens, tokenise, train_tokenizer
 from components.text.transformer import train_transformer
+from components.text.weights import find_weights
 from tests.text_catalog import small_config, text_products
 
 CPU = torch.device("cpu")
@@ -249,7 +251,7 @@ def test_a_config_of_other_sizes_than_the_weights_is_refused(folder):
 
 
 def test_weights_by_uri_are_copied_once_and_without_strangers(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("components.text.encoder.HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("components.text.weights.HF_HOME", str(tmp_path / "cache"))
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Canary(tmp_path / "ran")))
     copied = find_weights(f"file://{folder}")
     assert copied.is_relative_to(tmp_path / "cache")
@@ -308,3 +310,53 @@ def test_linear_layers_by_onednn_equal_torchs_own_and_so_do_their_gradients():
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
         for part, gradient in zip((own.weight, own.bias, rows), gradients, strict=True):
             torch.testing.assert_close(part.grad, gradient, atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture
+def remote(folder, tmp_path, monkeypatch) -> fsspec.AbstractFileSystem:
+    """An object store that holds the folder's files below /models/small, a pickle among them."""
+    monkeypatch.setattr("components.text.weights.HF_HOME", str(tmp_path / "cache"))
+    store = fsspec.filesystem("memory")
+    for path in folder.iterdir():
+        store.pipe_file(f"/models/small/{path.name}", path.read_bytes())
+    store.pipe_file("/models/small/pytorch_model.bin", pickle.dumps(Canary(tmp_path / "ran")))
+    yield store
+    store.rm("/models", recursive=True)
+
+
+def test_weights_of_an_object_store_load_and_its_pickle_stays_there(remote, folder):
+    copied = find_weights("memory://models/small")
+    assert not (copied / "pytorch_model.bin").exists()
+    assert (copied / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    load_encoder(copied, classes=3)
+
+
+def test_weights_that_change_in_the_store_are_fetched_anew(remote):
+    first = find_weights("memory://models/small")
+    remote.pipe_file("/models/small/tokenizer_config.json", b"{}")
+    second = find_weights("memory://models/small")
+    assert second != first
+    assert (second / "tokenizer_config.json").read_bytes() == b"{}"
+
+
+def test_a_download_that_broke_off_is_made_again(remote, monkeypatch):
+    def broken(path, target, **_):
+        Path(target).write_bytes(b"half of it")
+        raise ConnectionError("the store has gone away")
+
+    monkeypatch.setattr(remote, "get_file", broken)
+    with pytest.raises(InputError, match="the store has gone away"):
+        find_weights("memory://models/small")
+    monkeypatch.delattr(remote, "get_file")
+    load_encoder(find_weights("memory://models/small"), classes=3)
+
+
+def test_a_download_that_was_cut_short_is_refused(remote, monkeypatch):
+    whole = remote.cat_file("/models/small/model.safetensors")
+
+    def short(path, target, **_):
+        Path(target).write_bytes(remote.cat_file(path)[: len(whole) // 2])
+
+    monkeypatch.setattr(remote, "get_file", short)
+    with pytest.raises(InputError, match=r"model\.safetensors.*bytes.*of"):
+        find_weights("memory://models/small")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from components.catalog import training_task, write_products
 from components.config import parse_config
 from components.errors import InputError
 from components.metrics import macro_f1
+from components.text.text import run_text
 from components.text.training import Training
 from components.text.transformer import TransformerConfig, train_transformer
 from tests.text_catalog import small_config, text_products
@@ -224,6 +226,34 @@ def test_a_checkpoint_of_other_settings_is_not_resumed(products, tmp_path):
     fresh = train(products, tmp_path / "b", epochs=3)
     assert changed.curves[0]["loss"] == fresh.curves[0]["loss"]
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_checkpoints_stay_until_the_stages_outputs_are_written(products, tmp_path, monkeypatch):
+    write_products(products, tmp_path / "products.parquet")
+    train = partial(train_transformer, checkpoints=tmp_path / "checkpoints")
+    outputs = {name: tmp_path / name for name in ("probabilities", "features", "model")}
+    settings = dataclasses.asdict(small_config(epochs=2))
+    run = partial(
+        run_text,
+        tmp_path / "products.parquet",
+        settings,
+        TransformerConfig,
+        train,
+        fold=None,
+        seed=3,
+        **outputs,
+    )
+
+    def disk_is_full(*_):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("components.trained.write_voter", disk_is_full)
+        with pytest.raises(OSError, match="no space left"):
+            run()
+    assert list(tmp_path.glob("checkpoints/*/step-*/manifest.json"))
+    assert run()["epochs"] == 2
+    assert not list(tmp_path.glob("checkpoints/*"))
 
 
 def start_training(folder, **changes):

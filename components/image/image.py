@@ -119,12 +119,11 @@ def train_image(
         curves += [{"stage": float(number), **curve} for curve in progress.curves]
     assert network is not None
     _write_model(network, products, config, model)
-    fitting.clear()
     metrics = {
         "training_seconds": sum(curve["seconds"] for curve in curves),
         "final_loss": curves[-1]["loss"],
     }
-    return Trained(kept, features, metrics, curves)
+    return Trained(kept, features, metrics, curves, forget=fitting.clear)
 
 
 def _parse(config: dict[str, Any]) -> ImageConfig | ColourConfig:

@@ -1,25 +1,19 @@
-"""The encoder and its tokenizer: from a hub name, a folder or a URI, or new and small; and back to a folder.
+"""The encoder and its tokenizer: from a folder of weights, or new and small; and back to a folder.
 
-Whoever controls a weights folder must not control the process that loads it: only the files below are
-ever opened, weights are safetensors, and code that comes along is refused.
+Whoever controls a weights folder must not control the process that loads it: only files of allowed names
+are ever opened, weights are safetensors, and code that comes along is refused.
 """
 
 import json
 import logging
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import torch
-from fsspec.utils import tokenize
-from huggingface_hub import snapshot_download
-from huggingface_hub.constants import HF_HOME
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
@@ -32,23 +26,17 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from components.artifacts import MANIFEST, read_manifest, write_manifest
+from components.artifacts import write_manifest
 from components.catalog import Products
 from components.errors import InputError
 from components.text.onednn import use_onednn
 from components.text.packing import ATTENTION, PACKABLE, packs
 from components.text.tokens import SPECIAL_TOKENS, train_tokenizer
 from components.text.transformer_config import TransformerConfig
+from components.text.weights import ALLOWED, find_weights
 
 log = logging.getLogger(__name__)
 disable_progress_bar()  # a stage's log is read as a file
-
-ALLOWED = re.compile(
-    r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|tokenizer\.json|"
-    r"tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.(txt|json)|merges\.txt|"
-    r"(sentencepiece\.bpe|spm|spiece)\.model"
-)
-HUB_PATTERNS = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt", "*.model")
 
 
 def prepare_encoder(
@@ -93,54 +81,6 @@ def _new_encoder(
     )
     use_onednn(model)
     return model, tokenizer
-
-
-def find_weights(weights: str, *, revision: str | None = None) -> Path:
-    """The local folder of weights given as a folder, a URI (`scheme://...`) or a name on the hub.
-
-    What is fetched goes to a cache below `HF_HOME`; on a cluster, mount a volume there.
-
-    Raises:
-        InputError: they cannot be reached.
-    """
-    if "://" in weights:
-        return _fetch(weights, Path(HF_HOME) / "uri")
-    if Path(weights).is_dir():
-        return Path(weights)
-    if weights.startswith((".", "/", "~")):
-        raise InputError(f"weights {weights!r}: no such folder")
-    try:
-        return Path(snapshot_download(weights, revision=revision, allow_patterns=list(HUB_PATTERNS)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"weights {weights!r}: no such folder, and not to be had from the hub ({reason}). "
-            "Without internet, give a folder or a URI that holds config.json, model.safetensors and "
-            "tokenizer.json."
-        ) from error
-
-
-def _fetch(uri: str, cache: Path) -> Path:
-    """Copies the allowed files below `uri` to a folder of the cache, once for each state of the files."""
-    try:
-        filesystem, root = fsspec.core.url_to_fs(uri)
-        listing = filesystem.ls(root, detail=True)
-        remote = {Path(entry["name"]).name: entry["name"] for entry in listing if entry["type"] == "file"}
-        remote = {name: path for name, path in sorted(remote.items()) if ALLOWED.fullmatch(name)}
-        key = tokenize(uri, *(filesystem.ukey(path) for path in remote.values()))
-        folder = cache / key
-        if not (folder / MANIFEST).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, path in remote.items():
-                filesystem.get_file(path, str(folder / name))
-            write_manifest(folder, uri=uri)
-    except (ImportError, ValueError, OSError) as error:
-        raise InputError(
-            f"weights {uri!r}: cannot be read: {error}. Check the address and the credentials; "
-            "s3:// needs the package s3fs, gs:// gcsfs."
-        ) from error
-    read_manifest(folder)
-    return folder
 
 
 def load_encoder(

@@ -44,7 +44,7 @@ class Group:
     def parallel(self, model: PreTrainedModel) -> nn.Module:
         """What gives a batch's logits; in a group it makes each gradient its mean over the processes."""
         classifier = Classifier(model)
-        return DistributedDataParallel(classifier, broadcast_buffers=False) if self.size > 1 else classifier
+        return DistributedDataParallel(classifier) if self.size > 1 else classifier
 
     def without_exchange(self, model: nn.Module) -> AbstractContextManager:
         """Within the block gradients of a `parallel` model stay this process's own."""

@@ -11,12 +11,13 @@ import torch
 
 from components.catalog import Products, Task
 from components.checkpoint import Checkpoints, catch_sigterm, fingerprint
-from components.text.encoder import compile_encoder, find_weights, prepare_encoder, save_encoder
+from components.text.encoder import compile_encoder, prepare_encoder, save_encoder
 from components.text.predict import predict
 from components.text.processes import Group, train_together
 from components.text.tokens import Tokens, tokenise
 from components.text.training import Training
 from components.text.transformer_config import TransformerConfig
+from components.text.weights import find_weights
 from components.trained import Trained
 
 __all__ = ["TransformerConfig", "train_transformer"]
@@ -42,7 +43,7 @@ def train_transformer(
 
     Args:
         model: folder that receives config.json, model.safetensors and tokenizer.json.
-        checkpoints: folder for checkpoints; None saves none.
+        checkpoints: folder for checkpoints, which the result's `forget` deletes; None saves none.
         processes: so many train together, one a GPU, on the same batches as one would.
 
     Returns:
@@ -104,7 +105,7 @@ def _train(
         trained = _judge(training, products)
         if group.rank == 0:
             save_encoder(model, training.judged, tokenizer, products.classes)
-    return trained
+    return dataclasses.replace(trained, forget=store.clear) if store else trained
 
 
 def _judge(training: Training, products: Products) -> Trained:

@@ -1,0 +1,85 @@
+"""Where pretrained weights come from: a folder, a URI of an object store, a name on the hub."""
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.utils import tokenize
+from huggingface_hub import snapshot_download
+from huggingface_hub.constants import HF_HOME
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from components.artifacts import MANIFEST, read_manifest, write_manifest
+from components.errors import InputError
+
+ALLOWED = re.compile(
+    r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|tokenizer\.json|"
+    r"tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.(txt|json)|merges\.txt|"
+    r"(sentencepiece\.bpe|spm|spiece)\.model"
+)
+HUB_PATTERNS = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt", "*.model")
+
+
+def find_weights(weights: str, *, revision: str | None = None) -> Path:
+    """The local folder of weights given as a folder, a URI (`scheme://...`) or a name on the hub.
+
+    What is fetched goes to a cache below `HF_HOME`; on a cluster, mount a volume there.
+
+    Raises:
+        InputError: they cannot be reached.
+    """
+    if "://" in weights:
+        return _fetch(weights, Path(HF_HOME) / "uri")
+    if Path(weights).is_dir():
+        return Path(weights)
+    if weights.startswith((".", "/", "~")):
+        raise InputError(f"weights {weights!r}: no such folder")
+    try:
+        return Path(snapshot_download(weights, revision=revision, allow_patterns=list(HUB_PATTERNS)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"weights {weights!r}: no such folder, and not to be had from the hub ({reason}). "
+            "Without internet, give a folder or a URI that holds config.json, model.safetensors and "
+            "tokenizer.json."
+        ) from error
+
+
+def _fetch(uri: str, cache: Path) -> Path:
+    """Copies the allowed files below `uri` to a folder of the cache, once for each state of the files."""
+    try:
+        filesystem, root = fsspec.core.url_to_fs(uri)
+        found = {Path(entry["name"]).name: entry for entry in filesystem.ls(root, detail=True)}
+        files = [entry for name, entry in sorted(found.items()) if ALLOWED.fullmatch(name)]
+        folder = cache / tokenize(uri, *(filesystem.ukey(entry["name"]) for entry in files))
+        if not (folder / MANIFEST).exists():
+            _download(filesystem, files, folder)
+    except (ImportError, ValueError, OSError) as error:
+        raise InputError(
+            f"weights {uri!r}: cannot be read: {error}. Check the address and the credentials; "
+            "s3:// needs the package s3fs, gs:// gcsfs."
+        ) from error
+    read_manifest(folder)
+    return folder
+
+
+def _download(filesystem: fsspec.AbstractFileSystem, files: list[dict[str, Any]], folder: Path) -> None:
+    # All or nothing, under another name until it is whole: other tasks may share the cache.
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        whole = Path(temporary) / "weights"
+        whole.mkdir()
+        for entry in files:
+            target = whole / Path(entry["name"]).name
+            filesystem.get_file(entry["name"], str(target))
+            size, expected = target.stat().st_size, entry.get("size")
+            if expected is not None and size != expected:
+                raise OSError(f"{target.name}: {size} bytes of {expected} arrived")
+        write_manifest(whole)
+        try:
+            whole.rename(folder)
+        except OSError:
+            if not (folder / MANIFEST).exists():  # else another task was faster
+                raise
