@@ -1,6 +1,7 @@
 """A run on this machine: where its files lie, what it prints, what it leaves."""
 
 import contextlib
+import csv
 import io
 import json
 import logging
@@ -81,6 +82,9 @@ class LocalRun:
         write_json(self.folder / RUN, {**said, "finished": True, "seconds": time.perf_counter() - start})
         write_index(read_run(self.folder))
         click.echo((self.folder / "summary.md").read_text(encoding="utf-8"))
+        planted = self.folder / "sample" / "planted.tsv"
+        if self.arguments["products"] == str(planted.with_name("X_train.tsv")):
+            click.echo(denoising_seen(planted, self.folder / "label_issues.tsv"))
         click.echo(f"finished in {time.perf_counter() - start:.0f} s; open {self.folder / 'index.html'}")
 
     def _set_environment(self) -> None:
@@ -110,6 +114,24 @@ class LocalRun:
         for path in self.artifacts.glob("*/evaluate/results/*"):
             if path.name != "manifest.json":
                 shutil.copyfile(path, self.folder / path.name)
+
+
+def denoising_seen(planted: Path, label_issues: Path) -> str:
+    """What denoising found of the labels that were changed on purpose, in one sentence."""
+    changed = {row["product_id"] for row in _rows(planted)}
+    issues = _rows(label_issues)
+    flagged = {row["product_id"] for row in issues}
+    removed = {row["product_id"] for row in issues if row["removed"] == "true"}
+    return (
+        f"denoising: of {len(changed)} labels changed on purpose {len(changed & flagged)} are among the "
+        f"{len(flagged)} flagged; of {len(removed)} products removed from training {len(changed & removed)} "
+        "had such a label"
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def _defaults(pipeline: Callable[..., Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from browser import Browser, check_calm
 from hostile import Listener, poison
 
+from components.local_run import denoising_seen
 from components.sample import write_sample
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +125,16 @@ def test_planted_label_errors_are_found(run: Run):
     planted = {row["product_id"] for row in rows(run.folder / "catalog" / "planted.tsv")}
     flagged = {row["product_id"] for row in rows(run.output / "label_issues.tsv")}
     assert len(planted & flagged) > len(planted) / 2
+
+
+def test_what_denoising_found_of_planted_labels_is_told(tmp_path: Path):
+    (tmp_path / "planted.tsv").write_text("product_id\ttrue_code\tgiven_code\n1\t10\t20\n2\t10\t30\n")
+    (tmp_path / "issues.tsv").write_text("product_id\tremoved\n1\ttrue\n3\ttrue\n4\tfalse\n")
+    told = denoising_seen(tmp_path / "planted.tsv", tmp_path / "issues.tsv")
+    assert told == (
+        "denoising: of 2 labels changed on purpose 1 are among the 3 flagged; "
+        "of 2 products removed from training 1 had such a label"
+    )
 
 
 def test_a_second_run_takes_over_what_is_unchanged_and_says_so(run: Run):
