@@ -10,7 +10,6 @@ import argparse
 import platform
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,10 @@ from transformers import CamembertConfig, CamembertForSequenceClassification, pi
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.catalog_texts import catalog_texts
+from benchmarks.clock import DEVICE, clock
 from components.text.encoder import load_encoder, save_encoder
 from components.text.predict import predict
 from components.text.tokens import tokenise, train_tokenizer
-
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def clock() -> float:
-    """Seconds: of CPU time on a CPU, of wall time on a GPU once its work is done."""
-    if DEVICE.type == "cpu":
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def write_model(

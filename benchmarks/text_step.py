@@ -15,7 +15,6 @@ import argparse
 import platform
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.catalog_texts import catalog_texts
+from benchmarks.clock import DEVICE, clock
 from components.catalog import Task
 from components.checkpoint import Termination
 from components.text.encoder import compile_encoder
@@ -41,15 +41,6 @@ from components.text.transformer_config import TransformerConfig
 
 CLASSES, MAX_TOKENS, PAD = 27, 128, 1
 OURS = "ours, random batches"
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def clock() -> float:
-    """Seconds: of CPU time on a CPU, of wall time on a GPU once its work is done."""
-    if DEVICE.type == "cpu":
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def new_model(
