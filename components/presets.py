@@ -96,7 +96,7 @@ LAPTOP: dict[str, Any] = {
     # Text folds rank label issues sharply enough to remove more of them than image folds may.
     "denoise_configs": {
         "text": {"share": 0.4, "filter_by": "prune_by_class"},
-        "image": {"share": 0.2, "filter_by": "low_self_confidence", "rank": "self_confidence"},
+        "image": {"filter_by": "low_self_confidence", "rank": "self_confidence"},
         "both": {"share": 0.4, "filter_by": "prune_by_class"},
     },
     # Small nets on few products are weak members; weights found out of fold keep them from outvoting.
