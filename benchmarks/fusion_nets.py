@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from components.crossfit import stratified_folds
-from components.fusion.nets import Net, Schedule, TrainedNet, batches_per_epoch, initial_layers, train_nets
+from components.fusion.net_training import Schedule, batch_ends, train_nets
+from components.fusion.nets import Net, TrainedNet, initial_layers
 
 
 def synthetic_voters(voters: int, rows: int, classes: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +66,7 @@ def train_one(
     best, chosen, weights = -1.0, -1, []
     for epoch in range(schedule.epochs):
         order = np.random.default_rng([seed, epoch]).permutation(len(labels))
-        parts = np.array_split(order, batches_per_epoch(folds, schedule.batch_size))
+        parts = np.split(order, batch_ends(folds, schedule.batch_size)[:-1])
         batches = [[row for row in part.tolist() if folds[row] != fold] for part in parts]
         for rows, targets in DataLoader(dataset, batch_sampler=batches):
             optimizer.zero_grad()

@@ -6,45 +6,63 @@ from fusion_voters import make_voters, softmax
 from sklearn.linear_model import LogisticRegression
 
 from components.crossfit import stratified_folds
+from components.fusion.configs import LogisticConfig
 from components.fusion.decision import fuse_logistic, fuse_mean
-from components.fusion.logistic import fit_path
+from components.fusion.logistic import Candidate, candidates, fit_candidates
 from components.metrics import macro_f1
 
-STRENGTHS = (1000.0, 100.0, 10.0)
+CONFIG = LogisticConfig("logistic", strengths=(1000.0, 100.0, 10.0))
+ONE_RIDGE = LogisticConfig("logistic", strengths=(50.0,))
 
 
 def log_loss(pred_probs: np.ndarray, labels: np.ndarray) -> float:
     return float(-np.log(pred_probs[np.arange(len(labels)), labels]).mean())
 
 
-def test_without_deviation_it_is_the_weighted_product_of_the_inputs() -> None:
+def test_an_infinite_ridge_is_the_weighted_product_of_the_inputs() -> None:
     pred_probs, labels = make_voters(2, 300, 5)
-    fit = fit_path(pred_probs, labels, [np.inf])[0]
-    expected = softmax(np.tensordot(fit.weights, np.log(np.maximum(pred_probs, 1e-5)), axes=1))
+    fit = fit_candidates(pred_probs, labels, [Candidate(np.inf, 1e-5)])[0]
+    weights = [fit.weights[0, 0], fit.weights[5, 0]]
+    expected = softmax(np.tensordot(weights, np.log(np.maximum(pred_probs, 1e-5)), axes=1))
     np.testing.assert_allclose(fit.predict(pred_probs), expected, atol=1e-5)
-    assert not fit.deviation.any()
 
 
 def test_a_weaker_ridge_fits_the_rows_better() -> None:
     pred_probs, labels = make_voters(2, 300, 5)
-    fits = fit_path(pred_probs, labels, [np.inf, *STRENGTHS])
+    ways = candidates((10.0, 1000.0, 100.0), (1e-5,))
+    assert [way.ridge for way in ways] == [np.inf, 1000.0, 100.0, 10.0]
+    fits = fit_candidates(pred_probs, labels, ways[1:])
     losses = [log_loss(fit.predict(pred_probs), labels) for fit in fits]
     assert losses == sorted(losses, reverse=True)
 
 
-def test_a_weak_ridge_is_scikit_learns_logistic_regression() -> None:
+@pytest.mark.parametrize("ridge", [0.1, 100.0])
+def test_it_is_scikit_learns_logistic_regression(ridge: float) -> None:
     pred_probs, labels = make_voters(2, 400, 3, strength=0.7)
     logs = np.log(np.maximum(np.concatenate(pred_probs, axis=1), 1e-5))
-    theirs = LogisticRegression(C=100, max_iter=5000, tol=1e-8).fit(logs, labels).predict_proba(logs)
-    ours = fit_path(pred_probs, labels, [np.inf, 1.0, 0.01])[-1].predict(pred_probs)
-    assert log_loss(ours, labels) == pytest.approx(log_loss(theirs, labels), abs=1e-3)
+    theirs = LogisticRegression(C=1 / ridge, max_iter=5000, tol=1e-8).fit(logs, labels).predict_proba(logs)
+    ours = fit_candidates(pred_probs, labels, [Candidate(ridge, 1e-5)])[0].predict(pred_probs)
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+def test_saturated_float32_probabilities_are_fused() -> None:
+    pred_probs, labels = make_voters(3, 600, 5, strength=2.5)
+    saturated = softmax(200 * np.log(pred_probs))
+    assert (saturated == 0).mean() > 0.5
+    assert (saturated == 1).any()
+    folds = stratified_folds(labels, folds=4, seed=0)
+    fused = fuse_logistic(CONFIG, saturated, labels, folds, saturated[:, :9])
+    assert np.isfinite(fused.out_of_fold).all()
+    assert np.isfinite(fused.test).all()
+    best = max(macro_f1(labels, one.argmax(axis=1), 5) for one in saturated)
+    assert macro_f1(labels, fused.out_of_fold.argmax(axis=1), 5) > best
 
 
 def test_it_repairs_a_voter_that_confuses_two_classes() -> None:
     pred_probs, labels = make_voters(2, 600, 4, strength=4)
     swapped = pred_probs[:, :, [1, 0, 2, 3]]
     folds = stratified_folds(labels, folds=4, seed=0)
-    fused = fuse_logistic(STRENGTHS, swapped, labels, folds, swapped[:, :0])
+    fused = fuse_logistic(CONFIG, swapped, labels, folds, swapped[:, :0])
     assert macro_f1(labels, swapped[0].argmax(axis=1), 4) < 0.6
     assert macro_f1(labels, fused.out_of_fold.argmax(axis=1), 4) > 0.9
 
@@ -56,7 +74,7 @@ def test_neither_stacking_nor_the_mean_loses_against_the_best_single_voter(rows:
     folds = stratified_folds(labels, folds=8, seed=0)
     best = log_loss(pred_probs[0], labels)
     for fused in (
-        fuse_logistic(STRENGTHS, pred_probs, labels, folds, pred_probs[:, :0]),
+        fuse_logistic(CONFIG, pred_probs, labels, folds, pred_probs[:, :0]),
         fuse_mean(pred_probs, labels, folds, pred_probs[:, :0]),
     ):
         assert log_loss(fused.out_of_fold, labels) < best + 0.03
@@ -72,7 +90,7 @@ def test_a_held_out_label_does_not_change_its_own_prediction(kind: str) -> None:
     def fuse(truth: np.ndarray) -> np.ndarray:
         if kind == "mean":
             return fuse_mean(pred_probs, truth, folds, pred_probs).out_of_fold
-        return fuse_logistic((50.0,), pred_probs, truth, folds, pred_probs).out_of_fold
+        return fuse_logistic(ONE_RIDGE, pred_probs, truth, folds, pred_probs).out_of_fold
 
     changed = labels.copy()
     changed[7] = (labels[7] + 1) % 4
@@ -84,8 +102,8 @@ def test_a_held_out_label_does_not_change_its_own_prediction(kind: str) -> None:
 def test_test_rows_are_judged_by_a_refit_on_all_validation_rows() -> None:
     pred_probs, labels = make_voters(2, 120, 4)
     folds = stratified_folds(labels, folds=4, seed=0)
-    fused = fuse_logistic((50.0,), pred_probs, labels, folds, pred_probs[:, :9])
-    ridge = fused.facts["ridge"] or np.inf
-    path = [np.inf] if np.isinf(ridge) else [np.inf, ridge]
-    refit = fit_path(pred_probs, labels, path)[-1]
+    fused = fuse_logistic(ONE_RIDGE, pred_probs, labels, folds, pred_probs[:, :9])
+    chosen = fused.facts["chosen"]
+    way = Candidate(chosen.get("ridge", np.inf), chosen["smallest"])
+    refit = fit_candidates(pred_probs, labels, [way])[0]
     np.testing.assert_allclose(fused.test, refit.predict(pred_probs[:, :9]), atol=1e-6)

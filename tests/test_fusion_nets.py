@@ -9,7 +9,8 @@ import torch
 
 from components.crossfit import cross_fit, mixture_weights, stratified_folds
 from components.errors import InputError
-from components.fusion.nets import Net, Schedule, TrainedNet, train_nets
+from components.fusion.net_training import Schedule, train_nets
+from components.fusion.nets import Net, TrainedNet
 from components.fusion.threads import one_thread
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -59,8 +60,20 @@ def test_nets_trained_together_equal_nets_trained_one_by_one(voters: Voters) -> 
                 seed=3,
             )
             assert trained.epochs[fold] == epoch
+            # The products of a linear layer are float32, those of two layers float64.
             for ours, alone in zip(trained.layers, weights, strict=True):
-                np.testing.assert_allclose(ours[fold], alone, atol=1e-9)
+                np.testing.assert_allclose(ours[fold], alone, atol=1e-9 if net.hidden else 1e-6)
+
+
+def test_sure_voters_do_not_part_nets_trained_together_from_nets_trained_alone() -> None:
+    pred_probs, labels = make_voters(2, 300, 5, strength=6)
+    pred_probs = pred_probs**4 / (pred_probs**4).sum(axis=2, keepdims=True)  # most rows: 1 and zeros
+    folds = stratified_folds(labels, folds=4, seed=0)
+    net, schedule = Net("linear", (0, 1), 0), Schedule(batch_size=16)
+    trained = train(pred_probs, labels, folds, [net], epochs=40)[0]
+    epoch, weights = train_one(net, pred_probs, labels, folds, fold=2, schedule=schedule, seed=3)
+    assert trained.epochs[2] == epoch
+    np.testing.assert_allclose(trained.layers[0][2], weights[0], atol=1e-5)
 
 
 def test_a_net_does_not_depend_on_the_nets_beside_it(voters: Voters) -> None:

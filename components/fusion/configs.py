@@ -59,17 +59,24 @@ class MlpConfig(LinearConfig):
 class LogisticConfig(DecisionConfig):
     """Regularised logistic regression on log-probabilities; not the paper's.
 
+    The ridge and the smallest probability with the least out-of-fold log-loss are taken; the weighted
+    product of the inputs is always among the candidates.
+
     Attributes:
-        strengths: ridge strengths, in rows, of which the best on out-of-fold log-loss is taken; the
-            weighted product of the inputs, an infinitely strong ridge, is always among them.
+        strengths: of the ridge, in rows (1/C of scikit-learn's); see `logistic.Candidate`.
+        smallest: probabilities below it count as this. A calm classifier's tails are noise; one that is
+            sure of nearly every row says something with them only.
     """
 
     kind: Literal["logistic"] = "logistic"
-    strengths: tuple[float, ...] = (1000.0, 300.0, 100.0, 30.0, 10.0)
+    strengths: tuple[float, ...] = (1000.0, 300.0, 100.0, 30.0)
+    smallest: tuple[float, ...] = (1e-5, 1e-8)
 
     def __post_init__(self) -> None:
         if not self.strengths or min(self.strengths) <= 0:
             raise ValueError("strengths must be numbers above 0")
+        if not self.smallest or not 0 < min(self.smallest) <= max(self.smallest) < 0.1:
+            raise ValueError("smallest must be probabilities above 0 and below 0.1")
 
 
 @dataclass(frozen=True)

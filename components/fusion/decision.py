@@ -8,16 +8,9 @@ import numpy as np
 import torch
 
 from components.crossfit import cross_fit, mixture_weights, weighted_mean
-from components.fusion.configs import (
-    DecisionConfig,
-    LinearConfig,
-    LogisticConfig,
-    MeanConfig,
-    MlpConfig,
-    ProductConfig,
-)
-from components.fusion.logistic import fit_path
-from components.fusion.nets import Net, Schedule, train_nets
+from components.fusion.logistic import Candidate, candidates, fit_candidates
+from components.fusion.net_training import Schedule, train_nets
+from components.fusion.nets import Net
 from components.fusion.product import fit_product
 from components.votes import majority_vote, voted_probabilities
 
@@ -71,9 +64,7 @@ def fuse_members(
     for member in members:
         inputs = list(member.inputs)
         if isinstance(member.config, LogisticConfig):
-            fused[member.name] = fuse_logistic(
-                member.config.strengths, pred_probs[inputs], labels, folds, test[inputs]
-            )
+            fused[member.name] = fuse_logistic(member.config, pred_probs[inputs], labels, folds, test[inputs])
         elif isinstance(member.config, MeanConfig):
             fused[member.name] = fuse_mean(pred_probs[inputs], labels, folds, test[inputs])
         elif isinstance(member.config, ProductConfig):
@@ -117,7 +108,7 @@ def _fuse_nets(
 
 
 def fuse_logistic(
-    strengths: Sequence[float],
+    config: LogisticConfig,
     pred_probs: np.ndarray,
     labels: np.ndarray,
     folds: np.ndarray,
@@ -125,31 +116,36 @@ def fuse_logistic(
 ) -> Fused:
     """Logistic regression on log-probabilities, refitted on all rows for the test split.
 
-    The ridge of a fold's classifier is the one with the least log-loss on the *other* folds' held-out
-    rows; that of the refit, on all.
-
-    Args:
-        strengths: ridge strengths to choose from, besides infinity; see `logistic.fit_path`.
+    The candidate of a fold's classifier is the one with the least log-loss on the *other* folds'
+    held-out rows; that of the refit, on all.
     """
-    path = [np.inf, *sorted(strengths, reverse=True)]
+    ways = candidates(config.strengths, config.smallest)
     held_out, _ = cross_fit(
-        lambda rows: fit_path(pred_probs[:, rows], labels[rows], path),
+        lambda rows: fit_candidates(pred_probs[:, rows], labels[rows], ways),
         lambda fits, rows: np.stack([fit.predict(pred_probs[:, rows]) for fit in fits], axis=1),
         folds,
-    )  # N, strengths, C
+    )  # N, candidates, C
     losses = -np.log(held_out[np.arange(len(labels)), :, labels].astype(np.float64) + 1e-12)
     of_fold = np.stack([losses[folds == fold].sum(axis=0) for fold in range(int(folds.max()) + 1)])
     chosen = (of_fold.sum(axis=0) - of_fold).argmin(axis=1)
-    best = int(of_fold.sum(axis=0).argmin())
-    refit = fit_path(pred_probs, labels, path[: best + 1])[-1]
+    best = ways[int(of_fold.sum(axis=0).argmin())]
+    refit = fit_candidates(pred_probs, labels, [best])[0]
     facts = {
-        "ridge": path[best] if np.isfinite(path[best]) else None,
-        "ridge_of_folds": [path[i] if np.isfinite(path[i]) else None for i in chosen],
-        "weights": refit.weights.tolist(),
-        "log_loss": (of_fold.sum(axis=0) / len(labels)).tolist(),
+        "chosen": _candidate_facts(best),
+        "chosen_by_folds": [_candidate_facts(ways[i]) for i in chosen],
+        "log_loss": [
+            {**_candidate_facts(way), "log_loss": loss}
+            for way, loss in zip(ways, (of_fold.sum(axis=0) / len(labels)).tolist(), strict=True)
+        ],
     }
     out_of_fold = held_out[np.arange(len(labels)), chosen[folds]]
     return Fused(out_of_fold, refit.predict(test), facts)
+
+
+def _candidate_facts(way: Candidate) -> dict[str, Any]:
+    if np.isinf(way.ridge):
+        return {"kind": "product", "smallest": way.smallest}
+    return {"kind": "ridge", "ridge": way.ridge, "smallest": way.smallest}
 
 
 def fuse_mean(pred_probs: np.ndarray, labels: np.ndarray, folds: np.ndarray, test: np.ndarray) -> Fused:

@@ -1,13 +1,14 @@
 """Regularised logistic regression on log-probabilities: the stacking that beats the paper's nets.
 
-The classifier starts from the weighted product of its inputs, softmax(sum of w_m log p_m), and learns how
-to deviate from it: softmax(sum of w_m log p_m + x A + b), x all log-probabilities side by side, with a
-ridge on A and b. Few rows, or noisy ones, choose a strong ridge, which leaves the product of the inputs;
-many rows choose a weak one, which is multinomial stacking (Wolpert 1992; Ting and Witten 1999).
+All log-probabilities side by side are the inputs of one multinomial logistic regression with a ridge on
+its weights (Wolpert 1992; Ting and Witten 1999). Two things are left to choose: how strong the ridge is,
+and how small a probability still counts. Beside these candidates stands the weighted product of the
+inputs, softmax(sum of w_m log p_m), which few rows are enough to fit.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -16,48 +17,70 @@ from torch.nn.functional import cross_entropy
 
 from components.fusion.threads import one_thread
 
-# Smaller probabilities say no more than "not this class"; their logarithms would only add noise.
-SMALLEST = 1e-5
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to fit.
+
+    Attributes:
+        ridge: strength in rows: half of it times the squared weights is added to the summed
+            cross-entropy, so it is 1/C of scikit-learn's. Infinity stands for the weighted product.
+        smallest: probabilities below it count as this.
+    """
+
+    ridge: float
+    smallest: float
 
 
 @dataclass(frozen=True)
 class Stacked:
-    """A fitted fusion: `weights` (V,) of the product, `deviation` (V * C + 1, C), the last row the bias."""
+    """A fitted fusion: `weights` (V * C + 1, C), the last row the bias."""
 
     weights: np.ndarray
-    deviation: np.ndarray
+    smallest: float
 
     def predict(self, pred_probs: np.ndarray) -> np.ndarray:
         """(V, N, C) probabilities of the inputs -> (N, C) float32."""
-        logs = to_logs(pred_probs)
-        logits = _product(logs, torch.from_numpy(self.weights)) + _columns(logs) @ torch.from_numpy(
-            self.deviation
-        )
+        logits = _columns(to_logs(pred_probs, self.smallest)) @ torch.from_numpy(self.weights)
         return logits.softmax(-1).float().numpy()
 
 
+def candidates(ridges: Sequence[float], smallest: Sequence[float]) -> list[Candidate]:
+    """The product of the inputs, then every ridge, the strongest first, with every smallest probability."""
+    product = Candidate(np.inf, max(smallest))
+    return [product, *(Candidate(ridge, small) for small in smallest for ridge in sorted(ridges)[::-1])]
+
+
 @one_thread()
-def fit_path(pred_probs: np.ndarray, labels: np.ndarray, strengths: Sequence[float]) -> list[Stacked]:
-    """Fits one classifier a ridge strength, from the strongest on, each starting from the one before.
+def fit_candidates(pred_probs: np.ndarray, labels: np.ndarray, ways: Sequence[Candidate]) -> list[Stacked]:
+    """Fits one classifier a candidate; of one `smallest`, each starts from the one before.
 
     Args:
         pred_probs: (V, N, C) probabilities of V inputs.
         labels: (N,) classes.
-        strengths: of the ridge, in rows: the loss is the summed cross-entropy plus half the strength
-            times the squared deviation; infinity for the product of the inputs alone. Descending.
     """
-    logs, targets = to_logs(pred_probs), torch.from_numpy(labels)
-    weights = _fit_weights(logs, targets)
-    offset, columns = _product(logs, weights), _columns(logs)
-    # The curvature of the cross-entropy is bounded by that of this quadratic (Boehning 1992).
-    curvature = columns.T @ columns / 4
-    deviation = torch.zeros(columns.shape[1], logs.shape[2], dtype=torch.float64)
-    path = []
-    for strength in strengths:
-        if np.isfinite(strength):
-            deviation = _fit_deviation(columns, offset, targets, curvature, strength, deviation)
-        path.append(Stacked(weights.numpy(), deviation.numpy()))
-    return path
+    targets = torch.from_numpy(labels)
+    fitted = []
+    for smallest, alike in groupby(ways, key=lambda way: way.smallest):
+        logs = to_logs(pred_probs, smallest)
+        columns = _columns(logs)
+        # The curvature of the cross-entropy is bounded by that of this quadratic (Boehning 1992).
+        curvature = columns.T @ columns / 4
+        weights = torch.zeros(columns.shape[1], logs.shape[2], dtype=torch.float64)
+        for way in alike:
+            if np.isfinite(way.ridge):
+                weights = _fit_ridge(columns, targets, curvature, way.ridge, weights)
+                fitted.append(Stacked(weights.numpy(), smallest))
+            else:
+                fitted.append(Stacked(_product_weights(logs, targets).numpy(), smallest))
+    return fitted
+
+
+def _product_weights(logs: Tensor, targets: Tensor) -> Tensor:
+    """The weighted product as weights of all log-probabilities: a multiple of one for each input."""
+    identity = torch.eye(logs.shape[2], dtype=torch.float64)
+    weights = [weight * identity for weight in _fit_weights(logs, targets)]
+    return torch.cat([*weights, torch.zeros_like(identity[:1])])
 
 
 def _fit_weights(logs: Tensor, targets: Tensor) -> Tensor:
@@ -70,18 +93,17 @@ def _fit_weights(logs: Tensor, targets: Tensor) -> Tensor:
     return minimise(loss, equal, rows=len(targets))
 
 
-def _fit_deviation(
-    columns: Tensor, offset: Tensor, targets: Tensor, curvature: Tensor, strength: float, start: Tensor
-) -> Tensor:
+def _fit_ridge(columns: Tensor, targets: Tensor, curvature: Tensor, ridge: float, start: Tensor) -> Tensor:
+    penalty = torch.full((len(curvature),), ridge, dtype=torch.float64)
+    penalty[-1] = 0  # the bias
     # In the coordinates of the bounding quadratic all directions are about equally steep.
-    ridge = strength * torch.eye(len(curvature), dtype=torch.float64)
-    factor = torch.linalg.cholesky(curvature + ridge)
+    factor = torch.linalg.cholesky(curvature + penalty.diag())
     whitened = torch.linalg.solve_triangular(factor, columns.T, upper=False).T
 
     def loss(rotated: Tensor) -> Tensor:
-        deviation = torch.linalg.solve_triangular(factor.T, rotated, upper=True)
-        fit = cross_entropy(offset + whitened @ rotated, targets, reduction="sum")
-        return fit + 0.5 * strength * deviation.square().sum()
+        weights = torch.linalg.solve_triangular(factor.T, rotated, upper=True)
+        fit = cross_entropy(whitened @ rotated, targets, reduction="sum")
+        return fit + 0.5 * (penalty @ weights.square()).sum()
 
     rotated = minimise(loss, factor.T @ start, rows=len(targets))
     return torch.linalg.solve_triangular(factor.T, rotated, upper=True)
@@ -109,9 +131,9 @@ def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, *, rows: int) -> T
     return parameter.detach()
 
 
-def to_logs(pred_probs: np.ndarray) -> Tensor:
-    """Logarithms of probabilities of any shape, none below that of SMALLEST, float64."""
-    return torch.from_numpy(pred_probs.astype(np.float64)).clamp(min=SMALLEST).log()
+def to_logs(pred_probs: np.ndarray, smallest: float) -> Tensor:
+    """Logarithms of probabilities of any shape, none below that of `smallest`, float64."""
+    return torch.from_numpy(pred_probs.astype(np.float64)).clamp(min=smallest).log()
 
 
 def _product(logs: Tensor, weights: Tensor) -> Tensor:

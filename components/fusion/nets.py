@@ -12,13 +12,13 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from components.fusion.threads import one_thread
-
-# Adam divides a gradient by its own size, so a rounding error in a gradient near zero moves a weight.
-# In float32 some nets end 1e-4 away from the same nets trained alone; in float64 none does.
-DTYPE = torch.float64
+# Adam divides a gradient by its own size: what rounding does to a small one moves a weight as far as a
+# large one would. So weights and their steps are float64, and the products of a linear layer, whose loss
+# is convex, are float32 of residuals that keep their precision (`_residuals`): its weights end within 1e-5
+# of float64's. With a hidden layer a rounding error can turn a unit on or off, and the nets part for good.
+SHALLOW, DEEP = torch.float32, torch.float64
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,6 @@ class Net:
     name: str
     inputs: tuple[int, ...]
     hidden: int
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Adam's schedule (paper, section 4.1; the batch size is the text classifier's).
-
-    Attributes:
-        learning_rate: Adam's.
-        epochs: passes over the rows.
-        batch_size: rows that a net sees a step, on average.
-    """
-
-    learning_rate: float = 0.01
-    epochs: int = 40
-    batch_size: int = 64
 
 
 @dataclass(frozen=True)
@@ -75,51 +60,8 @@ class TrainedNet:
     def predict(self, pred_probs: np.ndarray) -> np.ndarray:
         """(V, N, C) probabilities of the net's own V inputs -> (K, N, C) float32 of its K folds."""
         layers = [torch.from_numpy(layer) for layer in self.layers]
-        logits = _logits(_columns(torch.from_numpy(pred_probs)), layers)
+        logits = _logits(_columns(torch.from_numpy(pred_probs).double()), layers)
         return logits.softmax(1).float().mT.contiguous().numpy()
-
-
-@one_thread()
-def train_nets(
-    pred_probs: np.ndarray,
-    labels: np.ndarray,
-    folds: np.ndarray,
-    nets: Sequence[Net],
-    *,
-    schedule: Schedule,
-    seed: int,
-    device: torch.device,
-) -> list[TrainedNet]:
-    """Trains every net once a fold on the rows of the other folds, all together.
-
-    Args:
-        pred_probs: (V, N, C) float32 probabilities of V voters.
-        labels: (N,) classes.
-        folds: (N,) fold of every row, 0..K-1, none empty.
-    """
-    shapes = sorted({(len(net.inputs), net.hidden) for net in nets})
-    alike = [[net for net in nets if (len(net.inputs), net.hidden) == shape] for shape in shapes]
-    stacks = [_Stack(group, pred_probs, labels, folds, seed, device) for group in alike]
-    targets, fits = _targets(labels, pred_probs.shape[2], folds, device)
-    parameters = [parameter for stack in stacks for parameter in stack.parameters]
-    optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
-    for epoch in range(schedule.epochs):
-        order = np.random.default_rng([seed, epoch]).permutation(len(labels))
-        for rows in np.array_split(order, batches_per_epoch(folds, schedule.batch_size)):
-            batch = torch.from_numpy(rows).to(device)
-            weights = fits[batch] / fits[batch].sum(0).clamp(min=1)
-            for stack in stacks:
-                stack.set_gradients(batch, targets[batch].T, weights.T.unsqueeze(1))
-            optimizer.step()
-        for stack in stacks:
-            stack.keep_best()
-    trained = {net.name: result for stack in stacks for net, result in stack.results()}
-    return [trained[net.name] for net in nets]
-
-
-def batches_per_epoch(folds: np.ndarray, batch_size: int) -> int:
-    """Steps an epoch, so that a net, which skips its held-out rows, sees `batch_size` rows a step."""
-    return -(-(len(folds) - len(folds) // (int(folds.max()) + 1)) // batch_size)
 
 
 def initial_layers(net: Net, classes: int, *, fold: int, seed: int) -> list[np.ndarray]:
@@ -132,25 +74,38 @@ def initial_layers(net: Net, classes: int, *, fold: int, seed: int) -> list[np.n
     ]
 
 
-class _Stack:
+class NetStack:
     """Nets of one shape: M members, K folds, D inputs and a bias, C classes.
 
     Outputs are laid out with the rows last, so that a softmax runs over whole vectors of rows.
+
+    Args:
+        nets: of one number of inputs and one hidden size.
+        pred_probs: (V, N, C) probabilities of all voters.
+        labels: (N,) classes.
+        folds: (N,) fold of every row.
+        seed: of the initial weights.
     """
 
     def __init__(
         self,
-        nets: list[Net],
+        nets: Sequence[Net],
         pred_probs: np.ndarray,
         labels: np.ndarray,
         folds: np.ndarray,
+        *,
         seed: int,
         device: torch.device,
     ) -> None:
         self.nets, self.classes, self.folds = nets, pred_probs.shape[2], int(folds.max()) + 1
+        self.dtype = DEEP if nets[0].hidden else SHALLOW
         self.parameters = [parameter.to(device) for parameter in self._initial(seed)]
-        voters = torch.from_numpy(pred_probs).to(device)
+        voters = torch.from_numpy(pred_probs).to(device, self.dtype)
         self.inputs = torch.stack([_columns(voters[list(net.inputs)]) for net in nets])  # M, N, D+1
+        fits = folds != np.arange(self.folds)[:, None]
+        self.fits = torch.from_numpy(fits).to(device, self.dtype)  # K, N
+        one_hot = nn.functional.one_hot(torch.from_numpy(labels), self.classes)
+        self.targets = one_hot.T.to(device, self.dtype)  # C, N
         self._set_held_out(labels, folds, device)
         self.best = [parameter.clone() for parameter in self.parameters]
         self.out_of_fold = torch.zeros(len(nets), self.folds, self.classes, self.rows.shape[1], device=device)
@@ -177,34 +132,41 @@ class _Stack:
         self.rows, self.truth = torch.from_numpy(rows).to(device), torch.from_numpy(truth).to(device)
         self.held_out = self.inputs[:, self.rows]  # M, K, longest, D+1
 
-    def set_gradients(self, batch: Tensor, targets: Tensor, weights: Tensor) -> None:
+    def shuffle(self, order: Tensor) -> None:
+        """Lays out an epoch's rows in their order, so that a batch is a slice."""
+        self.shuffled_inputs = self.inputs.index_select(1, order)
+        self.shuffled_targets = self.targets.index_select(1, order)
+        self.shuffled_fits = self.fits.index_select(1, order)
+
+    def set_gradients(self, batch: slice) -> None:
         """Sets the gradient of every net's mean cross-entropy over the rows of a batch that it trains on.
 
         The gradient of cross-entropy by the logits is softmax minus target; the rest is two products.
 
         Args:
-            batch: (B,) row numbers.
-            targets: (C, B) one-hot labels.
-            weights: (K, 1, B) of the rows in each fold's loss; 0 for its held-out rows, 1 in sum.
+            batch: of the shuffled rows.
         """
-        inputs = self.inputs.index_select(1, batch)  # M, B, D+1
-        first = self.parameters[0]
+        inputs, targets = self.shuffled_inputs[:, batch], self.shuffled_targets[:, batch]
+        fits = self.shuffled_fits[:, batch]
+        weights = (fits / fits.sum(1, keepdim=True).clamp(min=1)).unsqueeze(1)  # K, 1, B; 0 if held out
+        first, *others = (parameter.to(self.dtype) for parameter in self.parameters)
         # All folds of a member read the same rows: one product with all their weights.
         outputs = (first.flatten(1, 2) @ inputs.mT).unflatten(1, first.shape[1:3])  # M, K, H or C, B
-        if len(self.parameters) == 1:
-            gradient = _residuals(outputs, targets, weights)
-        else:
-            second = self.parameters[1]
+        if others:
+            (second,) = others
             hidden = _with_ones(outputs.relu_())
             residuals = _residuals(second @ hidden, targets, weights)
-            second.grad = residuals @ hidden.mT
+            self.parameters[1].grad = residuals @ hidden.mT
             gradient = second[..., :-1].mT @ residuals
             gradient.mul_(outputs > 0)
-        first.grad = (gradient.flatten(1, 2) @ inputs).view_as(first)
+        else:
+            gradient = _residuals(outputs, targets, weights)
+        gradient = (gradient.flatten(1, 2) @ inputs).view_as(first)
+        self.parameters[0].grad = gradient.to(torch.float64)
 
     def keep_best(self) -> None:
         """Scores every net on its held-out fold and keeps what is the best so far."""
-        logits = _logits(self.held_out, self.parameters)
+        logits = _logits(self.held_out, [parameter.to(self.dtype) for parameter in self.parameters])
         scores = batched_macro_f1(self.truth, logits.max(2).indices, self.classes)  # M, K
         self.scores.append(scores)
         better = scores > self.best_score
@@ -251,17 +213,16 @@ def batched_macro_f1(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
     return (f1.sum(1) / (both > 0).sum(1).clamp(min=1)).view(shape)
 
 
-def _targets(
-    labels: np.ndarray, classes: int, folds: np.ndarray, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """One-hot labels (N, C), and (N, K) which rows each fold's nets are fitted on."""
-    fits = folds[:, None] != np.arange(int(folds.max()) + 1)
-    targets = torch.nn.functional.one_hot(torch.from_numpy(labels), classes)
-    return targets.to(device, DTYPE), torch.from_numpy(fits).to(device, DTYPE)
-
-
 def _residuals(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    return logits.softmax(2).sub_(targets).mul_(weights)
+    """Weighted softmax minus target, (M, K, C, B), each as precise as its own size.
+
+    Where the softmax is nearly 1, subtracting 1 would leave little but rounding: a target's residual is
+    minus the sum of the others.
+    """
+    residuals = logits.softmax(2)
+    residuals.mul_(1 - targets)
+    residuals.addcmul_(targets, residuals.sum(2, keepdim=True), value=-1)
+    return residuals.mul_(weights)
 
 
 def _logits(inputs: Tensor, layers: Sequence[Tensor]) -> Tensor:
@@ -271,7 +232,7 @@ def _logits(inputs: Tensor, layers: Sequence[Tensor]) -> Tensor:
 
 def _columns(pred_probs: Tensor) -> Tensor:
     """(V, N, C) -> (N, V * C + 1), the last column ones."""
-    return _with_ones(pred_probs.to(DTYPE).transpose(1, 2).flatten(0, 1)).mT.contiguous()
+    return _with_ones(pred_probs.transpose(1, 2).flatten(0, 1)).mT.contiguous()
 
 
 def _with_ones(values: Tensor) -> Tensor:

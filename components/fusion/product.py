@@ -18,6 +18,9 @@ from components.crossfit import row_weights
 from components.fusion.logistic import minimise, to_logs
 from components.fusion.threads import one_thread
 
+# Smaller probabilities say no more than "not this class"; their logarithms would only add noise.
+SMALLEST = 1e-5
+
 
 @dataclass(frozen=True)
 class Product:
@@ -29,7 +32,7 @@ class Product:
     def predict(self, pred_probs: np.ndarray) -> np.ndarray:
         """(V, N, C) probabilities of the voters -> (N, C) float32."""
         logits = _logits(
-            to_logs(pred_probs), torch.from_numpy(self.exponents), torch.from_numpy(self.log_prior)
+            to_logs(pred_probs, SMALLEST), torch.from_numpy(self.exponents), torch.from_numpy(self.log_prior)
         )
         return logits.softmax(-1).float().numpy()
 
@@ -48,7 +51,7 @@ def fit_product(pred_probs: np.ndarray, labels: np.ndarray, *, balance: float) -
     frequencies = (np.bincount(labels, minlength=classes) + 1) / (rows + classes)
     log_prior, logs, targets = (
         torch.from_numpy(np.log(frequencies)),
-        to_logs(pred_probs),
+        to_logs(pred_probs, SMALLEST),
         torch.from_numpy(labels),
     )
     counts = torch.from_numpy(row_weights(labels, classes, balance))

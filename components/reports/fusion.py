@@ -14,7 +14,7 @@ from components.report import check, class_label, many, percent, render, signed,
 
 NOTICEABLE = 0.005  # half a point of F1
 # Facts of a member that its configuration's table has no room for, and what they are called.
-DETAILS = {"ridge": "ridge", "chosen_epochs": "epochs"}
+DETAILS = {"chosen": "chosen", "chosen_epochs": "epochs"}
 HELPED = 3  # classes named
 
 
