@@ -8,6 +8,14 @@ import numpy as np
 import torch
 
 from components.crossfit import cross_fit, mixture_weights, weighted_mean
+from components.fusion.configs import (
+    DecisionConfig,
+    LinearConfig,
+    LogisticConfig,
+    MeanConfig,
+    MlpConfig,
+    ProductConfig,
+)
 from components.fusion.logistic import Candidate, candidates, fit_candidates
 from components.fusion.net_training import Schedule, train_nets
 from components.fusion.nets import Net
