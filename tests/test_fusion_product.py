@@ -5,6 +5,7 @@ import pytest
 from fusion_voters import make_voters
 
 from components.crossfit import mixture_weights, row_weights, stratified_folds
+from components.fusion.configs import LogisticConfig
 from components.fusion.decision import fuse_logistic, fuse_product
 from components.fusion.product import fit_product
 from components.metrics import macro_f1
@@ -54,7 +55,8 @@ def test_few_rows_do_less_harm_than_to_a_stacked_regression() -> None:
     fresh, truth = independent_voters(4000, seed=4)
     folds = stratified_folds(labels, folds=2, seed=0)
     product = fuse_product(1.0, pred_probs, labels, folds, fresh).test
-    stacked = fuse_logistic((10.0,), pred_probs, labels, folds, fresh).test
+    config = LogisticConfig("logistic", strengths=(10.0,))
+    stacked = fuse_logistic(config, pred_probs, labels, folds, fresh).test
     assert macro_f1(truth, product.argmax(axis=1), 3) > macro_f1(truth, stacked.argmax(axis=1), 3)
 
 
