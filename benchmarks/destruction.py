@@ -30,9 +30,9 @@ from torchvision.transforms import v2
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.product_images import open_store
-from components.image.augment import DRAWS, augment, normalise, uniforms
-from components.image.cache import ImageCache
 from components.image.dcl import destroy, location_targets, shuffled_blocks
+from components.image_augment import DRAWS, augment, normalise, uniforms
+from components.image_cache import ImageCache
 
 RESIZE, CROP, BLOCKS, REACH, BATCH, CUT = 512, 448, 7, 2, 16, 10
 TENSOR = v2.Compose(

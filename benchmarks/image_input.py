@@ -28,8 +28,8 @@ from torchvision.transforms import v2
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.product_images import open_store
-from components.image.augment import DRAWS, augment, normalise, uniforms
-from components.image.cache import ImageCache
+from components.image_augment import DRAWS, augment, normalise, uniforms
+from components.image_cache import ImageCache
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.catalog_texts import catalog_texts
 from benchmarks.clock import DEVICE, clock
-from components.text.encoder import load_encoder, save_encoder
 from components.text.predict import predict
-from components.text.tokens import tokenise, train_tokenizer
+from components.text_encoder import load_encoder, save_encoder
+from components.text_tokens import tokenise, train_tokenizer
 
 
 def write_model(

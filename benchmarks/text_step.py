@@ -33,11 +33,11 @@ from benchmarks.clock import DEVICE, clock
 from components.catalog import Task
 from components.checkpoint import Termination
 from components.text.encoder import compile_encoder
-from components.text.onednn import use_onednn
-from components.text.packing import ATTENTION
-from components.text.tokens import Tokens, tokenise, train_tokenizer
 from components.text.training import Training
 from components.text.transformer_config import TransformerConfig
+from components.text_onednn import use_onednn
+from components.text_packing import ATTENTION
+from components.text_tokens import Tokens, tokenise, train_tokenizer
 
 CLASSES, MAX_TOKENS, PAD = 27, 128, 1
 OURS = "ours, random batches"

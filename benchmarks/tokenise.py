@@ -22,7 +22,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one thread on all si
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.catalog_texts import catalog_texts
-from components.text.tokens import Tokens, tokenise, train_tokenizer
+from components.text_tokens import Tokens, tokenise, train_tokenizer
 
 TRAINING_EPOCHS = 40  # paper, section 4.1
 BATCH = 64  # paper, section 4.1

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from components.image.augment import PIXEL, uniforms
 from components.image.config import ImageConfig
 from components.image.dcl import (
     DCLHeads,
@@ -19,6 +18,7 @@ from components.image.dcl import (
     shuffled_blocks,
 )
 from components.image.network import DCLNetwork
+from components.image_augment import PIXEL, uniforms
 
 BLOCKS = 7
 SIZES = [((448, 448), 7), ((80, 60), 5), ((28, 42), 7)]

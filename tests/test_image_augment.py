@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from components.image.augment import DRAWS, PIXEL, Batch, augment, centre_crop, normalise, uniforms
+from components.image_augment import DRAWS, PIXEL, Batch, augment, centre_crop, normalise, uniforms
 
 
 def noise(count: int, height: int, width: int) -> torch.Tensor:

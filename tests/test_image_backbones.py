@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from components.errors import InputError
-from components.image.augment import PIXEL, uniforms
-from components.image.backbones import Backbone, load_state, load_weights
 from components.image.config import ImageConfig
 from components.image.network import build_network
+from components.image_augment import PIXEL, uniforms
+from components.image_backbones import Backbone, load_state, load_weights
 
 NAMES = ["small_resnet", "resnet18", "convnext_tiny", "efficientnet_b0", "swin_t", "vit_b_32"]
 

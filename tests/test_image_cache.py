@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from components.errors import InputError
-from components.image.cache import ImageCache, content_box, decode
+from components.image_cache import ImageCache, content_box, decode
 from components.image_store import ImageStore, write_image_store
 from tests.image_catalog import jpeg, product_image
 
@@ -74,7 +74,7 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
     ("memory", "disk", "place"), [(1e9, 1e9, "memory"), (0, 1e9, "disk"), (0, 0, "stream")]
 )
 def test_images_are_kept_in_the_first_place_that_has_room(store, monkeypatch, memory, disk, place):
-    monkeypatch.setattr("components.image.cache._free_memory", lambda: memory)
+    monkeypatch.setattr("components.image_cache._free_memory", lambda: memory)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=disk))
     with ImageCache(store, store.keys, (8, 8), fit="stretch", place="auto", device=CPU) as cache:
         assert cache.place == place

@@ -22,17 +22,17 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
+from components import text_packing as packing
 from components.catalog import training_task
 from components.errors import InputError
-from components.text import packing
-from components.text.encoder import load_encoder, save_encoder
-from components.text.onednn import OneDnnLinear, use_onednn
 from components.text.optimisation import batch_loss
-from components.text.packing import Batch, logits, make_batch, packs, split_batch
 from components.text.predict import predict
-from components.text.tokens import Tokens, tokenise, train_tokenizer
 from components.text.transformer import train_transformer
 from components.text.weights import find_weights
+from components.text_encoder import load_encoder, save_encoder
+from components.text_onednn import OneDnnLinear, use_onednn
+from components.text_packing import Batch, logits, make_batch, packs, split_batch
+from components.text_tokens import Tokens, tokenise, train_tokenizer
 from tests.text_catalog import small_config, text_products
 
 CPU = torch.device("cpu")

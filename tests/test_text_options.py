@@ -8,8 +8,8 @@ from components.catalog import training_task
 from components.checkpoint import Termination
 from components.text.encoder import prepare_encoder
 from components.text.optimisation import batch_loss, class_weights, learning_rate, make_optimizer
-from components.text.tokens import tokenise
 from components.text.training import Training
+from components.text_tokens import tokenise
 from tests.text_catalog import small_config, text_products
 
 

@@ -21,8 +21,8 @@ from torch.nn import functional
 from components.artifacts import whole_file, write_json, write_manifest
 from components.catalog import Products, Task
 from components.errors import InputError
-from components.image.cache import ImageCache
 from components.image.judging import image_rows
+from components.image_cache import ImageCache
 from components.image_store import ImageStore
 from components.trained import Trained
 

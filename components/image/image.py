@@ -15,14 +15,14 @@ from components.catalog import Products, Task, read_products, training_task
 from components.checkpoint import Checkpoints, catch_sigterm, fingerprint
 from components.config import parse_config
 from components.errors import InputError
-from components.image.backbones import load_state, load_weights
-from components.image.cache import ImageCache
 from components.image.colours import ColourConfig, train_colours
 from components.image.config import ImageConfig, Stage
 from components.image.judging import image_rows, judge
 from components.image.network import PlainNetwork, build_network
 from components.image.progress import Kept, Progress
 from components.image.training import FINAL, Examples, StageTraining
+from components.image_backbones import load_state, load_weights
+from components.image_cache import ImageCache
 from components.image_store import ImageStore
 from components.trained import Trained, write_trained
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from components.catalog import Products
-from components.image.augment import centre_crop
-from components.image.cache import ImageCache
 from components.image.config import Stage
 from components.image.network import PlainNetwork
+from components.image_augment import centre_crop
+from components.image_cache import ImageCache
 
 
 def image_rows(products: Products, rows: np.ndarray) -> tuple[list[str], np.ndarray]:

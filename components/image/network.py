@@ -5,8 +5,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.image.augment import DRAWS, normalise
-from components.image.backbones import Backbone
 from components.image.config import ImageConfig, Stage
 from components.image.dcl import (
     DCLHeads,
@@ -18,6 +16,8 @@ from components.image.dcl import (
     neighbour_blocks,
     shuffled_blocks,
 )
+from components.image_augment import DRAWS, normalise
+from components.image_backbones import Backbone
 
 RAREST = 1e-6  # the frequency of a class without a product to fit
 HEADS_FASTER = 10.0  # the heads' learning rate over the backbone's in DCL: Chen et al.'s code

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from components.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
-from components.image.augment import Batch, augment, uniforms
-from components.image.cache import ImageCache
 from components.image.config import ImageConfig, Stage
 from components.image.judging import judge
 from components.image.network import PlainNetwork
 from components.image.progress import Progress
+from components.image_augment import Batch, augment, uniforms
+from components.image_cache import ImageCache
 from components.losses import CHECK_STEPS, read_losses
 from components.metrics import macro_f1
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from components.text.encoder import head
-from components.text.packing import logits, make_batch
-from components.text.tokens import Tokens
+from components.text_encoder import head
+from components.text_packing import logits, make_batch
+from components.text_tokens import Tokens
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from components.checkpoint import Termination, catch_sigterm
 from components.errors import InputError
-from components.text.packing import Batch, logits
+from components.text_packing import Batch, logits
 
 
 class Classifier(nn.Module):

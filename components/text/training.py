@@ -14,7 +14,7 @@ from components.catalog import Task
 from components.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
 from components.losses import CHECK_STEPS, read_losses
 from components.metrics import macro_f1
-from components.text.encoder import head, weights_of
+from components.text.encoder import weights_of
 from components.text.optimisation import (
     batch_loss,
     class_weights,
@@ -22,11 +22,12 @@ from components.text.optimisation import (
     make_optimizer,
     set_learning_rate,
 )
-from components.text.packing import make_batch, split_batch
 from components.text.predict import predict
 from components.text.processes import Group
-from components.text.tokens import Tokens
 from components.text.transformer_config import TransformerConfig
+from components.text_encoder import head
+from components.text_packing import make_batch, split_batch
+from components.text_tokens import Tokens
 
 log = logging.getLogger(__name__)
 

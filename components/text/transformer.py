@@ -11,13 +11,14 @@ import torch
 
 from components.catalog import Products, Task
 from components.checkpoint import Checkpoints, catch_sigterm, fingerprint
-from components.text.encoder import compile_encoder, prepare_encoder, save_encoder
+from components.text.encoder import compile_encoder, prepare_encoder
 from components.text.predict import predict
 from components.text.processes import Group, train_together
-from components.text.tokens import Tokens, tokenise
 from components.text.training import Training
 from components.text.transformer_config import TransformerConfig
 from components.text.weights import find_weights
+from components.text_encoder import save_encoder
+from components.text_tokens import Tokens, tokenise
 from components.trained import Trained
 
 __all__ = ["TransformerConfig", "train_transformer"]
@@ -104,7 +105,7 @@ def _train(
         training.save()
         trained = _judge(training, products)
         if group.rank == 0:
-            save_encoder(model, training.judged, tokenizer, products.classes)
+            save_encoder(model, training.judged, tokenizer, products.classes, voter=training.config.voter)
     return dataclasses.replace(trained, forget=store.clear) if store else trained
 
 

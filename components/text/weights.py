@@ -1,6 +1,5 @@
 """Where pretrained weights come from: a folder, a URI of an object store, a name on the hub."""
 
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from components.artifacts import MANIFEST, read_manifest, write_manifest
 from components.errors import InputError
+from components.text_encoder import ALLOWED
 
-ALLOWED = re.compile(
-    r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|tokenizer\.json|"
-    r"tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.(txt|json)|merges\.txt|"
-    r"(sentencepiece\.bpe|spm|spiece)\.model"
-)
 HUB_PATTERNS = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt", "*.model")
 
 

@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import AttentionInterface
 
-from components.text.tokens import Tokens
+from components.text_tokens import Tokens
 
 ATTENTION = "packed"
 # RoBERTa's family: positions count from the padding id, and the head reads the first token's state.

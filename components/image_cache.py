@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from components.errors import InputError
-from components.image.augment import PIXEL, WHITE, Batch
+from components.image_augment import PIXEL, WHITE, Batch
 from components.image_store import ImageStore
 
 log = logging.getLogger(__name__)
