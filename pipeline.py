@@ -197,11 +197,13 @@ def build_pipeline(
         voters = _train_voters(cleaned, store, text_configs, image_configs, training, place)
         fused = fusion(
             products=cleaned,
+            images=store,
             configs=fusion_configs,
             folds=fusion_folds,
             seed=seed,
             **voters.collected("probabilities"),
             **voters.collected("features", suffix="_features"),
+            **voters.collected("model", suffix="_models"),
         )
         place(fused, "fusion")
         members = fused.outputs["members"]

@@ -1,6 +1,6 @@
 """Voters with known strengths, and the catalog they judge, for tests of fusion and ensemble."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,13 @@ class Stage:
     """Paths that the fusion stage reads."""
 
     products: Path
+    images: Path
     text: list[Path]
     image: list[Path]
     text_features: list[Path]
     image_features: list[Path]
+    text_models: list[Path] = field(default_factory=list)
+    image_models: list[Path] = field(default_factory=list)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -94,6 +97,11 @@ def write_stage(
         voters.append(root / name)
         features.append(root / f"{name}.npz")
     stage = Stage(
-        root / "products.parquet", voters[:texts], voters[texts:], features[:texts], features[texts:]
+        root / "products.parquet",
+        root / "images",
+        voters[:texts],
+        voters[texts:],
+        features[:texts],
+        features[texts:],
     )
     return stage, labels

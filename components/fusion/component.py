@@ -3,7 +3,7 @@
 from typing import List
 
 from kfp import dsl
-from kfp.dsl import HTML, Dataset, Input, Metrics, Output
+from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
 from components.container import image_name
 
@@ -11,10 +11,13 @@ from components.container import image_name
 @dsl.component(base_image=image_name("fusion"), install_kfp_package=False)
 def fusion(
     products: Input[Dataset],
+    images: Input[Dataset],
     text: Input[List[Dataset]],
     image: Input[List[Dataset]],
     text_features: Input[List[Dataset]],
     image_features: Input[List[Dataset]],
+    text_models: Input[List[Model]],
+    image_models: Input[List[Model]],
     configs: list,
     folds: int,
     seed: int,
@@ -27,10 +30,13 @@ def fusion(
 
     Args:
         products: the product table.
+        images: the image store.
         text: probabilities of the text voters.
         image: probabilities of the image voters.
         text_features: pooled features of the text voters.
         image_features: pooled features of the image voters.
+        text_models: the text voters' models.
+        image_models: the image voters' models.
         configs: the fusion configurations; see FusionConfig.
         folds: folds of the validation split.
         seed: seed of every random draw.
@@ -54,6 +60,8 @@ def fusion(
         "image": [Path(voter.path) for voter in image],
         "text_features": [Path(file.path) for file in text_features],
         "image_features": [Path(file.path) for file in image_features],
+        "text_models": [Path(model.path) for model in text_models],
+        "image_models": [Path(model.path) for model in image_models],
     }
     settings: dict[str, Any] = {"configs": configs, "folds": folds, "seed": seed}
     outputs = {"members": Path(members.path), "feature_level": Path(feature_level.path)}
@@ -62,7 +70,7 @@ def fusion(
 
     def work() -> dict[str, float]:
         folders = {**lists, **settings, **outputs}
-        scores = run_fusion(Path(products.path), **folders)
+        scores = run_fusion(Path(products.path), Path(images.path), **folders)
         safe_report(
             lambda: fusion_report(
                 read_products(Path(products.path)),
@@ -75,6 +83,6 @@ def fusion(
         )
         return scores
 
-    inputs = {"products": Path(products.path), **lists, **settings}
+    inputs = {"products": Path(products.path), "images": Path(images.path), **lists, **settings}
     for name, value in run_stage("fusion", work, inputs=inputs, outputs=drawn).items():
         metrics.log_metric(name, value)

@@ -106,11 +106,14 @@ class ProductConfig(DecisionConfig):
 class ConcatConfig:
     """A linear classifier on the pooled features of both backbones, concatenated (section 3.3.1).
 
-    Trained step by step: the backbones stay as they are. The paper gives no settings for it.
+    The paper gives no settings for it.
 
     Attributes:
         voter: unique within a run.
+        training: "step_by_step" leaves the backbones as they are and reads their features; "end_to_end"
+            trains them on, jointly with the classifier: work for a GPU.
         learning_rate: AdamW's.
+        backbone_learning_rate: that of the backbones, end to end: the text classifier's (section 4.1).
         weight_decay: AdamW's.
         epochs: passes over the training products; the last is taken.
         batch_size: products a step.
@@ -119,15 +122,19 @@ class ConcatConfig:
 
     voter: str
     kind: Literal["concat"] = "concat"
+    training: Literal["step_by_step", "end_to_end"] = "step_by_step"
     learning_rate: float = 1e-3
+    backbone_learning_rate: float = 3e-5
     weight_decay: float = 0.01
     epochs: int = 20
     batch_size: int = 64
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0 or self.epochs < 1 or self.batch_size < 1 or self.weight_decay < 0:
-            raise ValueError("learning_rate must be above 0, epochs and batch_size at least 1")
+        if min(self.learning_rate, self.backbone_learning_rate) <= 0 or self.weight_decay < 0:
+            raise ValueError("learning rates must be above 0, weight_decay at least 0")
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError("epochs and batch_size must be at least 1")
         if not 0 <= self.dropout < 1:
             raise ValueError("dropout must be at least 0 and below 1")
 

@@ -1,0 +1,145 @@
+"""Feature-level fusion, the baseline that lost (section 3.3.1): whose backbones, and what is made of them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from components.catalog import Products, training_task
+from components.errors import InputError
+from components.features import Features, read_features
+from components.fusion.configs import ConcatConfig
+from components.fusion.feature_level import train_feature_level
+from components.fusion.joint import joint_models
+from components.fusion.joint_training import train_end_to_end
+from components.fusion.voters import Input, best_on_validation, write_fused
+from components.metrics import macro_f1
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What the voters of one modality leave for feature-level fusion.
+
+    Attributes:
+        name: "text" or "image".
+        inputs: their probabilities.
+        features: files of pooled features.
+        models: model folders.
+    """
+
+    name: str
+    inputs: list[Input]
+    features: list[Path]
+    models: list[Path]
+
+    def best_features(self, table: Products) -> Features:
+        """The features of the best voter on validation, aligned to the table's rows.
+
+        Raises:
+            InputError: no voter has any.
+        """
+        features = {
+            found.voter: found for found in map(read_features, self.features) if found.values.shape[1]
+        }
+        name = best_on_validation(self.inputs, features, table)
+        if name is None:
+            raise InputError(
+                f"feature-level fusion: no {self.name} voter ({self._names()}) is among those with features "
+                f"({', '.join(features) or 'none'}); give its features, or leave out the kinds concat, sum "
+                "and attention"
+            )
+        return Features(name, table.ids, features[name].aligned(table.ids))
+
+    def best_model(self, table: Products) -> tuple[str, Path]:
+        """The best voter on validation of those whose backbone can be trained on, and its model folder.
+
+        Raises:
+            InputError: there is none.
+        """
+        models = joint_models(self.models, {"text": "model_type", "image": "backbone"}[self.name])
+        name = best_on_validation(self.inputs, models, table)
+        if name is None:
+            raise InputError(
+                f"feature-level fusion end to end: no {self.name} voter ({self._names()}) left a backbone to "
+                f"train on (those with one: {', '.join(models) or 'none'}); it needs a transformer for texts "
+                'and a network for images, or "training": "step_by_step"'
+            )
+        return name, models[name]
+
+    def _names(self) -> str:
+        return ", ".join(name for name, _ in self.inputs) or "none"
+
+
+def fuse_features(
+    table: Products,
+    images: Path,
+    text: Modality,
+    image: Modality,
+    configs: Sequence[ConcatConfig],
+    folder: Path,
+    *,
+    seed: int,
+    device: torch.device,
+) -> list[float]:
+    """Trains every configured baseline on the train split and writes it as a voter.
+
+    Args:
+        images: the image store, which only a training end to end opens.
+        folder: to write, one voter folder a configuration.
+
+    Returns:
+        Their macro-F1 on validation.
+    """
+    scores = []
+    for number, config in enumerate(configs):
+        train = _train_jointly if config.training == "end_to_end" else _train_on_features
+        inputs, pred_probs = train(table, images, text, image, config, seed, device)
+        predict = training_task(table, fold=None, cleaned=False).predict
+        splits = {split: pred_probs[rows] for split, rows in predict.items()}
+        truth = table.labels[predict["validation"]]
+        scores.append(macro_f1(truth, splits["validation"].argmax(axis=1), len(table.classes)))
+        facts = {"config": asdict(config), "inputs": inputs, "seed": seed, "macro_f1": scores[-1]}
+        write_fused(folder, number, config.voter, splits, facts, table)
+    return scores
+
+
+def _train_on_features(
+    table: Products,
+    images: Path,
+    text: Modality,
+    image: Modality,
+    config: ConcatConfig,
+    seed: int,
+    device: torch.device,
+) -> tuple[list[str], np.ndarray]:
+    texts, pictures = text.best_features(table), image.best_features(table)
+    pred_probs = train_feature_level(
+        texts.values,
+        pictures.values,
+        table.labels,
+        training_task(table, fold=None, cleaned=False).fit,
+        config,
+        classes=len(table.classes),
+        seed=seed,
+        device=device,
+    )
+    return [texts.voter, pictures.voter], pred_probs
+
+
+def _train_jointly(
+    table: Products,
+    images: Path,
+    text: Modality,
+    image: Modality,
+    config: ConcatConfig,
+    seed: int,
+    device: torch.device,
+) -> tuple[list[str], np.ndarray]:
+    (text_voter, text_model), (image_voter, image_model) = text.best_model(table), image.best_model(table)
+    fit = training_task(table, fold=None, cleaned=False).fit
+    pred_probs = train_end_to_end(
+        table, images, text_model, image_model, fit, config, seed=seed, device=device
+    )
+    return [text_voter, image_voter], pred_probs

@@ -1,0 +1,82 @@
+"""The voters that a fusion reads, and the voters that it makes."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.catalog import Products
+from components.errors import InputError
+from components.metrics import macro_f1
+from components.probabilities import Probabilities, Voter, read_voter, write_voter
+
+# A voter to fuse: its name ("resnet152", or "resnet152@epoch-18" for a late checkpoint) and its matrices.
+Input = tuple[str, dict[str, Probabilities]]
+
+
+def read_inputs(folders: list[Path], table: Products) -> list[Input]:
+    """Reads voter folders; late checkpoints are voters of their own.
+
+    Raises:
+        InputError: a voter breaks its rules, or a name occurs twice.
+    """
+    inputs = []
+    for folder in folders:
+        voter = read_voter(folder, classes=table.classes)
+        for number, (checkpoint, splits) in enumerate(voter.matrices.items()):
+            inputs.append((voter.name if number == 0 else f"{voter.name}@{checkpoint}", splits))
+    names = [name for name, _ in inputs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"fusion: voter {', '.join(twice)} is given twice; every voter needs a name of its own"
+        )
+    return inputs
+
+
+def stack(inputs: list[Input], split: str, table: Products) -> np.ndarray:
+    """(V, N, C) float32: every voter's rows of a split, in the table's order."""
+    ids = table.ids[table.rows(split)]
+    if split == "validation" and not len(ids):
+        raise InputError("fusion: the products have no validation split to fuse on")
+    if not len(ids):
+        return np.zeros((len(inputs), 0, len(table.classes)), np.float32)
+    for name, splits in inputs:
+        if split not in splits:
+            raise InputError(f"fusion: voter {name} has no {split} matrix, it has {', '.join(splits)}")
+    return np.stack([splits[split].aligned(ids, where=f"voter {name}, {split}") for name, splits in inputs])
+
+
+def write_fused(
+    folder: Path,
+    number: int,
+    name: str,
+    splits: dict[str, np.ndarray],
+    facts: dict[str, Any],
+    table: Products,
+) -> None:
+    """Writes one fused voter, its matrices by split in the order of the table's rows."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:80]
+    matrices = {
+        split: Probabilities(table.ids[table.rows(split)], table.classes, values)
+        for split, values in splits.items()
+        if len(values)
+    }
+    write_voter(folder / f"{number:03d}-{slug}", Voter(name, "fusion", {"chosen": matrices}, facts))
+
+
+def best_on_validation(inputs: list[Input], names: Iterable[str], table: Products) -> str | None:
+    """Which of the named voters has the best macro-F1 on validation; None where none is named."""
+    rows, wanted = table.rows("validation"), set(names)
+    scores = {
+        name: macro_f1(
+            table.labels[rows],
+            splits["validation"].aligned(table.ids[rows], where=f"voter {name}").argmax(axis=1),
+            len(table.classes),
+        )
+        for name, splits in inputs
+        if name in wanted
+    }
+    return max(scores, key=scores.__getitem__) if scores else None

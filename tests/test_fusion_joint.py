@@ -1,0 +1,116 @@
+"""Feature-level fusion end to end: both backbones trained on jointly, from the models of the two stages."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fusion_voters import Stage
+from image_catalog import CONFIG, write_catalog
+from text_catalog import WORDS, small_config
+
+from components.catalog import Products, read_products, write_products
+from components.errors import InputError
+from components.fusion.configs import ConcatConfig
+from components.fusion.fusion import run_fusion
+from components.fusion.joint import load_joint_network
+from components.fusion.joint_training import train_end_to_end
+from components.image.image import run_image
+from components.probabilities import read_voters
+from components.text.text import run_text
+from components.text.transformer import train_transformer
+from components.text.transformer_config import TransformerConfig
+
+CPU = torch.device("cpu")
+NO_IMAGE = (3, 40)
+DECISION = {"voter": "mean", "kind": "mean"}
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """What a text and an image stage leave of a catalog whose titles and images tell the class."""
+    root = tmp_path_factory.mktemp("stages")
+    products, images, catalog = write_catalog(root, 60, without_image=NO_IMAGE)
+    random = np.random.default_rng(0)
+    words = list(WORDS.values())
+    catalog.table["title"] = [" ".join(random.choice(words[row % 3], 3)) for row in range(60)]
+    write_products(Products(catalog.table, catalog.classes), products)
+    outputs = {
+        name: {part: root / name / part for part in ("probabilities", "features", "model")}
+        for name in ("text", "image")
+    }
+    run_text(
+        products,
+        asdict(small_config(epochs=2)),
+        TransformerConfig,
+        lambda *arguments, **options: train_transformer(*arguments, **options, checkpoints=None),
+        fold=None,
+        seed=0,
+        **outputs["text"],
+    )
+    run_image(products, images, CONFIG, fold=None, seed=0, checkpoints=None, **outputs["image"])
+    by_part = {part: [outputs["text"][part], outputs["image"][part]] for part in outputs["text"]}
+    return Stage(
+        products,
+        images,
+        *([path] for part in ("probabilities", "features", "model") for path in by_part[part]),
+    )
+
+
+def joint(stage: Stage, config: ConcatConfig, seed: int = 0) -> np.ndarray:
+    table = read_products(stage.products)
+    fit = table.rows("train")
+    return train_end_to_end(
+        table, stage.images, stage.text_models[0], stage.image_models[0], fit, config, seed=seed, device=CPU
+    )
+
+
+@pytest.mark.parametrize("kind", ["concat", "sum", "attention"])
+def test_every_way_trains_end_to_end_and_judges_validation_and_test(
+    stage: Stage, kind: str, tmp_path: Path
+) -> None:
+    config = {"voter": kind, "kind": kind, "training": "end_to_end", "epochs": 4, "batch_size": 8}
+    metrics = run_fusion(
+        **vars(stage),
+        configs=[DECISION, {**config, "learning_rate": 0.01, "backbone_learning_rate": 1e-3}],
+        folds=2,
+        seed=0,
+        members=tmp_path / "members",
+        feature_level=tmp_path / "feature-level",
+    )
+    (voter,) = read_voters(tmp_path / "feature-level")
+    assert voter.facts["inputs"] == ["small", "tiny"]
+    assert set(voter.matrices["chosen"]) == {"validation", "test"}
+    assert metrics["best_feature_level_macro_f1"] > 0.7  # by chance 0.33
+
+
+def test_both_backbones_are_trained_on(stage: Stage) -> None:
+    config = ConcatConfig("concat", training="end_to_end", epochs=1, batch_size=8)
+    frozen = ConcatConfig(
+        "concat", training="end_to_end", epochs=1, batch_size=8, backbone_learning_rate=1e-12
+    )
+    network, _, _ = load_joint_network(stage.text_models[0], stage.image_models[0], 3, config)
+    assert network.classifier.classifier.in_features == 32 + 192  # type: ignore[union-attr]
+    assert not np.allclose(joint(stage, config), joint(stage, frozen), atol=1e-5)
+
+
+def test_the_same_seed_leaves_the_same_judgement(stage: Stage) -> None:
+    config = ConcatConfig("concat", training="end_to_end", epochs=1, batch_size=8)
+    first = joint(stage, config)
+    np.testing.assert_array_equal(first, joint(stage, config))
+    np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-5)
+    assert not np.array_equal(first, joint(stage, config, seed=1))
+
+
+def test_a_voter_without_a_backbone_is_refused_with_the_remedy(stage: Stage, tmp_path: Path) -> None:
+    inputs = {**vars(stage), "text_models": []}
+    with pytest.raises(InputError, match=r"no text voter \(small\).*needs a transformer.*step_by_step"):
+        run_fusion(
+            **inputs,
+            configs=[DECISION, {"voter": "joint", "kind": "concat", "training": "end_to_end"}],
+            folds=2,
+            seed=0,
+            members=tmp_path / "members",
+            feature_level=tmp_path / "feature-level",
+        )
