@@ -55,9 +55,10 @@ class _Placement:
     node_selector: Any
     tolerations: Any
 
-    def __call__(self, task: Any, stage: str) -> Any:
-        self.settings.apply(task, stage, kubernetes)
-        if stage in TRAININGS:
+    def __call__(self, task: Any, stage: str, *, trains: bool = False) -> Any:
+        trains = trains or stage in TRAININGS
+        self.settings.apply(task, kubernetes, training=trains)
+        if trains:
             task.set_accelerator_type(self.accelerator_type).set_accelerator_limit(self.accelerator_count)
             kubernetes.add_node_selector_json(task, self.node_selector)
             kubernetes.add_toleration_json(task, self.tolerations)
@@ -205,7 +206,9 @@ def build_pipeline(
             **voters.collected("features", suffix="_features"),
             **voters.collected("model", suffix="_models"),
         )
-        place(fused, "fusion")
+        # Known when compiling alone: a run that asks for it by a parameter trains on what fusion is given.
+        jointly = any(config.get("training") == "end_to_end" for config in preset["fusion_configs"])
+        place(fused, "fusion", trains=jointly)
         members = fused.outputs["members"]
         vote = ensemble(products=cleaned, images=store, members=members, config=ensemble_config)
         place(vote, "ensemble")

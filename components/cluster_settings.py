@@ -51,15 +51,14 @@ class ClusterSettings:
         """Where trainings keep what a retry goes on from; "" without a volume."""
         return f"{self.mount}/checkpoints" if self.volume else ""
 
-    def apply(self, task: Any, stage: str, kubernetes: ModuleType) -> None:
+    def apply(self, task: Any, kubernetes: ModuleType, *, training: bool) -> None:
         """Sets all of it on one task.
 
         Args:
             task: a `kfp.dsl.PipelineTask`.
-            stage: the stage that it runs.
             kubernetes: the module `kfp.kubernetes`.
+            training: it trains backbones: a stage of `TRAININGS`, or a fusion end to end.
         """
-        training = stage in TRAININGS
         cpu, memory = (self.training_cpu, self.training_memory) if training else (self.cpu, self.memory)
         if cpu:
             task.set_cpu_request(cpu)
