@@ -8,6 +8,7 @@ import numpy as np
 
 from components.artifacts import whole_file
 from components.errors import InputError
+from components.joining import rows_of
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,7 @@ class Features:
         Raises:
             InputError: an id has no row here.
         """
-        row_of = {product: row for row, product in enumerate(self.ids.tolist())}
-        missing = [product for product in ids if product not in row_of]
-        if missing:
-            raise InputError(
-                f"features of voter {self.voter}: none for {len(missing)} of {len(ids)} products, "
-                f"the first is {missing[0]!r}; were they made from the same catalog?"
-            )
-        return self.values[[row_of[product] for product in ids]]
+        return self.values[rows_of(self.ids, ids, what="features", where=f"voter {self.voter}")]
 
 
 def write_features(path: Path, features: Features) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from components.artifacts import read_manifest, whole_file, write_manifest
 from components.errors import InputError
+from components.joining import rows_of
 
 SUM_TOLERANCE = 1e-3
 
@@ -34,14 +35,7 @@ class Probabilities:
         Raises:
             InputError: an id has no row here.
         """
-        row_of = {product: row for row, product in enumerate(self.ids.tolist())}
-        missing = [product for product in ids if product not in row_of]
-        if missing:
-            raise InputError(
-                f"{where}: no probabilities for {len(missing)} of {len(ids)} products, "
-                f"the first is {missing[0]!r}; were they made from the same catalog?"
-            )
-        return self.pred_probs[[row_of[product] for product in ids]]
+        return self.pred_probs[rows_of(self.ids, ids, what="probabilities", where=where)]
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,8 @@ def check_probabilities(matrix: Probabilities, *, where: str) -> None:
             f"expected ({len(ids)}, {len(matrix.classes)}) from ids and classes"
         )
     if len(set(ids.tolist())) != len(ids):
-        raise InputError(f"{where}: an id occurs twice; every product has one row")
+        row = _first_repeated(ids)
+        raise InputError(f"{where}: row {row}: id {ids[row]!r} occurs twice; every product has one row")
     if len(set(matrix.classes)) != len(matrix.classes):
         raise InputError(f"{where}: a class occurs twice: {matrix.classes}")
     sums = values.sum(axis=1, dtype=np.float64)
@@ -185,6 +180,11 @@ def read_voter(folder: Path, *, classes: Sequence[str] | None = None) -> Voter:
 def read_voters(folder: Path, *, classes: Sequence[str] | None = None) -> list[Voter]:
     """Reads every voter in the sub-folders of `folder`, sorted by folder name."""
     return [read_voter(path, classes=classes) for path in sorted(folder.iterdir()) if path.is_dir()]
+
+
+def _first_repeated(ids: np.ndarray) -> int:
+    _, first = np.unique(ids.astype(str), return_index=True)
+    return int(np.setdiff1d(np.arange(len(ids)), first)[0])
 
 
 def _short(classes: Sequence[str]) -> str:

@@ -100,7 +100,7 @@ def test_rows_are_joined_by_id(tmp_path: Path):
             r"row 2 \(product 'c'\) is not within 0 and 1",
         ),
         ({"classes": np.array(["20", "10"])}, r"its classes are \[20, 10\] \(2\), expected \[10, 20\]"),
-        ({"ids": np.array(["a", "b", "a"])}, "an id occurs twice"),
+        ({"ids": np.array(["a", "b", "a"])}, "row 2: id 'a' occurs twice"),
         ({"ids": np.array(["a", "b"])}, r"has shape \(3, 2\), expected \(2, 2\)"),
         ({"ids": np.array(["a", "b", None], dtype=object)}, "not an .npz of plain arrays"),
     ],
