@@ -16,7 +16,8 @@ from components.catalog import Products
 from components.errors import InputError
 from components.fusion.configs import ConcatConfig
 from components.fusion.joint import ImageInput, JointNetwork, load_joint_network
-from components.image_augment import DRAWS, Framed, augment, centre_crop, uniforms
+from components.image_augment import DRAWS, augment, centre_crop, uniforms
+from components.image_augment import Batch as ImageBatch
 from components.image_cache import ImageCache
 from components.image_store import ImageStore
 from components.text_packing import make_batch
@@ -36,13 +37,13 @@ class _Inputs:
     places: np.ndarray
     image: ImageInput
 
-    def batches(self, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Framed, Tensor]]:
+    def batches(self, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, ImageBatch, Tensor]]:
         """For every batch its rows, shortest text first, their images, and which have one."""
         # The order in which `make_batch` puts texts.
         ordered = [rows[np.argsort(self.tokens.lengths[rows], kind="stable")] for rows in batches]
         images = self.cache.batches(np.maximum(self.places[rows], 0) for rows in ordered)
-        for rows, framed in zip(ordered, images, strict=True):
-            yield rows, framed, torch.from_numpy(self.places[rows] >= 0).to(self.cache.device)
+        for rows, batch in zip(ordered, images, strict=True):
+            yield rows, batch, torch.from_numpy(self.places[rows] >= 0).to(self.cache.device)
 
 
 def train_end_to_end(
@@ -110,8 +111,8 @@ def _fit(
     for epoch in range(config.epochs):
         order = np.random.default_rng([seed, epoch]).permutation(fit)
         losses = []
-        for rows, framed, with_image in inputs.batches(np.array_split(order, per_epoch)):
-            pixels = _augmented(inputs.image, framed, uniforms(seed, epoch, rows, DRAWS).to(device))
+        for rows, images, with_image in inputs.batches(np.array_split(order, per_epoch)):
+            pixels = _augmented(inputs.image, images, uniforms(seed, epoch, rows, DRAWS).to(device))
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 logits = network(make_batch(network.encoder, inputs.tokens, rows, device), pixels, with_image)
             loss = cross_entropy(logits, torch.from_numpy(labels[rows]).to(device))
@@ -147,9 +148,9 @@ def _rate(step: int, steps: int) -> float:
     return (step + 1) / rising if step < rising else (steps - step) / max(1, steps - rising)
 
 
-def _augmented(image: ImageInput, framed: Framed, draws: Tensor) -> Tensor:
+def _augmented(image: ImageInput, images: ImageBatch, draws: Tensor) -> Tensor:
     return augment(
-        framed, draws, crop=image.crop, rotation=image.rotation, flip=image.flip, padding=image.padding
+        images, draws, crop=image.crop, rotation=image.rotation, flip=image.flip, padding=image.padding
     )
 
 
@@ -160,10 +161,10 @@ def _judge(network: JointNetwork, inputs: _Inputs, config: ConcatConfig) -> np.n
     by_length = np.argsort(inputs.tokens.lengths, kind="stable")
     chunks = np.array_split(by_length, -(-len(by_length) // (2 * config.batch_size)))
     found = []
-    for rows, framed, with_image in inputs.batches(chunks):
+    for rows, images, with_image in inputs.batches(chunks):
         texts = make_batch(network.encoder, inputs.tokens, rows, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits = network(texts, centre_crop(framed, inputs.image.crop), with_image)
+            logits = network(texts, centre_crop(images, inputs.image.crop), with_image)
         found.append(logits.softmax(1).cpu())
     pred_probs = np.empty((len(by_length), found[0].shape[1]), np.float32)
     pred_probs[by_length] = torch.cat(found).numpy()

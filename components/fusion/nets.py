@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 # Adam divides a gradient by its own size: what rounding does to a small one moves a weight as far as a
 # large one would. So weights and their steps are float64, and the products of a linear layer, whose loss
@@ -104,8 +104,7 @@ class NetStack:
         self.inputs = torch.stack([_columns(voters[list(net.inputs)]) for net in nets])  # M, N, D+1
         fits = folds != np.arange(self.folds)[:, None]
         self.fits = torch.from_numpy(fits).to(device, self.dtype)  # K, N
-        one_hot = nn.functional.one_hot(torch.from_numpy(labels), self.classes)
-        self.targets = one_hot.T.to(device, self.dtype)  # C, N
+        self.labels = torch.from_numpy(labels).to(device)
         self._set_held_out(labels, folds, device)
         self.best = [parameter.clone() for parameter in self.parameters]
         self.out_of_fold = torch.zeros(len(nets), self.folds, self.classes, self.rows.shape[1], device=device)
@@ -135,7 +134,7 @@ class NetStack:
     def shuffle(self, order: Tensor) -> None:
         """Lays out an epoch's rows in their order, so that a batch is a slice."""
         self.shuffled_inputs = self.inputs.index_select(1, order)
-        self.shuffled_targets = self.targets.index_select(1, order)
+        self.shuffled_labels = self.labels.index_select(0, order)
         self.shuffled_fits = self.fits.index_select(1, order)
 
     def set_gradients(self, batch: slice) -> None:
@@ -146,7 +145,7 @@ class NetStack:
         Args:
             batch: of the shuffled rows.
         """
-        inputs, targets = self.shuffled_inputs[:, batch], self.shuffled_targets[:, batch]
+        inputs, labels = self.shuffled_inputs[:, batch], self.shuffled_labels[batch]
         fits = self.shuffled_fits[:, batch]
         weights = (fits / fits.sum(1, keepdim=True).clamp(min=1)).unsqueeze(1)  # K, 1, B; 0 if held out
         first, *others = (parameter.to(self.dtype) for parameter in self.parameters)
@@ -155,12 +154,12 @@ class NetStack:
         if others:
             (second,) = others
             hidden = _with_ones(outputs.relu_())
-            residuals = _residuals(second @ hidden, targets, weights)
+            residuals = _residuals(second @ hidden, labels, weights)
             self.parameters[1].grad = residuals @ hidden.mT
             gradient = second[..., :-1].mT @ residuals
             gradient.mul_(outputs > 0)
         else:
-            gradient = _residuals(outputs, targets, weights)
+            gradient = _residuals(outputs, labels, weights)
         gradient = (gradient.flatten(1, 2) @ inputs).view_as(first)
         self.parameters[0].grad = gradient.to(torch.float64)
 
@@ -213,15 +212,16 @@ def batched_macro_f1(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
     return (f1.sum(1) / (both > 0).sum(1).clamp(min=1)).view(shape)
 
 
-def _residuals(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Weighted softmax minus target, (M, K, C, B), each as precise as its own size.
+def _residuals(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Weighted softmax minus one-hot labels, (M, K, C, B), each entry as precise as its own size.
 
-    Where the softmax is nearly 1, subtracting 1 would leave little but rounding: a target's residual is
+    Where the softmax is nearly 1, subtracting 1 would leave little but rounding: a label's residual is
     minus the sum of the others.
     """
     residuals = logits.softmax(2)
-    residuals.mul_(1 - targets)
-    residuals.addcmul_(targets, residuals.sum(2, keepdim=True), value=-1)
+    where = labels.expand(*logits.shape[:2], 1, -1)
+    residuals.scatter_(2, where, 0)
+    residuals.scatter_(2, where, residuals.sum(2, keepdim=True).neg_())
     return residuals.mul_(weights)
 
 
