@@ -1,5 +1,5 @@
-# From the repository's root:  REGISTRY=registry/team TAG=1.0.0 docker buildx bake -f docker/bake.hcl --push
-# The `client` image, for the Job that registers a schedule:  docker buildx bake -f docker/bake.hcl client
+# For engines with buildx; `make images` needs none. From the repository's root:
+#   REGISTRY=registry/team TAG=1.0.0 docker buildx bake -f docker/bake.hcl --push
 variable "REGISTRY" { default = "ghcr.io/product-categorisation" }
 variable "TAG" { default = "0.1.0" }
 # Pin it for a release: python:3.11-slim-bookworm@sha256:...
@@ -8,7 +8,7 @@ variable "SOURCE" { default = "" }
 variable "REVISION" { default = "" }
 
 group "default" {
-  targets = ["stage"]
+  targets = ["stage", "client"]
 }
 
 target "common" {
