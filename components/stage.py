@@ -61,7 +61,8 @@ def run_stage(
             _keep(folder, outputs, kept)
         return kept
     except InputError as error:
-        log.error("error: %s", error)
+        # Every line is marked as the stage's: a run shows marked lines alone.
+        log.error("error: %s", str(error).replace("\n", f"\n[{name}] "))
         sys.exit(2)
 
 
