@@ -222,4 +222,5 @@ def _refuse_repeated(table: Table, column: str) -> None:
             )
         first.setdefault(value, row.line)
     if repeated:
-        raise InputError(f"{table.path}: {len(repeated)} ids occur more than once\n{first_of(repeated)}")
+        found = "1 id occurs" if len(repeated) == 1 else f"{len(repeated)} ids occur"
+        raise InputError(f"{table.path}: {found} more than once\n{first_of(repeated)}")

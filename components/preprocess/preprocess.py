@@ -84,6 +84,10 @@ def _preprocess(
     _refuse_classes({record.code for record in train}, kept, config)
     table = _table(kept, test, config)
     quarantined = sum(finding.action == DROPPED for finding in findings)
+    if findings:
+        reasons = Counter(finding.reason for finding in findings).most_common()
+        told = ", ".join(f"{reason} {count}" for reason, count in reasons)
+        log.info("quarantine: %d rows left out; found: %s; see quarantine.tsv", quarantined, told)
     _check_nothing_is_lost(facts["rows"], len(table), quarantined)
     facts["digests"] = {name: sha256(path) for name, path in paths.items() if path.is_file()}
     classes = sorted({record.code for record in kept if record.code is not None})
