@@ -1,6 +1,6 @@
 """The compiled documents: strict against the published protos, equal to the golden ones, light to make."""
 # Generated protobuf modules carry no types.
-# pyright: reportAttributeAccessIssue=false
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 
 import json
 import subprocess
@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import yaml
 from google.protobuf.json_format import ParseDict
+from kfp.compiler import Compiler
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec, PlatformSpec
 
 from components.container import STAGES
 from components.presets import PRESETS
+from pipeline import build_pipeline
 
 ROOT = Path(__file__).parents[1]
 HEAVY = (
@@ -165,3 +167,15 @@ def test_denoising_reads_the_folds_that_were_chosen(tmp_path: Path, choice: str,
     assert {name.removesuffix("_folds") for name in artifacts if name.endswith("_folds")} == judges
     settings = spec["root"]["inputDefinitions"]["parameters"]["denoise_config"]["defaultValue"]
     assert settings == PRESETS["laptop"]["denoise_configs"][choice]
+
+
+def test_a_fusion_end_to_end_is_placed_as_a_training(tmp_path: Path):
+    joint = {"voter": "joint", "kind": "concat", "training": "end_to_end"}
+    preset = {**PRESETS["paper"], "fusion_configs": [*PRESETS["paper"]["fusion_configs"], joint]}
+    path = tmp_path / "pipeline.yaml"
+    Compiler().compile(build_pipeline(preset), str(path))
+    spec, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    assert "accelerator" in executors(spec)["exec-fusion"]["container"]["resources"]
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-fusion"]
+    assert placed["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
+    assert "tolerations" in placed
