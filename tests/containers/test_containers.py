@@ -14,6 +14,7 @@ from engine import REGISTRY, ROOT, TAG, docker
 from kfp import local
 from kfp.components import load_component_from_file
 from pipelines_server import PipelinesServer
+from test_run import TINY_IMAGE
 
 from components.container import STAGES
 from components.sample import write_sample
@@ -33,18 +34,6 @@ NAMES = (
     "found = distributions(path=[sysconfig.get_path('purelib')]); "
     "print(*{re.sub('[._]', '-', each.metadata['Name'].lower()) for each in found})"
 )
-TINY_IMAGE = {
-    "voter": "tiny",
-    "backbone": "small_resnet",
-    "weights": "scratch",
-    "cleaned": True,
-    "resize": [24, 18],
-    "crop": [24, 18],
-    "rotation": 0,
-    "epochs": 1,
-    "batch_size": 32,
-    "dcl_epochs": 0,
-}
 PARAMETERS: dict[str, Any] = {
     "image_configs": [TINY_IMAGE],
     "fusion_folds": 3,
