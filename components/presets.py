@@ -83,7 +83,7 @@ LAPTOP: dict[str, Any] = {
     ],
     "image_configs": [
         {**SMALL_RESNET, "cleaned": True, "epochs": 12, "balance": 0.5},
-        {"voter": "colour-histogram", "kind": "colours", "cleaned": True},
+        {"voter": "colour-histogram", "kind": "colours", "cleaned": True, "refit": True},
     ],
     "fusion_configs": [
         {"voter": "linear", "kind": "linear"},

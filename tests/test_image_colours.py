@@ -108,3 +108,10 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 def test_a_wrong_configuration_is_explained(tmp_path, config, words):
     with pytest.raises(InputError, match=words):
         run(tmp_path, config)
+
+
+def test_a_refit_changes_the_test_split_alone(tmp_path):
+    once = run(tmp_path / "once")[1].matrices["final"]
+    again = run(tmp_path / "again", {"refit": True})[1].matrices["final"]
+    np.testing.assert_array_equal(once["validation"].pred_probs, again["validation"].pred_probs)
+    assert not np.array_equal(once["test"].pred_probs, again["test"].pred_probs)

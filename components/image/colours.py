@@ -52,6 +52,7 @@ class ColourConfig:
         batch_size: products a step.
         learning_rate: AdamW's at its highest, in one cycle.
         weight_decay: AdamW's.
+        refit: after validation is judged, train again on train and validation for the test split.
     """
 
     voter: str
@@ -65,6 +66,7 @@ class ColourConfig:
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
+    refit: bool = False
 
     def __post_init__(self) -> None:
         if min(self.hidden, self.epochs, self.batch_size) < 1 or self.learning_rate <= 0:
@@ -92,16 +94,28 @@ def train_colours(
         raise InputError(f"{len(fit)} of {len(task.fit)} products to train on have an image; two are needed")
     described = _describe_all(store, keys, config)
     log.info("%s: colours of %s images counted", config.voter, f"{len(keys):,}")
-    labels = torch.from_numpy(products.labels[fit])
-    net, loss = _fit(described[index[fit]], labels, len(products.classes), config, seed)
-    counts = np.bincount(products.labels[fit], minlength=len(products.classes))
-    probs, hidden = _judge(net, described, index, counts / counts.sum())
+    net, loss, probs, hidden = _train_and_judge(described, index, fit, products, config, seed)
+    matrices = {split: probs[rows] for split, rows in task.predict.items()}
+    if config.refit and "test" in task.predict:
+        both = np.union1d(fit, task.predict["validation"])
+        both = both[index[both] >= 0]
+        net, _, probs, _ = _train_and_judge(described, index, both, products, config, seed)
+        matrices["test"] = probs[task.predict["test"]]
     seconds = time.perf_counter() - start
     log.info("%s: trained on %s products in %.0f s", config.voter, f"{len(fit):,}", seconds)
     _save(model, net, products, config)
-    matrices = {split: probs[rows] for split, rows in task.predict.items()}
     features = None if "out_of_fold" in task.predict else hidden
     return Trained({"final": matrices}, features, {"training_seconds": seconds, "final_loss": loss})
+
+
+def _train_and_judge(
+    described: Tensor, index: np.ndarray, fit: np.ndarray, products: Products, config: ColourConfig, seed: int
+) -> tuple["ColourNet", float, np.ndarray, np.ndarray]:
+    # The net, its loss in the last epoch, and its judgement of all products.
+    labels, classes = products.labels[fit], len(products.classes)
+    net, loss = _fit(described[index[fit]], torch.from_numpy(labels), classes, config, seed)
+    probs, hidden = _judge(net, described, index, np.bincount(labels, minlength=classes) / len(fit))
+    return net, loss, probs, hidden
 
 
 def describe(images: Tensor) -> Tensor:
