@@ -73,3 +73,12 @@ def test_a_matrix_that_lacks_a_product_is_refused_without_a_traceback(folder: Pa
     assert "image.npz" in done.stderr
     assert str(short["ids"][0]) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_labels_without_a_header_keep_their_first_row(folder: Path):
+    table = (folder / "labels.tsv").read_text()
+    (folder / "bare.tsv").write_text(table.partition("\n")[2])
+    arguments = ["--text", "text1.npz", "--image", "image.npz", "--kind", "mean"]
+    fuse(folder, *arguments, "--labels", "labels.tsv", "--output", "with")
+    fuse(folder, *arguments, "--labels", "bare.tsv", "--output", "without")
+    assert (folder / "with" / "oof.npz").read_bytes() == (folder / "without" / "oof.npz").read_bytes()

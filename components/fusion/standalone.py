@@ -1,6 +1,6 @@
 """Fusion of probability matrices from elsewhere: no catalog, no pipeline."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ def fuse(
     Args:
         text: `.npz` files with `ids`, `classes`, `pred_probs`.
         image: the same; either list may be empty, not both.
-        labels: table of id and code, tab- or comma-separated, with a header: two columns, or columns
-            named "id" and "code" among others.
+        labels: table of id and code, tab- or comma-separated: two columns, with or without a header, or
+            columns named "id" and "code" among others.
         kind: "linear", "mlp", "logistic", "mean" or "product".
         output: folder to write: `oof.npz`, the out-of-fold probabilities, and `metrics.json`.
 
@@ -46,8 +46,9 @@ def fuse(
     paths = [*text, *image]
     if not paths:
         raise InputError("fuse: no matrix; give at least one of text or image")
-    ids, codes = _read_labels(labels)
-    pred_probs, classes = _read_matrices(paths, ids)
+    first = read_matrix(paths[0], voter=paths[0].stem)
+    ids, codes = _read_labels(labels, known_ids=set(first.ids))
+    pred_probs, classes = _read_matrices(paths, first, ids)
     truth = _to_labels(codes, classes, ids, where=labels)
     fold_of = stratified_folds(truth, folds=folds, seed=seed)
     member = Member(kind, tuple(range(len(paths))), config)
@@ -100,12 +101,15 @@ def _metrics(
     }
 
 
-def _read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_labels(path: Path, *, known_ids: Set[str]) -> tuple[np.ndarray, np.ndarray]:
     """Ids and codes as strings, both (N,)."""
     try:
+        separator, first = _separator(path)
+        # A first line that names a product is no header.
+        header = None if first in known_ids else 0
         # Codes and ids stay text: "007" is not 7, and "NA" is a code like another.
         table = pd.read_csv(
-            path, sep=_separator(path), encoding="utf-8-sig", dtype=str, keep_default_na=False
+            path, sep=separator, header=header, encoding="utf-8-sig", dtype=str, keep_default_na=False
         )
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a table of labels: {error}") from error
@@ -113,8 +117,8 @@ def _read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
         table = table[["id", "code"]]
     if table.shape[1] != 2 or not len(table):
         raise InputError(
-            f"{path}: expected two columns, id and code, under a header, and at least one row; it has "
-            f"{len(table)} rows of {', '.join(map(repr, table.columns))}"
+            f"{path}: expected two columns, id and code, and at least one row; it has "
+            f"{len(table)} rows of {', '.join(repr(str(name)) for name in table.columns)}"
         )
     ids = table.iloc[:, 0].to_numpy(dtype=object)
     twice = table.iloc[:, 0].duplicated().to_numpy()
@@ -123,14 +127,18 @@ def _read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return ids, table.iloc[:, 1].to_numpy(dtype=object)
 
 
-def _separator(path: Path) -> str:
+def _separator(path: Path) -> tuple[str, str]:
+    """The separator and the first cell."""
     with path.open(encoding="utf-8-sig") as file:
-        return "\t" if "\t" in file.readline() else ","
+        line = file.readline().rstrip("\r\n")
+    separator = "\t" if "\t" in line else ","
+    return separator, line.split(separator)[0].strip('"')
 
 
-def _read_matrices(paths: list[Path], ids: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _read_matrices(
+    paths: list[Path], first: Probabilities, ids: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """(V, N, C) float32 in the order of `ids`, and the classes they all have."""
-    first = read_matrix(paths[0], voter=paths[0].stem)
     matrices = [first, *(read_matrix(path, voter=path.stem, classes=first.classes) for path in paths[1:])]
     aligned = [matrix.aligned(ids, where=str(path)) for path, matrix in zip(paths, matrices, strict=True)]
     return np.stack(aligned), first.classes
