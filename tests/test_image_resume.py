@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components import image_cache as cache
 from components.checkpoint import catch_sigterm
-from components.image import cache, judging
+from components.image import judging
 from components.image.training import StageTraining
 from tests.image_catalog import CONFIG, DCL, write_catalog
 from tests.test_image_stage import run
