@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -313,7 +314,7 @@ def test_linear_layers_by_onednn_equal_torchs_own_and_so_do_their_gradients():
 
 
 @pytest.fixture
-def remote(folder, tmp_path, monkeypatch) -> fsspec.AbstractFileSystem:
+def remote(folder, tmp_path, monkeypatch) -> Iterator[fsspec.AbstractFileSystem]:
     """An object store that holds the folder's files below /models/small, a pickle among them."""
     monkeypatch.setattr("components.text.weights.HF_HOME", str(tmp_path / "cache"))
     store = fsspec.filesystem("memory")
