@@ -2,7 +2,6 @@
 # The decorators of kfp carry no types: a component called in a pipeline returns a task.
 # pyright: reportCallIssue=false, reportAttributeAccessIssue=false, reportArgumentType=false
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ from components.cluster_settings import TRAININGS, ClusterSettings
 from components.container import NAME, REGISTRY, TAG, image_name
 from components.denoise.component import denoise
 from components.ensemble.component import ensemble
-from components.errors import InputError
 from components.evaluate.component import evaluate
 from components.fuse_command import fuse
 from components.fusion.component import fusion
 from components.image.component import image
+from components.parameters import parse_parameters
 from components.preprocess.component import preprocess
 from components.presets import PRESETS
 from components.run_command import run
@@ -294,18 +293,7 @@ def _load_local(compiled: Path, artifacts: Path) -> Callable[..., Any]:
 
 def _parse_parameters(items: tuple[str, ...], preset: dict[str, Any]) -> dict[str, Any]:
     inputs = build_pipeline(preset).component_spec.inputs
-    parsed = {}
-    for item in items:
-        key, separator, value = item.partition("=")
-        if not separator or key not in inputs:
-            raise InputError(
-                f"--param {item!r}: expected KEY=JSON with KEY one of {', '.join(sorted(inputs))}"
-            )
-        try:
-            parsed[key] = value if inputs[key].type == "String" else json.loads(value)
-        except ValueError as error:
-            raise InputError(f"--param {key}: not JSON: {error}") from error
-    return parsed
+    return parse_parameters(items, {name: one.type for name, one in inputs.items()})
 
 
 if __name__ == "__main__":

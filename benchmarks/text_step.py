@@ -32,9 +32,9 @@ from benchmarks.catalog_texts import catalog_texts
 from benchmarks.clock import DEVICE, clock
 from components.catalog import Task
 from components.checkpoint import Termination
+from components.text.config import TransformerConfig
 from components.text.encoder import compile_encoder
 from components.text.training import Training
-from components.text.transformer_config import TransformerConfig
 from components.text_onednn import use_onednn
 from components.text_packing import ATTENTION
 from components.text_tokens import Tokens, tokenise, train_tokenizer

@@ -11,7 +11,7 @@ PAPER: dict[str, Any] = {
     "denoise_on": "image",
     "text_fold_config": {
         "voter": "camembert-base",
-        "weights": "camembert-base",
+        "weights": "almanach/camembert-base",
         "learning_rate": 5e-5,
         "batch_size": 64,
     },
@@ -24,16 +24,21 @@ PAPER: dict[str, Any] = {
     },
     # 3 text x 2 image x 2 fusion = 12 members (section 3.4).
     "text_configs": [
-        {"voter": "camembert-base-64", "weights": "camembert-base", "learning_rate": 5e-5, "batch_size": 64},
+        {
+            "voter": "camembert-base-64",
+            "weights": "almanach/camembert-base",
+            "learning_rate": 5e-5,
+            "batch_size": 64,
+        },
         {
             "voter": "camembert-base-128",
-            "weights": "camembert-base",
+            "weights": "almanach/camembert-base",
             "learning_rate": 3e-5,
             "batch_size": 128,
         },
         {
             "voter": "camembert-large",
-            "weights": "camembert/camembert-large",
+            "weights": "almanach/camembert-large",
             "learning_rate": 3e-5,
             "batch_size": 64,
         },

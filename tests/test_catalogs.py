@@ -11,7 +11,8 @@ import pytest
 from components.catalog import read_products
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.preprocess import run_preprocess
-from components.text.linear import LinearConfig, train_linear
+from components.text.config import LinearConfig
+from components.text.linear import train_linear
 from components.text.text import run_text
 
 CATALOGS = Path(os.environ.get("PRODUCT_CATALOGS", "unset"))
@@ -54,9 +55,9 @@ def test_household_is_read_whole_and_its_text_tells_the_classes_apart(tmp_path: 
     assert counts["train"] + counts["validation"] == 890
     assert (counts["test"], counts["quarantined"]) == (157, 0)
     assert read_products(paths["products"]).facts["dialect"] == "csv"
-    config = {"voter": "tfidf", "kind": "linear"}
+    config = LinearConfig("tfidf")
     outputs = {name: tmp_path / f"text-{name}" for name in ("probabilities", "features", "model")}
-    scores = run_text(paths["products"], config, LinearConfig, train_linear, fold=None, seed=0, **outputs)
+    scores = run_text(paths["products"], config, train_linear, fold=None, seed=0, **outputs)
     assert scores["macro_f1"] > 0.88
 
 

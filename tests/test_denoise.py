@@ -9,7 +9,8 @@ import pytest
 
 from components.catalog import SCHEMA, Products, read_products, write_products
 from components.config import parse_config
-from components.denoise.denoise import DenoiseConfig, mean_out_of_fold, run_denoise
+from components.denoise.config import DenoiseConfig
+from components.denoise.denoise import mean_out_of_fold, run_denoise
 from components.errors import InputError
 from components.probabilities import Probabilities, Voter, write_voter
 

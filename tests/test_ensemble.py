@@ -8,8 +8,9 @@ import pytest
 from fusion_voters import make_voters, write_stage
 
 from components.catalog import read_products
+from components.ensemble.config import EnsembleConfig
 from components.ensemble.ensemble import run_ensemble
-from components.ensemble.voting import EnsembleConfig, greedy_selection, member_weights, out_of_fold_vote
+from components.ensemble.voting import greedy_selection, member_weights, out_of_fold_vote
 from components.errors import InputError
 from components.metrics import macro_f1
 from components.probabilities import Probabilities, Voter, read_voter, write_voter

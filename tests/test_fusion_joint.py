@@ -1,6 +1,5 @@
 """Feature-level fusion end to end: both backbones trained on jointly, from the models of the two stages."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from components.image.image import run_image
 from components.probabilities import read_voters
 from components.text.text import run_text
 from components.text.transformer import train_transformer
-from components.text.transformer_config import TransformerConfig
 
 CPU = torch.device("cpu")
 NO_IMAGE = (3, 40)
@@ -42,8 +40,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     }
     run_text(
         products,
-        asdict(small_config(epochs=2)),
-        TransformerConfig,
+        small_config(epochs=2),
         lambda *arguments, **options: train_transformer(*arguments, **options, checkpoints=None),
         fold=None,
         seed=0,

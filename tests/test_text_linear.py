@@ -11,7 +11,8 @@ from components.catalog import SCHEMA, Products, training_task, write_products
 from components.errors import InputError
 from components.features import read_features
 from components.probabilities import read_voter
-from components.text.linear import LinearConfig, train_linear
+from components.text.config import parse_text_config
+from components.text.linear import train_linear
 from components.text.text import run_text
 
 WORDS = {"10": "livre roman poche", "20": "chaise bois meuble", "30": "jeu console manette"}
@@ -50,7 +51,7 @@ def write_catalog(path: Path, seed: int = 0) -> Products:
 
 def run(folder: Path, config: dict = CONFIG, fold: int | None = None) -> dict[str, float]:
     paths = {name: folder / name for name in ("probabilities", "features", "model")}
-    return run_text(folder / "products", config, LinearConfig, train_linear, fold=fold, seed=0, **paths)
+    return run_text(folder / "products", parse_text_config(config), train_linear, fold=fold, seed=0, **paths)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from components.catalog import Products
-from components.text.transformer_config import TransformerConfig
+from components.text.config import TransformerConfig
 
 WORDS = {
     "10": ["roman", "poche", "auteur", "livre", "tome"],

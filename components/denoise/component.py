@@ -39,7 +39,8 @@ def denoise(
 
     from components.catalog import read_products
     from components.config import parse_config
-    from components.denoise.denoise import DenoiseConfig, run_denoise
+    from components.denoise.config import DenoiseConfig
+    from components.denoise.denoise import run_denoise
     from components.image_store import ImageStore
     from components.report import read_issues, safe_report
     from components.reports.denoise import denoise_report

@@ -8,8 +8,8 @@ import numpy as np
 
 from components.catalog import read_products
 from components.config import parse_config
+from components.ensemble.config import EnsembleConfig
 from components.ensemble.voting import (
-    EnsembleConfig,
     agreement,
     leave_one_out_gains,
     member_weights,

@@ -1,47 +1,11 @@
 """Votes of the ensemble's members, and the choice of members and weights out of fold."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 
 from components.crossfit import cross_fit, mixture_weights, stratified_folds, weighted_mean
+from components.ensemble.config import EnsembleConfig
 from components.metrics import macro_f1
 from components.votes import majority_vote, voted_probabilities
-
-
-@dataclass(frozen=True)
-class EnsembleConfig:
-    """How the members vote.
-
-    Attributes:
-        voter: the ensemble's name.
-        vote: "majority" (section 3.4; ties go to the larger summed probability), "soft" (the mean of
-            the probabilities) or "weighted" (a mean whose weights are found out of fold).
-        balance: of a weighted vote: 1 finds its weights with every class counting alike, as in macro-F1;
-            0 with every row.
-        select: "all" members (section 3.4), or "greedy": forward choice, the member that adds most to
-            macro-F1 first, until none adds anything (Caruana et al. 2004).
-        folds: of the cross-fitting that keeps the validation figure honest where weights or members
-            are chosen (section 4.1's number).
-        seed: of these folds.
-    """
-
-    voter: str = "ensemble"
-    vote: Literal["majority", "soft", "weighted"] = "majority"
-    balance: float = 1.0
-    select: Literal["all", "greedy"] = "all"
-    folds: int = 8
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.balance <= 1:
-            raise ValueError("balance must be within 0 and 1")
-
-    @property
-    def learns(self) -> bool:
-        """Whether anything is chosen on the validation split."""
-        return self.vote == "weighted" or self.select == "greedy"
 
 
 def member_weights(config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -7,10 +7,9 @@ on pixels learns slowly, so it is a voter to put beside one, as TF-IDF is beside
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from torch.nn import functional
 from components.artifacts import whole_file, write_json, write_manifest
 from components.catalog import Products, Task
 from components.errors import InputError
+from components.image.config import GRID, ColourConfig
 from components.image.judging import image_rows
 from components.image_cache import ImageCache
 from components.image_store import ImageStore
@@ -33,48 +33,7 @@ WHITE_FROM = 240  # a pixel whose every channel is at least this is background
 LIGHTNESS = (20.0, 35.0, 50.0, 65.0, 80.0)
 CHROMA = (-25.0, -10.0, -4.0, 4.0, 10.0, 25.0, 45.0)
 LEVELS = 32  # of each channel, in the table from RGB to bins
-GRID = (8, 6)  # cells of the share that is not background
 CHUNK = 512  # images described at a time
-
-
-@dataclass(frozen=True)
-class ColourConfig:
-    """The colour classifier's settings; none is the paper's.
-
-    Attributes:
-        voter: unique name.
-        cleaned: train without the products that denoising removed.
-        size: height, width to which images are brought, in pixels.
-        hidden: units of the hidden layer.
-        dropout: share of them that is dropped while training.
-        epochs: passes over the products.
-        min_steps: a small catalog gets as many epochs as these optimiser steps take.
-        batch_size: products a step.
-        learning_rate: AdamW's at its highest, in one cycle.
-        weight_decay: AdamW's.
-        refit: after validation is judged, train again on train and validation for the test split.
-    """
-
-    voter: str
-    kind: Literal["colours"] = "colours"
-    cleaned: bool = False
-    size: tuple[int, int] = (80, 60)
-    hidden: int = 256
-    dropout: float = 0.3
-    epochs: int = 6
-    min_steps: int = 500
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    refit: bool = False
-
-    def __post_init__(self) -> None:
-        if min(self.hidden, self.epochs, self.batch_size) < 1 or self.learning_rate <= 0:
-            raise ValueError("hidden, epochs and batch_size must be at least 1, learning_rate above 0")
-        if not 0 <= self.dropout < 1:
-            raise ValueError("dropout must be at least 0 and below 1")
-        if len(self.size) != 2 or any(side < cells for side, cells in zip(self.size, GRID, strict=True)):
-            raise ValueError(f"size must be [height, width], at least {list(GRID)}")
 
 
 def train_colours(

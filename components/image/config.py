@@ -1,7 +1,11 @@
-"""What can be set of an image classifier; the defaults are the paper's."""
+"""What can be set of an image classifier; the network's defaults are the paper's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from components.config import parse_config
+from components.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -139,3 +143,61 @@ class ImageConfig:
             "dcl_range must be at least 1": self.dcl_range >= 1,
             "dcl_gamma must not be negative": self.dcl_gamma >= 0,
         }
+
+
+GRID = (8, 6)  # cells in which the colour classifier takes the share that is not background
+
+
+@dataclass(frozen=True)
+class ColourConfig:
+    """The colour classifier's settings; none is the paper's.
+
+    Attributes:
+        voter: unique name.
+        cleaned: train without the products that denoising removed.
+        size: height, width to which images are brought, in pixels.
+        hidden: units of the hidden layer.
+        dropout: share of them that is dropped while training.
+        epochs: passes over the products.
+        min_steps: a small catalog gets as many epochs as these optimiser steps take.
+        batch_size: products a step.
+        learning_rate: AdamW's at its highest, in one cycle.
+        weight_decay: AdamW's.
+        refit: after validation is judged, train again on train and validation for the test split.
+    """
+
+    voter: str
+    kind: Literal["colours"] = "colours"
+    cleaned: bool = False
+    size: tuple[int, int] = (80, 60)
+    hidden: int = 256
+    dropout: float = 0.3
+    epochs: int = 6
+    min_steps: int = 500
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    refit: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.hidden, self.epochs, self.batch_size) < 1 or self.learning_rate <= 0:
+            raise ValueError("hidden, epochs and batch_size must be at least 1, learning_rate above 0")
+        if not 0 <= self.dropout < 1:
+            raise ValueError("dropout must be at least 0 and below 1")
+        if len(self.size) != 2 or any(side < cells for side, cells in zip(self.size, GRID, strict=True)):
+            raise ValueError(f"size must be [height, width], at least {list(GRID)}")
+
+
+KINDS: dict[str, type] = {"network": ImageConfig, "colours": ColourConfig}
+
+
+def parse_image_config(values: Mapping[str, Any]) -> ImageConfig | ColourConfig:
+    """Makes a configuration of one item of the image configurations.
+
+    Raises:
+        InputError: an unknown kind or key, or a wrong value.
+    """
+    kind = values.get("kind", "network")
+    if kind not in KINDS:
+        raise InputError(f"image configuration: kind = {kind!r} is not one of {', '.join(KINDS)}")
+    return parse_config(KINDS[kind], values, where=f"image configuration {values.get('voter', '')!r}")

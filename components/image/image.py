@@ -13,10 +13,9 @@ from safetensors.torch import save_file
 from components.artifacts import whole_file, write_json, write_manifest
 from components.catalog import Products, Task, read_products, training_task
 from components.checkpoint import Checkpoints, catch_sigterm, fingerprint
-from components.config import parse_config
 from components.errors import InputError
-from components.image.colours import ColourConfig, train_colours
-from components.image.config import ImageConfig, Stage
+from components.image.colours import train_colours
+from components.image.config import ColourConfig, ImageConfig, Stage, parse_image_config
 from components.image.judging import image_rows, judge
 from components.image.network import PlainNetwork, build_network
 from components.image.progress import Kept, Progress
@@ -27,8 +26,6 @@ from components.image_store import ImageStore
 from components.trained import Trained, write_trained
 
 log = logging.getLogger(__name__)
-
-KINDS = {"network": ImageConfig, "colours": ColourConfig}
 
 
 def run_image(
@@ -60,7 +57,7 @@ def run_image(
         InputError: the configuration, the products, the images or the weights are wrong, or the loss
             is not a number.
     """
-    settings = _parse(config)
+    settings = parse_image_config(config)
     catalog = read_products(products)
     task = training_task(catalog, fold=fold, cleaned=settings.cleaned)
     store = ImageStore(images)
@@ -124,13 +121,6 @@ def train_image(
         "final_loss": curves[-1]["loss"],
     }
     return Trained(kept, features, metrics, curves, forget=fitting.clear)
-
-
-def _parse(config: dict[str, Any]) -> ImageConfig | ColourConfig:
-    kind = config.get("kind", "network")
-    if kind not in KINDS:
-        raise InputError(f"image configuration: kind = {kind!r} is not one of {', '.join(KINDS)}")
-    return parse_config(KINDS[kind], config, where=f"image configuration {config.get('voter', '')!r}")
 
 
 class _Fitting:

@@ -45,6 +45,7 @@ def text(
     from components.report import safe_report
     from components.reports.training import training_report
     from components.stage import run_stage
+    from components.text.config import LinearConfig, parse_text_config
     from components.text.text import run_text
 
     outputs = {
@@ -54,14 +55,13 @@ def text(
     }
 
     def work() -> dict[str, float]:
-        if config.get("kind", "transformer") == "linear":
+        parsed = parse_text_config(config)
+        if isinstance(parsed, LinearConfig):
             # It needs neither torch nor a GPU; importing them takes longer than its training.
-            from components.text.linear import LinearConfig as Config
             from components.text.linear import train_linear as train
         else:
             from components.accelerators import check_accelerators
             from components.text.transformer import train_transformer
-            from components.text.transformer_config import TransformerConfig as Config
 
             train = partial(
                 train_transformer,
@@ -69,7 +69,7 @@ def text(
                 processes=max(1, check_accelerators(gpu_type, gpu_count)),
             )
         whole = None if fold < 0 else fold
-        scores = run_text(Path(products.path), config, Config, train, fold=whole, seed=seed, **outputs)
+        scores = run_text(Path(products.path), parsed, train, fold=whole, seed=seed, **outputs)
         voter = outputs["probabilities"]
         safe_report(
             lambda: training_report(read_voter(voter), read_products(Path(products.path))), drawn["report"]

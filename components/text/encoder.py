@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from components.catalog import Products
-from components.text.transformer_config import TransformerConfig
+from components.text.config import TransformerConfig
 from components.text.weights import find_weights
 from components.text_encoder import load_encoder
 from components.text_onednn import use_onednn

@@ -6,9 +6,7 @@ feature-level fusion are a truncated SVD of the TF-IDF (latent semantic analysis
 
 import logging
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -19,45 +17,12 @@ from sklearn.linear_model import LogisticRegression
 
 from components.artifacts import whole_file, write_json, write_manifest
 from components.catalog import Products, Task
+from components.text.config import LinearConfig
 from components.trained import Trained
 
 log = logging.getLogger(__name__)
 
 TOKEN = r"(?u)\b\w+\b"  # scikit-learn's own drops words of one letter, sizes among them
-
-
-@dataclass(frozen=True)
-class LinearConfig:
-    """The linear classifier's settings.
-
-    Attributes:
-        voter: unique name.
-        cleaned: train without the products that denoising removed.
-        word_ngrams: longest word n-gram, over title and description.
-        char_ngrams: shortest and longest character n-gram within words; none where empty.
-        char_limit: characters of title and description that character n-grams read.
-        min_products: n-grams of fewer products are left out.
-        regularisation: inverse strength C of the L2 penalty.
-        features: dimensions of the truncated SVD; 0 for none.
-        refit: after validation is judged, fit again on train and validation for the test split.
-    """
-
-    voter: str
-    kind: Literal["linear"] = "linear"
-    cleaned: bool = False
-    word_ngrams: int = 2
-    char_ngrams: tuple[int, ...] = (2, 5)
-    char_limit: int = 300
-    min_products: int = 2
-    regularisation: float = 4.0
-    features: int = 128
-    refit: bool = False
-
-    def __post_init__(self) -> None:
-        if len(self.char_ngrams) not in (0, 2):
-            raise ValueError(f"char_ngrams = {list(self.char_ngrams)}: expected [shortest, longest] or []")
-        if self.regularisation <= 0:
-            raise ValueError(f"regularisation = {self.regularisation}: expected above 0")
 
 
 def train_linear(products: Products, task: Task, config: LinearConfig, *, seed: int, model: Path) -> Trained:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from components.text.transformer_config import TransformerConfig
+from components.text.config import TransformerConfig
 
 LAYER = re.compile(r"\.layers?\.(\d+)\.")
 

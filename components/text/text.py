@@ -3,17 +3,15 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from components.catalog import read_products, training_task
-from components.config import parse_config
+from components.text.config import LinearConfig, TransformerConfig
 from components.trained import Trained, write_trained
 
 
 def run_text(
     products: Path,
-    config: dict[str, Any],
-    kind: type,
+    config: TransformerConfig | LinearConfig,
     train: Callable[..., Trained],
     *,
     fold: int | None,
@@ -27,7 +25,6 @@ def run_text(
     Args:
         products: the product table.
         config: one item of the text configurations.
-        kind: the dataclass that `config` is checked against; it has `voter` and `cleaned`.
         train: `train_transformer` (the paper's) or `train_linear`.
         fold: train on the other folds and judge this one, out of fold; None for the whole training.
         probabilities: folder for the voter's matrices.
@@ -40,17 +37,16 @@ def run_text(
     Raises:
         InputError: the configuration or the table is wrong.
     """
-    parsed: Any = parse_config(kind, config, where=f"text configuration {config.get('voter', '')!r}")
     catalog = read_products(products)
-    task = training_task(catalog, fold=fold, cleaned=parsed.cleaned)
-    trained = train(catalog, task, parsed, seed=seed, model=model)
+    task = training_task(catalog, fold=fold, cleaned=config.cleaned)
+    trained = train(catalog, task, config, seed=seed, model=model)
     return write_trained(
         trained,
         catalog,
         task,
-        voter=parsed.voter,
+        voter=config.voter,
         modality="text",
-        facts={"config": dataclasses.asdict(parsed), "seed": seed, "fold": fold},
+        facts={"config": dataclasses.asdict(config), "seed": seed, "fold": fold},
         probabilities=probabilities,
         features=features,
     )

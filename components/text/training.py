@@ -14,6 +14,7 @@ from components.catalog import Task
 from components.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
 from components.losses import CHECK_STEPS, read_losses
 from components.metrics import macro_f1
+from components.text.config import TransformerConfig
 from components.text.encoder import weights_of
 from components.text.optimisation import (
     batch_loss,
@@ -24,7 +25,6 @@ from components.text.optimisation import (
 )
 from components.text.predict import predict
 from components.text.processes import Group
-from components.text.transformer_config import TransformerConfig
 from components.text_encoder import head
 from components.text_packing import make_batch, split_batch
 from components.text_tokens import Tokens

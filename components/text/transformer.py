@@ -11,11 +11,11 @@ import torch
 
 from components.catalog import Products, Task
 from components.checkpoint import Checkpoints, catch_sigterm, fingerprint
+from components.text.config import TransformerConfig
 from components.text.encoder import compile_encoder, prepare_encoder
 from components.text.predict import predict
 from components.text.processes import Group, train_together
 from components.text.training import Training
-from components.text.transformer_config import TransformerConfig
 from components.text.weights import find_weights
 from components.text_encoder import save_encoder
 from components.text_tokens import Tokens, tokenise

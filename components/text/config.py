@@ -1,7 +1,11 @@
-"""What can be set of a transformer text classifier; the defaults are the paper's."""
+"""What can be set of a text classifier; the transformer's defaults are the paper's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from components.config import parse_config
+from components.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -65,3 +69,52 @@ class TransformerConfig:
         broken = [rule for rule, holds in rules.items() if not holds]
         if broken:
             raise ValueError("; ".join(broken))
+
+
+@dataclass(frozen=True)
+class LinearConfig:
+    """The linear classifier's settings.
+
+    Attributes:
+        voter: unique name.
+        cleaned: train without the products that denoising removed.
+        word_ngrams: longest word n-gram, over title and description.
+        char_ngrams: shortest and longest character n-gram within words; none where empty.
+        char_limit: characters of title and description that character n-grams read.
+        min_products: n-grams of fewer products are left out.
+        regularisation: inverse strength C of the L2 penalty.
+        features: dimensions of the truncated SVD; 0 for none.
+        refit: after validation is judged, fit again on train and validation for the test split.
+    """
+
+    voter: str
+    kind: Literal["linear"] = "linear"
+    cleaned: bool = False
+    word_ngrams: int = 2
+    char_ngrams: tuple[int, ...] = (2, 5)
+    char_limit: int = 300
+    min_products: int = 2
+    regularisation: float = 4.0
+    features: int = 128
+    refit: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.char_ngrams) not in (0, 2):
+            raise ValueError(f"char_ngrams = {list(self.char_ngrams)}: expected [shortest, longest] or []")
+        if self.regularisation <= 0:
+            raise ValueError(f"regularisation = {self.regularisation}: expected above 0")
+
+
+KINDS: dict[str, type] = {"transformer": TransformerConfig, "linear": LinearConfig}
+
+
+def parse_text_config(values: Mapping[str, Any]) -> TransformerConfig | LinearConfig:
+    """Makes a configuration of one item of the text configurations.
+
+    Raises:
+        InputError: an unknown kind or key, or a wrong value.
+    """
+    kind = values.get("kind", "transformer")
+    if kind not in KINDS:
+        raise InputError(f"text configuration: kind = {kind!r} is not one of {', '.join(KINDS)}")
+    return parse_config(KINDS[kind], values, where=f"text configuration {values.get('voter', '')!r}")
