@@ -1,6 +1,6 @@
 """All fusion nets at once, against a loop over them with a DataLoader and scikit-learn's F1.
 
-    python benchmarks/fusion_nets.py                 the loop on 8 nets of each kind, scaled to all
+    python benchmarks/fusion_nets.py                 the loop on 4 nets of each kind, scaled to all
     python benchmarks/fusion_nets.py --loop-nets 0   the loop on every net: some minutes
 
 Both sides start from the same weights, see the same batches and must choose the same epochs and end with

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
 
-from components.fusion.nets import Net, NetStack, TrainedNet
+from components.fusion.net_stack import NetStack
+from components.fusion.nets import Net, TrainedNet
 from components.fusion.threads import one_thread
 
 
@@ -46,20 +46,23 @@ def train_nets(
     """
     shapes = sorted({(len(net.inputs), net.hidden) for net in nets})
     alike = [[net for net in nets if (len(net.inputs), net.hidden) == shape] for shape in shapes]
-    stacks = [NetStack(group, pred_probs, labels, folds, seed=seed, device=device) for group in alike]
-    parameters = [parameter for stack in stacks for parameter in stack.parameters]
-    optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
+    stacks = [
+        NetStack(
+            group,
+            pred_probs,
+            labels,
+            folds,
+            seed=seed,
+            learning_rate=schedule.learning_rate,
+            device=device,
+        )
+        for group in alike
+    ]
     ends = batch_ends(folds, schedule.batch_size)
     for epoch in range(schedule.epochs):
         order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(labels))).to(device)
         for stack in stacks:
-            stack.shuffle(order)
-        for start, end in pairwise([0, *ends]):
-            for stack in stacks:
-                stack.set_gradients(slice(start, end))
-            optimizer.step()
-        for stack in stacks:
-            stack.keep_best()
+            stack.train_epoch(order, ends)
     trained = {net.name: result for stack in stacks for net, result in stack.results()}
     return [trained[net.name] for net in nets]
 
