@@ -112,7 +112,7 @@ def run_ours(
 
 def step_flops(network: PlainNetwork, stage: Stage) -> int:
     """Floating-point operations of one sample's forward and backward."""
-    pixels = torch.zeros(2, *stage.crop, 4, dtype=torch.uint8, device=DEVICE)
+    pixels = torch.zeros(2 * network.copies, *stage.crop, 4, dtype=torch.uint8, device=DEVICE)
     draws = uniforms(0, 0, np.arange(2), network.draws + DRAWS).to(DEVICE)
     with FlopCounterMode(display=False) as counter:
         network(pixels, draws, torch.zeros(2, dtype=torch.long, device=DEVICE)).backward()

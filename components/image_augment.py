@@ -11,6 +11,7 @@ WHITE = 255
 PIXEL = 4  # bytes: red, green, blue and one unused, so that a gather moves one machine word a pixel
 CHUNK = 2**20  # bytes of images that are augmented at a time on a CPU: what its cache holds
 DRAWS = 4  # of every sample: angle, crop's y, crop's x, flip
+CPU = torch.device("cpu")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -35,6 +36,22 @@ class Batch:
     def copy_to(self, target: Tensor) -> None:
         """Copies the images into (B, H, W, PIXEL) uint8, which need not be contiguous."""
         torch.index_select(self.images, 0, self.rows, out=target[..., : self.images.shape[3]])
+
+
+class Scratch:
+    """`augment`'s memory on a CPU, kept from batch to batch: fresh pages cost more than the work in them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple, tuple[Tensor, Tensor]] = {}
+
+    def take(
+        self, count: int, size: tuple[int, int], margin: tuple[int, int], crop: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """A white canvas for `count` images with a margin around them, and `_gather`'s sums."""
+        key = (count, size, margin, crop)
+        if key not in self._kept:
+            self._kept[key] = _canvas(count, size, margin, CPU), _sums(count, crop, CPU)
+        return self._kept[key]
 
 
 def uniforms(seed: int, epoch: int, samples: np.ndarray, count: int) -> Tensor:
@@ -63,6 +80,8 @@ def augment(
     flip: bool,
     padding: int = 0,
     content: Tensor | None = None,
+    scratch: Scratch | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Rotates about the centre (nearest pixel, white outside), crops, and mirrors half of the samples.
 
@@ -74,27 +93,31 @@ def augment(
         padding: pixels that the crop may reach beyond the image.
         content: (B, 4) top, left, bottom, right of what is not white: the crop keeps it whole where
             it can.
+        scratch: a training's, used on a CPU.
+        out: (B, *crop, PIXEL) uint8, contiguous, to write to.
 
     Returns:
         (B, *crop, PIXEL) uint8, contiguous.
     """
-    count, size = len(batch.rows), batch.size
+    count, size, device = len(batch.rows), batch.size, batch.images.device
     top = _offsets(draws[:, 1], size[0], crop[0], padding, _sides(content, 0))
     left = _offsets(draws[:, 2], size[1], crop[1], padding, _sides(content, 1))
     mirrored = draws[:, 3] < 0.5 if flip else torch.zeros_like(draws[:, 3], dtype=torch.bool)
     angle = (2 * draws[:, 0] - 1) * rotation
     margin = _margins(size, padding, rotation)
     terms = _coordinates(size, crop, margin, top, left, mirrored, angle)
-    pixels = torch.empty((count, *crop, PIXEL), dtype=torch.uint8, device=batch.images.device)
+    pixels = torch.empty((count, *crop, PIXEL), dtype=torch.uint8, device=device) if out is None else out
     # A gather from an image that lies in a CPU's cache is four times faster than from one that does not.
     at_once = count if pixels.is_cuda else min(count, max(1, CHUNK // batch.images[0].numel()))
-    canvas = _canvas(at_once, size, margin, batch.images.device)
-    for start in range(0, count, at_once):
-        part = slice(start, start + at_once)
-        rows = batch.rows[part]
-        inner = canvas[: len(rows), margin[0] : margin[0] + size[0], margin[1] : margin[1] + size[1]]
-        Batch(batch.images, rows).copy_to(inner)
-        _gather(canvas, tuple(term[part] for term in terms), pixels[part])
+    if pixels.is_cuda:
+        canvas, sums = _canvas(at_once, size, margin, device), _sums(at_once, crop, device)
+    else:
+        canvas, sums = (scratch or Scratch()).take(at_once, size, margin, crop)
+    inner = canvas[:, margin[0] : margin[0] + size[0], margin[1] : margin[1] + size[1]]
+    parts = zip(*(tensor.split(at_once) for tensor in (batch.rows, *terms, pixels)), strict=True)
+    for rows, down, across, part in parts:
+        Batch(batch.images, rows).copy_to(inner[: len(rows)])
+        _gather(canvas, down, across, sums[:, : len(rows)], part)
     return pixels
 
 
@@ -113,9 +136,16 @@ def normalise(pixels: Tensor) -> Tensor:
     scale = pixels.new_tensor([*(1 / (255 * s) for s in IMAGENET_STD), 0], dtype=torch.float32)
     shift = [-m / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
     offset = pixels.new_tensor([*shift, 0], dtype=torch.float32)
-    rows = pixels.reshape(batch, height, width * PIXEL).to(torch.float32)
-    images = rows.mul_(scale.repeat(width)).add_(offset.repeat(width)).view(batch, height, width, PIXEL)
-    return images[..., :3].permute(0, 3, 1, 2)
+    rows = _floats((batch, height, width * PIXEL), pixels.device)
+    rows.copy_(pixels.reshape(rows.shape)).mul_(scale.repeat(width)).add_(offset.repeat(width))
+    return rows.view(batch, height, width, PIXEL)[..., :3].permute(0, 3, 1, 2)
+
+
+def _floats(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    if device != CPU:
+        return torch.empty(shape, device=device)
+    # NumPy asks Linux for huge pages: four fifths of the time went into the faults of small ones.
+    return torch.from_numpy(np.empty(shape, np.float32))
 
 
 def _mix(state: np.ndarray | np.uint64) -> np.ndarray:
@@ -158,6 +188,10 @@ def _canvas(count: int, size: tuple[int, int], margin: tuple[int, int], device: 
     return torch.full(shape, WHITE, dtype=torch.uint8, device=device)
 
 
+def _sums(count: int, crop: tuple[int, int], device: torch.device) -> Tensor:
+    return torch.empty((2, count, *crop), dtype=torch.int32, device=device)
+
+
 def _coordinates(
     size: tuple[int, int],
     crop: tuple[int, int],
@@ -167,24 +201,25 @@ def _coordinates(
     mirrored: Tensor,
     angle: Tensor,
 ) -> tuple[Tensor, ...]:
-    # Where output pixel (y, x) is read on the canvas: row a[y] + b[x], column c[y] + d[x], as
-    # 16.16 fixed point, (B, crop[0]) or (B, crop[1]) each. The convention is that of PIL's Image.rotate.
+    # Where output pixel (y, x) is read on the canvas, (row, column) in 16.16 fixed point: the sum of a term
+    # down, (B, 2, crop[0], 1), and one across, (B, 2, 1, crop[1]). The convention is PIL's Image.rotate's.
     across = torch.arange(crop[1], device=angle.device)
     x = torch.where(mirrored[:, None], crop[1] - 1 - across, across) + left[:, None] + 0.5 - size[1] / 2
     y = torch.arange(crop[0], device=angle.device) + top[:, None] + 0.5 - size[0] / 2
     radians = torch.deg2rad(angle.double())[:, None]
     cosine, sine = torch.cos(radians), torch.sin(radians)
     middle_y, middle_x = size[0] / 2 + margin[0], size[1] / 2 + margin[1]
-    terms = (cosine * y + middle_y, sine * x, -sine * y, cosine * x + middle_x)
-    return tuple((term * 65536).round().to(torch.int32) for term in terms)
+    down = torch.stack([cosine * y + middle_y, -sine * y], 1)[..., None]
+    across = torch.stack([sine * x, cosine * x + middle_x], 1)[:, :, None]
+    return tuple((term * 65536).round().to(torch.int32) for term in (down, across))
 
 
-def _gather(canvas: Tensor, terms: tuple[Tensor, ...], pixels: Tensor) -> None:
+def _gather(canvas: Tensor, down: Tensor, across: Tensor, sums: Tensor, pixels: Tensor) -> None:
     # Reads `pixels` out of the first of the canvas's images, one for each row of the terms.
-    row_y, row_x, column_y, column_x = terms
     _, height, width, _ = canvas.shape
-    where = (row_y[:, :, None] + row_x[:, None, :]).bitwise_right_shift_(16).mul_(width)
-    where += (column_y[:, :, None] + column_x[:, None, :]).bitwise_right_shift_(16)
+    torch.add(down.transpose(0, 1), across.transpose(0, 1), out=sums).bitwise_right_shift_(16)
+    rows, where = sums
+    where.add_(rows, alpha=width)
     if len(pixels) > 1:
         image = torch.arange(len(pixels), device=canvas.device, dtype=torch.int32) * (height * width)
         where += image[:, None, None]

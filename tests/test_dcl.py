@@ -100,10 +100,12 @@ def test_location_targets_equal_the_true_permutation_for_every_block(shuffle, wh
     if white:
         pixels.fill_(255)
     draws = uniforms(0, 0, np.arange(4), 98)
-    both, targets = network(dcl_shuffle=shuffle).pairs(pixels, draws)
+    both = torch.cat([pixels, torch.zeros_like(pixels)])
+    targets = network(dcl_shuffle=shuffle).destroy(both, draws)
     source = shuffled_blocks(draws, 7, 2) if shuffle == "sort" else neighbour_blocks(draws, 7)
-    assert both.shape == (8, 56, 56, PIXEL)
+    change = destroy if shuffle == "sort" else cut_and_destroy
     assert torch.equal(both[:4], pixels)
+    assert torch.equal(both[4:], change(pixels, source, 7))
     raster = (torch.arange(49) - 24) / 49
     assert torch.equal(targets[:4], raster.expand(4, -1))
     assert torch.equal(targets[4:], raster[source])
@@ -117,8 +119,8 @@ def test_the_colour_guess_finds_distinct_colours_and_fails_on_white():
     assert torch.equal(guess_by_colour(images, destroy(images, source, 7), 7), source)
     white = torch.full_like(images, 255)
     assert (guess_by_colour(white, white, 7) == 0).all()
-    pixels = torch.full((2, 56, 56, PIXEL), 255, dtype=torch.uint8)
-    _, targets = network(dcl_location="colours").pairs(pixels, torch.rand(2, 98))
+    pixels = torch.full((4, 56, 56, PIXEL), 255, dtype=torch.uint8)
+    targets = network(dcl_location="colours").destroy(pixels, torch.rand(2, 98))
     assert (targets[2:] == -24 / 49).all()  # every block is taken for the first
 
 
@@ -176,6 +178,6 @@ def test_the_three_heads_learn_ten_times_faster_and_all_learn():
     (backbone, slow), (heads, fast) = model.parameter_groups()
     assert fast == 10 * slow
     assert len(backbone) + len(heads) == len(list(model.parameters()))
-    pixels = torch.randint(0, 256, (4, 56, 56, PIXEL), dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (8, 56, 56, PIXEL), dtype=torch.uint8)
     model(pixels, uniforms(0, 0, np.arange(4), model.draws), torch.tensor([0, 1, 2, 3])).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in heads)

@@ -132,7 +132,7 @@ def test_every_family_learns_by_dcl(name):
         "v", backbone=name, weights="scratch", dcl_resize=(64, 64), dcl_crop=(64, 64), dcl_blocks=2
     )
     network = build_network(config, config.stages()[1], np.full(3, 1 / 3)).train()
-    pixels = torch.randint(0, 255, (2, 64, 64, PIXEL), dtype=torch.uint8)
+    pixels = torch.randint(0, 255, (4, 64, 64, PIXEL), dtype=torch.uint8)
     network(pixels, uniforms(0, 0, np.arange(2), network.draws), torch.tensor([0, 2])).backward()
     silent = [key for key, value in network.named_parameters() if value.grad is None or not value.grad.any()]
     assert silent in ([], ["backbone.body.class_token"]), silent

@@ -51,26 +51,26 @@ def neighbour_blocks(draws: Tensor, blocks: int) -> Tensor:
     return grid.flatten(1)
 
 
-def destroy(pixels: Tensor, source: Tensor, blocks: int) -> Tensor:
+def destroy(pixels: Tensor, source: Tensor, blocks: int, out: Tensor | None = None) -> Tensor:
     """Puts block `source[b, place]` at `place`; the permutation's inverse undoes it exactly.
 
-    One gather of block-wide strips, so each byte is moved once.
+    A gather of block-wide strips, so each byte is moved once.
 
     Args:
         pixels: (B, H, W, PIXEL) uint8, contiguous, H and W multiples of N.
         source: (B, N * N) int64.
+        out: of the shape of `pixels`, contiguous, to write to.
     """
-    batch, height, width, channels = pixels.shape
+    batch, height = pixels.shape[:2]
     tall = height // blocks
-    row, column = (
-        source.view(batch, blocks, 1, blocks) // blocks,
-        source.view(batch, blocks, 1, blocks) % blocks,
-    )
-    line = row * tall + torch.arange(tall, device=pixels.device)[:, None]  # (B, N, H / N, N)
-    image = torch.arange(batch, device=pixels.device).view(-1, 1, 1, 1)
-    strips = (image * height + line) * blocks + column
-    moved = pixels.view(batch * height * blocks, -1).index_select(0, strips.flatten())
-    return moved.view(batch, height, width, channels)
+    first = (source // blocks * height + source % blocks).view(batch, blocks, 1, blocks)
+    down = torch.arange(0, height, blocks, device=pixels.device)[:tall]
+    image = torch.arange(0, batch * height * blocks, height * blocks, device=pixels.device)
+    strips = first + down[:, None] + image.view(-1, 1, 1, 1)  # (B, N, H / N, N)
+    moved = torch.empty_like(pixels) if out is None else out
+    shape = (batch * height * blocks, -1)
+    torch.index_select(pixels.view(shape), 0, strips.flatten(), out=moved.view(shape))
+    return moved
 
 
 def cut_and_destroy(pixels: Tensor, source: Tensor, blocks: int) -> Tensor:

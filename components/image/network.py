@@ -31,7 +31,10 @@ class PlainNetwork(nn.Module):
 
     Attributes:
         draws: how many uniforms a sample's step takes.
+        copies: how many images of a sample a step sees.
     """
+
+    copies = 1
 
     def __init__(self, config: ImageConfig, stage: Stage, prior: np.ndarray) -> None:
         super().__init__()
@@ -65,7 +68,12 @@ class PlainNetwork(nn.Module):
 
 
 class DCLNetwork(PlainNetwork):
-    """The same with destruction and construction learning: a batch is [originals, destroyed]."""
+    """The same with destruction and construction learning: a batch is [originals, destroyed].
+
+    `forward` takes pixels (2B, H, W, PIXEL) with the originals in the first half, and writes the second.
+    """
+
+    copies = 2
 
     def __init__(self, config: ImageConfig, stage: Stage, prior: np.ndarray) -> None:
         super().__init__(config, stage, prior)
@@ -73,8 +81,8 @@ class DCLNetwork(PlainNetwork):
         self.dcl = DCLHeads(self.backbone.width, len(prior), config.dcl_blocks, config.dcl_swap)
 
     def forward(self, pixels: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
-        both, targets = self.pairs(pixels, draws[:, DRAWS:])
-        features = self.backbone(normalise(both))
+        targets = self.destroy(pixels, draws[:, DRAWS:])
+        features = self.backbone(normalise(pixels))
         pooled = self.backbone.pool(features)
         return dcl_loss(
             self.head(pooled) + self.offsets,
@@ -87,20 +95,20 @@ class DCLNetwork(PlainNetwork):
             label_smoothing=self.config.label_smoothing,
         )
 
-    def pairs(self, pixels: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """[Originals, destroyed], (2B, H, W, PIXEL) uint8, and their location targets, (2B, N * N)."""
+    def destroy(self, pixels: Tensor, draws: Tensor) -> Tensor:
+        """Destroys the first half of the pixels into the second; gives location targets, (2B, N * N)."""
         config, blocks = self.config, self.config.dcl_blocks
+        originals, destroyed = pixels.chunk(2)
         if config.dcl_shuffle == "sort":
             source = shuffled_blocks(draws, blocks, config.dcl_range)
-            destroyed = destroy(pixels, source, blocks)
+            destroy(originals, source, blocks, out=destroyed)
         else:
             source = neighbour_blocks(draws, blocks)
-            destroyed = cut_and_destroy(pixels, source, blocks)
+            destroyed.copy_(cut_and_destroy(originals, source, blocks))
         if config.dcl_location == "colours":
-            source = guess_by_colour(pixels, destroyed, blocks)
+            source = guess_by_colour(originals, destroyed, blocks)
         straight = torch.arange(blocks * blocks, device=pixels.device).expand_as(source)
-        targets = location_targets(torch.cat([straight, source]), blocks)
-        return torch.cat([pixels, destroyed]), targets
+        return location_targets(torch.cat([straight, source]), blocks)
 
     def class_logits(self, pooled: Tensor) -> Tensor:
         return self.dcl.class_logits(self.head(pooled), pooled)

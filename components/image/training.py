@@ -14,7 +14,7 @@ from components.image.config import ImageConfig, Stage
 from components.image.judging import judge
 from components.image.network import PlainNetwork
 from components.image.progress import Progress
-from components.image_augment import Batch, augment, uniforms
+from components.image_augment import PIXEL, Batch, Scratch, augment, uniforms
 from components.image_cache import ImageCache
 from components.losses import CHECK_STEPS, read_losses
 from components.metrics import macro_f1
@@ -79,6 +79,8 @@ class StageTraining:
             fused=on_gpu,
         )
         self.loss = torch.compile(network) if config.compile and on_gpu else network
+        self.scratch = Scratch()
+        self.pixels = torch.empty(0)  # of the newest batch: the next one is written over it
         self.progress = Progress()
         self.resumed_step: int | None = None  # that this epoch went on from after a stop
         self.unread: list[Tensor] = []  # the newest losses, still on the device
@@ -146,7 +148,10 @@ class StageTraining:
         content = None
         if config.crops == "keep_content":
             content = cache.content[self.examples.images[rows]].to(self.device)
-        return augment(
+        shape = (self.network.copies * len(rows), *self.stage.crop, PIXEL)
+        if self.pixels.shape != shape:
+            self.pixels = torch.empty(shape, dtype=torch.uint8, device=self.device)
+        augment(
             batch,
             draws,
             crop=self.stage.crop,
@@ -154,7 +159,10 @@ class StageTraining:
             flip=config.flip,
             padding=config.padding,
             content=content,
+            scratch=self.scratch,
+            out=self.pixels[: len(rows)],
         )
+        return self.pixels
 
     def _read_losses(self) -> None:
         self.progress.losses += read_losses(
