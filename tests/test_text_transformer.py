@@ -232,17 +232,8 @@ def test_checkpoints_stay_until_the_stages_outputs_are_written(products, tmp_pat
     write_products(products, tmp_path / "products.parquet")
     train = partial(train_transformer, checkpoints=tmp_path / "checkpoints")
     outputs = {name: tmp_path / name for name in ("probabilities", "features", "model")}
-    settings = dataclasses.asdict(small_config(epochs=2))
-    run = partial(
-        run_text,
-        tmp_path / "products.parquet",
-        settings,
-        TransformerConfig,
-        train,
-        fold=None,
-        seed=3,
-        **outputs,
-    )
+    config = small_config(epochs=2)
+    run = partial(run_text, tmp_path / "products.parquet", config, train, fold=None, seed=3, **outputs)
 
     def disk_is_full(*_):
         raise OSError("no space left")
