@@ -12,8 +12,7 @@ class EnsembleConfig:
         voter: the ensemble's name.
         vote: "majority" (section 3.4; ties go to the larger summed probability), "soft" (the mean of
             the probabilities) or "weighted" (a mean whose weights are found out of fold).
-        balance: of a weighted vote: 1 finds its weights with every class counting alike, as in macro-F1;
-            0 with every row.
+        balance: of a weighted vote: 0 finds its weights with every row counting alike; 1 with every class.
         select: "all" members (section 3.4), or "greedy": forward choice, the member that adds most to
             macro-F1 first, until none adds anything (Caruana et al. 2004).
         folds: of the cross-fitting that keeps the validation figure honest where weights or members
@@ -23,7 +22,7 @@ class EnsembleConfig:
 
     voter: str = "ensemble"
     vote: Literal["majority", "soft", "weighted"] = "majority"
-    balance: float = 1.0
+    balance: float = 0.0
     select: Literal["all", "greedy"] = "all"
     folds: int = 8
     seed: int = 0

@@ -91,11 +91,12 @@ class ProductConfig(DecisionConfig):
     """The product of what the inputs say beyond the class frequencies; not the paper's.
 
     Attributes:
-        balance: 1 fits the inputs' exponents with every class counting alike, as in macro-F1; 0 every row.
+        balance: 0 fits the inputs' exponents with every row counting alike; 1 every class, as in macro-F1.
+            An input that already favours rare classes (an image network's `balance`) wants 0.
     """
 
     kind: Literal["product"] = "product"
-    balance: float = 1.0
+    balance: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.balance <= 1:
