@@ -43,6 +43,21 @@ def parse_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
         raise InputError(f"{where}: {error}") from error
 
 
+def parse_kind(kinds: Mapping[str, type], values: Mapping[str, Any], *, default: str = "", where: str) -> Any:
+    """Makes the dataclass that the key "kind" of `values` names; see `parse_config`.
+
+    Args:
+        default: the kind where `values` has none.
+
+    Raises:
+        InputError: no such kind, or see `parse_config`.
+    """
+    kind = values.get("kind", default)
+    if kind not in kinds:
+        raise InputError(f"{where}: kind = {kind!r} is not one of {', '.join(kinds)}")
+    return parse_config(kinds[kind], values, where=where)
+
+
 def _cast(value: Any, expected: Any) -> Any:
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin in (UnionType, typing.Union):

@@ -1,10 +1,9 @@
 """Fusion configurations: the paper's two nets, three votes beside them, and the feature-level baselines."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.config import parse_config
+from components.config import parse_kind
 from components.errors import InputError
 
 
@@ -174,7 +173,10 @@ def parse_fusion_configs(configs: list[dict[str, Any]]) -> list[FusionConfig]:
     Raises:
         InputError: no configuration, an unknown kind or key, a wrong value, a voter named twice.
     """
-    parsed = [_parse(values, where=f"fusion configuration {i}") for i, values in enumerate(configs, start=1)]
+    parsed = [
+        parse_kind(KINDS, values, where=f"fusion configuration {i}")
+        for i, values in enumerate(configs, start=1)
+    ]
     names = [config.voter for config in parsed]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -184,9 +186,3 @@ def parse_fusion_configs(configs: list[dict[str, Any]]) -> list[FusionConfig]:
             "fusion configurations: none is of a decision-level kind (linear, mlp, logistic, mean, product)"
         )
     return parsed
-
-
-def _parse(values: Mapping[str, Any], *, where: str) -> FusionConfig:
-    if values.get("kind") not in KINDS:
-        raise InputError(f"{where}: kind = {values.get('kind')!r} is not one of {', '.join(KINDS)}")
-    return parse_config(KINDS[values["kind"]], values, where=where)

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.config import parse_config
-from components.errors import InputError
+from components.config import parse_kind
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,5 @@ def parse_image_config(values: Mapping[str, Any]) -> ImageConfig | ColourConfig:
     Raises:
         InputError: an unknown kind or key, or a wrong value.
     """
-    kind = values.get("kind", "network")
-    if kind not in KINDS:
-        raise InputError(f"image configuration: kind = {kind!r} is not one of {', '.join(KINDS)}")
-    return parse_config(KINDS[kind], values, where=f"image configuration {values.get('voter', '')!r}")
+    where = f"image configuration {values.get('voter', '')!r}"
+    return parse_kind(KINDS, values, default="network", where=where)
