@@ -137,15 +137,15 @@ def test_the_snapshot_is_part_of_what_preprocess_is_cached_by(documents):
 
 
 def test_settings_reach_every_pod(tmp_path: Path):
-    options = ["--no-cache", "--volume=work", "--mount=/work", "--secret=keys", "--retries=0", "--timeout=0"]
+    options = ["--no-cache", "--volume=disk", "--mount=/disk", "--secret=keys", "--retries=0", "--timeout=0"]
     spec, platform = compiled(tmp_path, *options)
     assert all(not task["cachingOptions"] for task in tasks(spec["root"]["dag"], spec).values())
     assert not any("retryPolicy" in task for task in tasks(spec["root"]["dag"], spec).values())
     assert (
-        spec["root"]["inputDefinitions"]["parameters"]["checkpoints"]["defaultValue"] == "/work/checkpoints"
+        spec["root"]["inputDefinitions"]["parameters"]["checkpoints"]["defaultValue"] == "/disk/checkpoints"
     )
     for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
-        assert [mount["mountPath"] for mount in config["pvcMount"]] == ["/work"]
+        assert [mount["mountPath"] for mount in config["pvcMount"]] == ["/disk"]
         assert config["secretAsEnv"][0]["secretName"] == "keys"
         assert config["secretAsEnv"][0]["optional"] is True
 
