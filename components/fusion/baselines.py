@@ -92,13 +92,13 @@ def fuse_features(
     Returns:
         Their macro-F1 on validation.
     """
+    task = training_task(table, fold=None, cleaned=False)
     scores = []
     for number, config in enumerate(configs):
         train = _train_jointly if config.training == "end_to_end" else _train_on_features
-        inputs, pred_probs = train(table, images, text, image, config, seed, device)
-        predict = training_task(table, fold=None, cleaned=False).predict
-        splits = {split: pred_probs[rows] for split, rows in predict.items()}
-        truth = table.labels[predict["validation"]]
+        inputs, pred_probs = train(table, images, text, image, task.fit, config, seed, device)
+        splits = {split: pred_probs[rows] for split, rows in task.predict.items()}
+        truth = table.labels[task.predict["validation"]]
         scores.append(macro_f1(truth, splits["validation"].argmax(axis=1), len(table.classes)))
         facts = {"config": asdict(config), "inputs": inputs, "seed": seed, "macro_f1": scores[-1]}
         write_fused(folder, number, config.voter, splits, facts, table)
@@ -110,6 +110,7 @@ def _train_on_features(
     images: Path,
     text: Modality,
     image: Modality,
+    fit: np.ndarray,
     config: ConcatConfig,
     seed: int,
     device: torch.device,
@@ -119,7 +120,7 @@ def _train_on_features(
         texts.values,
         pictures.values,
         table.labels,
-        training_task(table, fold=None, cleaned=False).fit,
+        fit,
         config,
         classes=len(table.classes),
         seed=seed,
@@ -133,12 +134,12 @@ def _train_jointly(
     images: Path,
     text: Modality,
     image: Modality,
+    fit: np.ndarray,
     config: ConcatConfig,
     seed: int,
     device: torch.device,
 ) -> tuple[list[str], np.ndarray]:
     (text_voter, text_model), (image_voter, image_model) = text.best_model(table), image.best_model(table)
-    fit = training_task(table, fold=None, cleaned=False).fit
     pred_probs = train_end_to_end(
         table, images, text_model, image_model, fit, config, seed=seed, device=device
     )
