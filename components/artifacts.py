@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(folder: Path, **facts: Any) -> None:
-    """Writes `folder/manifest.json`: `facts`, and every file's size and SHA-256. Call it last."""
-    files = {
-        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+def write_manifest(folder: Path, *, known: Mapping[str, str] | None = None, **facts: Any) -> None:
+    """Writes `folder/manifest.json`: `facts`, and every file's size and SHA-256. Call it last.
+
+    Args:
+        known: the SHA-256 of files that were hashed while they were written.
+    """
+    known = known or {}
+    paths = {
+        str(path.relative_to(folder)): path
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
+    }
+    files = {
+        name: {"bytes": path.stat().st_size, "sha256": known.get(name) or sha256(path)}
+        for name, path in paths.items()
     }
     write_json(folder / MANIFEST, {**facts, "files": files})
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.checkpoint import Checkpoints, fingerprint
+from components import checkpoint
+from components.checkpoint import DTYPES, Checkpoints, fingerprint
 
 FILE_OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.scandir"}
 TRAINING = fingerprint("training")
@@ -85,3 +86,23 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_names_path_and_bytes(tmp_pa
     assert loaded_step(tmp_path) == 1
     save(tmp_path, 2)
     assert loaded_step(tmp_path) == 2
+
+
+def test_tensors_of_every_kind_come_back_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checkpoint, "FLUSH_BYTES", 100)
+    bits = torch.randint(0, 2, (240,), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    tensors = {str(dtype): bits.view(dtype).reshape(2, 5, -1) for dtype in DTYPES}
+    tensors |= {
+        "transposed": torch.arange(12.0).view(3, 4).T,
+        "channels last": torch.arange(48.0).view(2, 2, 3, 4).to(memory_format=torch.channels_last),
+        "scalar": torch.tensor(7),
+        "empty": torch.empty(0, 3),
+        "gradient": torch.ones(2, requires_grad=True),
+    }
+    Checkpoints(tmp_path, TRAINING).save(1, tensors, {})
+    found = Checkpoints(tmp_path, TRAINING).load()
+    assert found is not None
+    assert set(found[1]) == set(tensors)
+    for name, tensor in found[1].items():
+        assert (tensor.dtype, tensor.shape) == (tensors[name].dtype, tensors[name].shape)
+        assert torch.equal(tensor, tensors[name].detach())
