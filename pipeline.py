@@ -208,14 +208,13 @@ def build_pipeline(
         # Known when compiling alone: a run that asks for it by a parameter trains on what fusion is given.
         jointly = any(config.get("training") == "end_to_end" for config in preset["fusion_configs"])
         place(fused, "fusion", trains=jointly)
-        members = fused.outputs["members"]
-        vote = ensemble(products=cleaned, images=store, members=members, config=ensemble_config)
+        fusions = {name: fused.outputs[name] for name in ("members", "feature_level")}
+        vote = ensemble(products=cleaned, images=store, config=ensemble_config, **fusions)
         place(vote, "ensemble")
         judgement = evaluate(
             products=cleaned,
             images=store,
-            members=members,
-            feature_level=fused.outputs["feature_level"],
+            **fusions,
             ensemble=vote.outputs["probabilities"],
             label_issues=issues.outputs["label_issues"],
             facts=facts,

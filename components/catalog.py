@@ -156,3 +156,18 @@ def check_products(products: Products, *, where: str) -> None:
                 f"{where}: {rule}: product {table['product_id'].iloc[row]!r} "
                 f"(row {row}; {int(broken.sum())} such rows)"
             )
+
+
+def image_rows(products: Products, rows: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The distinct images of some products.
+
+    Returns:
+        Their keys, and for every product of the whole table the position of its image among the keys,
+        (N,) int64: -1 where it has none or is not among `rows`.
+    """
+    images = products.table["image"].iloc[rows]
+    keys = sorted(images.dropna().unique().tolist())
+    position = {key: number for number, key in enumerate(keys)}
+    index = np.full(len(products.table), -1, dtype=np.int64)
+    index[rows] = [position.get(key, -1) for key in images.tolist()]
+    return keys, index

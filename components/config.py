@@ -72,6 +72,8 @@ def _cast(value: Any, expected: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise TypeError(value)
         return origin(_cast(item, arguments[0]) for item in value)
+    if origin is dict:
+        return {_cast(key, arguments[0]): _cast(item, arguments[1]) for key, item in dict(value).items()}
     if expected is bool or isinstance(value, bool):
         if not (expected is bool and isinstance(value, bool)):
             raise TypeError(value)

@@ -17,6 +17,9 @@ from components.probabilities import Probabilities, Voter, read_voter, write_vot
 from components.votes import majority_vote
 
 GROUPS = np.arange(400)
+EQUAL = np.full(4, 1 / 4)
+PLAIN = {"voter": "ensemble"}
+NONE = Path("no feature-level classifier votes")
 
 
 def write_members(root: Path, *, members: int = 5, **kwargs: Any) -> tuple[Path, Path, np.ndarray]:
@@ -34,7 +37,7 @@ def write_members(root: Path, *, members: int = 5, **kwargs: Any) -> tuple[Path,
 def test_every_vote_is_better_than_the_best_member(vote: str, select: str, tmp_path: Path) -> None:
     products, members, labels = write_members(tmp_path, rows=(20, 400, 400), strength=1.8)
     config = {"voter": "ensemble", "vote": vote, "select": select}
-    metrics = run_ensemble(products, members, config, probabilities=tmp_path / "ensemble")
+    metrics = run_ensemble(products, members, NONE, config, probabilities=tmp_path / "ensemble")
     assert metrics["macro_f1"] > metrics["best_member_macro_f1"]
     voter = read_voter(tmp_path / "ensemble")
     table = read_products(products)
@@ -47,7 +50,7 @@ def test_every_vote_is_better_than_the_best_member(vote: str, select: str, tmp_p
 
 def test_the_majority_vote_is_what_is_written(tmp_path: Path) -> None:
     products, members, _ = write_members(tmp_path, members=4, strength=1)
-    run_ensemble(products, members, {"voter": "ensemble"}, probabilities=tmp_path / "ensemble")
+    run_ensemble(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
     table = read_products(products)
     voters = [read_voter(path) for path in sorted(members.iterdir())]
     for split in ("validation", "test"):
@@ -60,7 +63,7 @@ def test_the_majority_vote_is_what_is_written(tmp_path: Path) -> None:
 
 def test_facts_say_what_each_member_adds_and_how_far_they_agree(tmp_path: Path) -> None:
     products, members, labels = write_members(tmp_path, members=3, strength=1.5)
-    run_ensemble(products, members, {"voter": "ensemble"}, probabilities=tmp_path / "ensemble")
+    run_ensemble(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
     table = read_products(products)
     rows = table.rows("validation")
     matrices = [read_voter(path).chosen("validation", table.ids[rows]) for path in sorted(members.iterdir())]
@@ -77,7 +80,7 @@ def test_facts_say_what_each_member_adds_and_how_far_they_agree(tmp_path: Path) 
 def test_a_weighted_vote_gives_a_useless_member_little() -> None:
     pred_probs, labels = make_voters(3, 400, 4)
     pred_probs[2] = make_voters(1, 400, 4, strength=0, seed=8)[0][0]
-    weights = member_weights(EnsembleConfig(vote="weighted"), pred_probs, labels)
+    weights = member_weights(EnsembleConfig(vote="weighted"), pred_probs, labels, np.full(3, 1 / 3))
     assert weights[2] < 0.1
     assert weights.sum() == pytest.approx(1)
 
@@ -86,7 +89,7 @@ def test_greedy_choice_starts_with_the_best_and_leaves_out_what_hurts() -> None:
     pred_probs, labels = make_voters(4, 400, 4, strength=2)
     pred_probs[1] = make_voters(1, 400, 4, strength=0, seed=8)[0][0]
     config = EnsembleConfig(vote="soft", select="greedy")
-    chosen = greedy_selection(config, pred_probs, labels)
+    chosen = greedy_selection(config, pred_probs, labels, EQUAL)
     scores = [macro_f1(labels, one.argmax(axis=1), 4) for one in pred_probs]
     assert 1 not in chosen
     assert int(np.argmax(scores)) in chosen
@@ -96,19 +99,49 @@ def test_greedy_choice_starts_with_the_best_and_leaves_out_what_hurts() -> None:
 def test_what_is_chosen_for_a_row_does_not_depend_on_its_label() -> None:
     pred_probs, labels = make_voters(4, 400, 4, strength=1)
     config = EnsembleConfig(vote="weighted", folds=4)
-    before, _ = out_of_fold_vote(config, pred_probs, labels, GROUPS)
+    before, _ = out_of_fold_vote(config, pred_probs, labels, GROUPS, EQUAL)
     random_labels = np.random.default_rng(0).permutation(labels)
     # On labels without sense the best choice of weights is worth nothing out of fold.
     voted, _ = out_of_fold_vote(
-        EnsembleConfig(vote="soft", select="greedy", folds=4), pred_probs, random_labels, GROUPS
+        EnsembleConfig(vote="soft", select="greedy", folds=4), pred_probs, random_labels, GROUPS, EQUAL
     )
     assert macro_f1(labels, before.argmax(axis=1), 4) > 0.7
     assert macro_f1(random_labels, voted.argmax(axis=1), 4) < 0.32  # by chance 0.25
 
 
+def test_feature_level_classifiers_have_the_part_of_the_vote_that_they_are_given(tmp_path: Path) -> None:
+    products, members, _ = write_members(tmp_path, members=4)
+    beside = tmp_path / "feature-level"
+    beside.mkdir()
+    for path in sorted(members.iterdir())[2:]:
+        path.rename(beside / path.name)
+    config = {"voter": "ensemble", "vote": "soft", "feature_level": {"text-3": 0.4}}
+    run_ensemble(products, members, beside, config, probabilities=tmp_path / "ensemble")
+    table = read_products(products)
+    ensemble = read_voter(tmp_path / "ensemble")
+    assert ensemble.facts["members"] == ["text-0", "text-1", "text-3"]
+    assert ensemble.facts["weights"] == pytest.approx([0.3, 0.3, 0.4])
+    ids = table.ids[table.rows("test")]
+    voters = [*sorted(members.iterdir()), sorted(beside.iterdir())[1]]
+    first, second, third = (read_voter(path).chosen("test", ids) for path in voters)
+    expected = 0.3 * (first + second) + 0.4 * third
+    np.testing.assert_allclose(ensemble.chosen("test", ids), expected, atol=1e-6)
+
+
+def test_a_named_classifier_that_fusion_did_not_make_is_missed_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    products, members, _ = write_members(tmp_path, members=2)
+    (tmp_path / "none").mkdir()
+    config = {"voter": "ensemble", "vote": "soft", "feature_level": {"light": 0.4}}
+    run_ensemble(products, members, tmp_path / "none", config, probabilities=tmp_path / "ensemble")
+    assert read_voter(tmp_path / "ensemble").facts["weights"] == pytest.approx([0.5, 0.5])
+    assert "feature_level names 'light', but fusion made none" in caplog.text
+
+
 def test_a_single_member_is_its_own_ensemble(tmp_path: Path) -> None:
     products, members, _ = write_members(tmp_path, members=1)
-    metrics = run_ensemble(products, members, {"voter": "ensemble"}, probabilities=tmp_path / "ensemble")
+    metrics = run_ensemble(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
     assert metrics["macro_f1"] == metrics["best_member_macro_f1"]
     assert metrics["members_used"] == 1
 
@@ -117,7 +150,7 @@ def test_no_member_is_refused(tmp_path: Path) -> None:
     products, members, _ = write_members(tmp_path)
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="no member to vote"):
-        run_ensemble(products, tmp_path / "none", {"voter": "ensemble"}, probabilities=tmp_path / "ensemble")
+        run_ensemble(products, tmp_path / "none", NONE, PLAIN, probabilities=tmp_path / "ensemble")
     assert members.is_dir()
 
 
@@ -128,11 +161,22 @@ def test_a_member_of_other_products_is_refused_by_name(tmp_path: Path) -> None:
     splits = {"validation": stranger, "test": stranger}
     write_voter(members / "stranger", Voter("stranger", "fusion", {"chosen": splits}))
     with pytest.raises(InputError, match=r"voter stranger, validation.*120 of 120 products"):
-        run_ensemble(products, members, {"voter": "ensemble"}, probabilities=tmp_path / "ensemble")
+        run_ensemble(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
 
 
-@pytest.mark.parametrize("config", [{"vote": "loud"}, {"select": "some"}, {"weights": [1]}])
+WRONG = [
+    {"vote": "loud"},
+    {"select": "some"},
+    {"weights": [1]},
+    {"vote": "soft", "feature_level": {"light": 1}},
+    {"vote": "soft", "feature_level": {"light": "much"}},
+    {"vote": "soft", "feature_level": ["light"]},
+    {"vote": "majority", "feature_level": {"light": 0.3}},
+]
+
+
+@pytest.mark.parametrize("config", WRONG)
 def test_wrong_configurations_are_refused(config: dict[str, Any], tmp_path: Path) -> None:
     products, members, _ = write_members(tmp_path)
     with pytest.raises(InputError, match="ensemble configuration"):
-        run_ensemble(products, members, {"voter": "e", **config}, probabilities=tmp_path / "ensemble")
+        run_ensemble(products, members, NONE, {"voter": "e", **config}, probabilities=tmp_path / "ensemble")

@@ -8,8 +8,8 @@ import torch
 
 from components.errors import InputError
 from components.features import read_features
-from components.image.colours import describe
 from components.image.image import run_image
+from components.image_colours import describe
 from components.probabilities import read_voter
 from tests.image_catalog import write_catalog
 

@@ -53,7 +53,8 @@ def draw_all(
     ]
     trained = Voter(titles[1], "text", text[0].matrices, {"curves": curves, "config": {"init": titles[0]}})
     members, ensemble = read_voters(run.members), read_voter(run.ensemble)
-    voted = Voter("vote", "ensemble", ensemble.matrices, {"leave_one_out_gain": [0.01, -0.01, 0, 0.02]})
+    facts = {"members": [member.name for member in members], "leave_one_out_gain": [0.01, -0.01, 0, 0.02]}
+    voted = Voter("vote", "ensemble", ensemble.matrices, facts)
     profile = profile_catalog(products, images)
     earlier = {**profile, "classes": {**profile["classes"], titles[0]: 40}, "languages": {titles[1]: 240}}
     drift = catalog_drift(profile, earlier, names)

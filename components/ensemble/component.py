@@ -11,6 +11,7 @@ def ensemble(
     products: Input[Dataset],
     images: Input[Dataset],
     members: Input[Dataset],
+    feature_level: Input[Dataset],
     config: dict,
     probabilities: Output[Dataset],
     metrics: Output[Metrics],
@@ -22,6 +23,7 @@ def ensemble(
         products: the product table.
         images: the image store, for thumbnails.
         members: the fusion members.
+        feature_level: the feature-level classifiers; those vote that the configuration names.
         config: how they vote; see EnsembleConfig.
         probabilities: the vote as class probabilities.
         metrics: scores.
@@ -37,17 +39,21 @@ def ensemble(
     from components.reports.ensemble import ensemble_report
     from components.stage import run_stage
 
-    paths = {"products": Path(products.path), "members": Path(members.path)}
+    paths = {
+        "products": Path(products.path),
+        "members": Path(members.path),
+        "feature_level": Path(feature_level.path),
+    }
     outputs = {"probabilities": Path(probabilities.path)}
     drawn = {**outputs, "report": Path(report.path)}
 
     def work() -> dict[str, float]:
-        scores = run_ensemble(paths["products"], paths["members"], config, **outputs)
+        scores = run_ensemble(**paths, config=config, **outputs)
         safe_report(
             lambda: ensemble_report(
                 read_products(paths["products"]),
                 ImageStore(Path(images.path)),
-                read_voters(paths["members"]),
+                [*read_voters(paths["members"]), *read_voters(paths["feature_level"])],
                 read_voter(outputs["probabilities"]),
             ),
             drawn["report"],

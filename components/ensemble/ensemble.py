@@ -1,5 +1,7 @@
-"""The ensemble stage: votes of the decision-level members (paper, section 3.4)."""
+"""The ensemble stage: votes of the decision-level members (paper, section 3.4), and of others on request."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,20 @@ from components.ensemble.voting import (
     leave_one_out_gains,
     member_weights,
     out_of_fold_vote,
+    starting_weights,
     vote,
 )
 from components.errors import InputError
 from components.metrics import macro_f1
 from components.probabilities import Probabilities, Voter, read_voters, write_voter
 
+log = logging.getLogger(__name__)
+
 
 def run_ensemble(
-    products: Path, members: Path, config: dict[str, Any], *, probabilities: Path
+    products: Path, members: Path, feature_level: Path, config: dict[str, Any], *, probabilities: Path
 ) -> dict[str, float]:
-    """Lets the members vote.
+    """Lets the members vote, and the feature-level classifiers beside them that `config` names.
 
     Where members or weights are chosen, the choice is cross-fitted on validation: the ensemble's
     validation matrix is out of fold like the members' own. On test the choice is made from all of it.
@@ -32,6 +37,7 @@ def run_ensemble(
     Args:
         products: the product table.
         members: folder of member voters, as the fusion stage writes it.
+        feature_level: folder of feature-level voters, likewise.
         config: see `EnsembleConfig`.
         probabilities: voter folder to write; its facts hold the members used, weights, what each adds
             (leave one out), pairwise agreement and the number of ties.
@@ -47,6 +53,9 @@ def run_ensemble(
     voters = read_voters(members, classes=table.classes)
     if not voters:
         raise InputError(f"{members}: no member to vote")
+    beside = _read_beside(feature_level, parsed, table.classes) if parsed.feature_level else []
+    start = starting_weights(parsed, len(voters), [voter.name for voter in beside])
+    voters += beside
     splits = [split for split in ("validation", "test") if len(table.rows(split))]
     if "validation" not in splits:
         raise InputError(f"{products}: no validation split to judge the members on")
@@ -56,7 +65,7 @@ def run_ensemble(
     }
     rows = table.rows("validation")
     labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
-    voted, facts = _vote_everywhere(parsed, matrices, labels, groups)
+    voted, facts = _vote_everywhere(parsed, matrices, labels, groups, start)
     facts = {"config": asdict(parsed), "members": [voter.name for voter in voters], **facts}
     write_voter(
         probabilities,
@@ -80,21 +89,36 @@ def run_ensemble(
     }
 
 
+def _read_beside(folder: Path, config: EnsembleConfig, classes: Sequence[str]) -> list[Voter]:
+    voters = read_voters(folder, classes=classes)
+    for name in config.feature_level.keys() - {voter.name for voter in voters}:
+        # A run that leaves out one of the preset's classifiers still gets its vote.
+        log.warning(
+            "%s: feature_level names %r, but fusion made %s: the others vote without it",
+            *(config.voter, name, ", ".join(voter.name for voter in voters) or "none"),
+        )
+    return [voter for voter in voters if voter.name in config.feature_level]
+
+
 def _vote_everywhere(
-    config: EnsembleConfig, matrices: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray
+    config: EnsembleConfig,
+    matrices: dict[str, np.ndarray],
+    labels: np.ndarray,
+    groups: np.ndarray,
+    start: np.ndarray,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The vote on every split, and what is worth knowing of it."""
     validation = matrices["validation"]
     classes = validation.shape[2]
-    weights = member_weights(config, validation, labels)
+    weights = member_weights(config, validation, labels, start)
     votes = {split: vote(config, matrix, weights) for split, matrix in matrices.items()}
-    votes["validation"] = out_of_fold_vote(config, validation, labels, groups)
+    votes["validation"] = out_of_fold_vote(config, validation, labels, groups, start)
     score = macro_f1(labels, votes["validation"][0].argmax(axis=1), classes)
     facts = {
         "weights": weights.tolist(),
         "macro_f1": score,
         "macro_f1_of_members": [macro_f1(labels, one.argmax(axis=1), classes) for one in validation],
-        "leave_one_out_gain": leave_one_out_gains(config, validation, labels, groups, score),
+        "leave_one_out_gain": leave_one_out_gains(config, validation, labels, groups, start, score),
         "agreement": agreement(validation).tolist(),
         "ties": {split: int(tied.sum()) for split, (_, tied) in votes.items()},
     }

@@ -1,5 +1,7 @@
 """Votes of the ensemble's members, and the choice of members and weights out of fold."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from components.crossfit import cross_fit, mixture_weights, stratified_folds, weighted_mean
@@ -8,18 +10,27 @@ from components.metrics import macro_f1
 from components.votes import majority_vote, voted_probabilities
 
 
-def member_weights(config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What the members weigh: 0 for one not used, 1 in sum; equal unless the vote is weighted.
+def starting_weights(config: EnsembleConfig, members: int, feature_level: Sequence[str]) -> np.ndarray:
+    """What members, and the named feature-level classifiers after them, weigh before any choice: 1 in sum."""
+    parts = [config.feature_level[name] for name in feature_level]
+    return np.array([(1 - sum(parts)) / members] * members + parts)
+
+
+def member_weights(
+    config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray, start: np.ndarray
+) -> np.ndarray:
+    """What the members weigh: 0 for one not used, 1 in sum; as `start` has it unless the vote is weighted.
 
     Args:
         pred_probs: (M, N, C) the members on the rows to choose by.
         labels: (N,) classes.
+        start: (M,) see `starting_weights`.
     """
     chosen = list(range(len(pred_probs)))
     if config.select == "greedy":
-        chosen = greedy_selection(config, pred_probs, labels)
+        chosen = greedy_selection(config, pred_probs, labels, start)
     weights = np.zeros(len(pred_probs))
-    weights[chosen] = 1 / len(chosen)
+    weights[chosen] = start[chosen] / start[chosen].sum()
     if config.vote == "weighted":
         weights[chosen] = mixture_weights(pred_probs[chosen], labels, balance=config.balance)
     return weights
@@ -37,7 +48,11 @@ def vote(
 
 
 def out_of_fold_vote(
-    config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray, groups: np.ndarray
+    config: EnsembleConfig,
+    pred_probs: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    start: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The vote on the split that members and weights are chosen on, each row by a choice without it.
 
@@ -45,15 +60,16 @@ def out_of_fold_vote(
         pred_probs: (M, N, C) the members' out-of-fold probabilities.
         labels: (N,) classes.
         groups: (N,) rows of a group are never on both sides.
+        start: (M,) see `starting_weights`.
 
     Returns:
         As `vote`.
     """
     if not config.learns:
-        return vote(config, pred_probs, member_weights(config, pred_probs, labels))
+        return vote(config, pred_probs, member_weights(config, pred_probs, labels, start))
     folds = stratified_folds(labels, folds=config.folds, seed=config.seed, groups=groups)
     voted, weights = cross_fit(
-        lambda rows: member_weights(config, pred_probs[:, rows], labels[rows]),
+        lambda rows: member_weights(config, pred_probs[:, rows], labels[rows], start),
         lambda weights, rows: vote(config, pred_probs[:, rows], weights)[0],
         folds,
     )
@@ -63,10 +79,12 @@ def out_of_fold_vote(
     return voted, tied
 
 
-def greedy_selection(config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray) -> list[int]:
+def greedy_selection(
+    config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray, start: np.ndarray
+) -> list[int]:
     """Members in the order in which they raise macro-F1 most; stops when none raises it.
 
-    While choosing, a weighted vote counts its members equally: weights are found for the chosen ones.
+    While choosing, members weigh what `start` gives them: those of a weighted vote are found for the chosen.
     """
     classes = pred_probs.shape[2]
     chosen: list[int] = []
@@ -74,7 +92,8 @@ def greedy_selection(config: EnsembleConfig, pred_probs: np.ndarray, labels: np.
     while len(chosen) < len(pred_probs):
         scores = {}
         for member in set(range(len(pred_probs))) - set(chosen):
-            predicted = _predict(config, pred_probs[[*chosen, member]])
+            tried = [*chosen, member]
+            predicted = _predict(config, pred_probs[tried], start[tried])
             scores[member] = macro_f1(labels, predicted, classes)
         winner = max(sorted(scores), key=scores.__getitem__)
         if scores[winner] <= best:
@@ -85,21 +104,25 @@ def greedy_selection(config: EnsembleConfig, pred_probs: np.ndarray, labels: np.
 
 
 def leave_one_out_gains(
-    config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray, groups: np.ndarray, score: float
+    config: EnsembleConfig,
+    pred_probs: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    start: np.ndarray,
+    score: float,
 ) -> list[float]:
     """What every member adds: the ensemble's macro-F1, less that of the ensemble without the member.
 
     Args:
+        start: (M,) see `starting_weights`.
         score: out-of-fold macro-F1 of the whole ensemble.
     """
     classes = pred_probs.shape[2]
     members = range(len(pred_probs))
     if len(members) == 1:
         return [score]
-    without = [
-        out_of_fold_vote(config, pred_probs[[i for i in members if i != left_out]], labels, groups)[0]
-        for left_out in members
-    ]
+    others = [[i for i in members if i != left_out] for left_out in members]
+    without = [out_of_fold_vote(config, pred_probs[rest], labels, groups, start[rest])[0] for rest in others]
     return [score - macro_f1(labels, voted.argmax(axis=1), classes) for voted in without]
 
 
@@ -109,7 +132,7 @@ def agreement(pred_probs: np.ndarray) -> np.ndarray:
     return (predicted[:, None] == predicted[None]).mean(axis=2)
 
 
-def _predict(config: EnsembleConfig, pred_probs: np.ndarray) -> np.ndarray:
+def _predict(config: EnsembleConfig, pred_probs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     if config.vote == "majority":
         return majority_vote(pred_probs)[0]
-    return pred_probs.sum(axis=0).argmax(axis=1)
+    return weighted_mean(pred_probs, weights).argmax(axis=1)

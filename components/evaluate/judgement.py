@@ -18,7 +18,7 @@ OUT_OF_FOLD = "Out-of-fold: every product is judged by classifiers that were not
 HONESTY = {
     "image": SINGLE,
     "text": SINGLE,
-    "feature_level": "Fitted on the features of the train split alone; of several, the best on validation.",
+    "feature_level": "Fitted on the train split alone; of several, the best on validation.",
     "decision_level": f"{OUT_OF_FOLD} Of several, the best on validation.",
     "ensemble": "A vote of the members' out-of-fold judgements.",
 }

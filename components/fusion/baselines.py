@@ -10,10 +10,11 @@ import torch
 from components.catalog import Products, training_task
 from components.errors import InputError
 from components.features import Features, read_features
-from components.fusion.configs import ConcatConfig
+from components.fusion.configs import ConcatConfig, FeatureLevelConfig, LightConfig
 from components.fusion.feature_level import train_feature_level
 from components.fusion.joint import joint_models
 from components.fusion.joint_training import train_end_to_end
+from components.fusion.light import train_light
 from components.fusion.voters import Input, best_on_validation, write_fused
 from components.metrics import macro_f1
 
@@ -77,7 +78,7 @@ def fuse_features(
     images: Path,
     text: Modality,
     image: Modality,
-    configs: Sequence[ConcatConfig],
+    configs: Sequence[FeatureLevelConfig],
     folder: Path,
     *,
     seed: int,
@@ -86,19 +87,22 @@ def fuse_features(
     """Trains every configured baseline on the train split and writes it as a voter.
 
     Args:
-        images: the image store, which only a training end to end opens.
+        images: the image store, which only a training on images opens.
         folder: to write, one voter folder a configuration.
 
     Returns:
         Their macro-F1 on validation.
     """
     task = training_task(table, fold=None, cleaned=False)
+    truth = table.labels[task.predict["validation"]]
     scores = []
     for number, config in enumerate(configs):
-        train = _train_jointly if config.training == "end_to_end" else _train_on_features
-        inputs, pred_probs = train(table, images, text, image, task.fit, config, seed, device)
-        splits = {split: pred_probs[rows] for split, rows in task.predict.items()}
-        truth = table.labels[task.predict["validation"]]
+        if isinstance(config, LightConfig):
+            inputs, splits = [], train_light(table, images, config, seed=seed, device=device)
+        else:
+            train = _train_jointly if config.training == "end_to_end" else _train_on_features
+            inputs, pred_probs = train(table, images, text, image, task.fit, config, seed, device)
+            splits = {split: pred_probs[rows] for split, rows in task.predict.items()}
         scores.append(macro_f1(truth, splits["validation"].argmax(axis=1), len(table.classes)))
         facts = {"config": asdict(config), "inputs": inputs, "seed": seed, "macro_f1": scores[-1]}
         write_fused(folder, number, config.voter, splits, facts, table)

@@ -152,9 +152,56 @@ class ProjectedConfig(ConcatConfig):
             raise ValueError("size must be at least 1")
 
 
-FusionConfig = (
-    LinearConfig | MlpConfig | LogisticConfig | MeanConfig | ProductConfig | ConcatConfig | ProjectedConfig
-)
+@dataclass(frozen=True)
+class LightConfig:
+    """One small net on the n-grams of a product's texts and the colours of its image; not the paper's.
+
+    Feature-level fusion trained end to end (section 3.3.1) for those who have no GPU.
+
+    Attributes:
+        voter: unique within a run.
+        cleaned: train without the products that denoising removed.
+        word_ngrams: longest word n-gram, over title and description.
+        char_ngrams: shortest and longest character n-gram within words; none where empty.
+        char_limit: characters of title and description that character n-grams read.
+        min_products: n-grams of fewer products are left out.
+        hidden: units that read the n-grams, and as many that read the colours.
+        dropout: share of a text's n-grams, and of the units, that is dropped while training.
+        epochs: passes over the products; the last is taken.
+        min_steps: a small catalog gets as many epochs as these optimiser steps take.
+        batch_size: products a step.
+        learning_rate: AdamW's at its highest, in one cycle.
+        weight_decay: AdamW's.
+        refit: after validation is judged, train again on train and validation for the test split.
+    """
+
+    voter: str
+    kind: Literal["light"] = "light"
+    cleaned: bool = False
+    word_ngrams: int = 2
+    char_ngrams: tuple[int, ...] = (2, 5)
+    char_limit: int = 300
+    min_products: int = 2
+    hidden: int = 128
+    dropout: float = 0.5
+    epochs: int = 8
+    min_steps: int = 1000
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    refit: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.char_ngrams) not in (0, 2):
+            raise ValueError(f"char_ngrams = {list(self.char_ngrams)}: expected [shortest, longest] or []")
+        if min(self.word_ngrams, self.min_products, self.hidden, self.epochs, self.batch_size) < 1:
+            raise ValueError("word_ngrams, min_products, hidden, epochs and batch_size must be at least 1")
+        if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.dropout < 1:
+            raise ValueError("learning_rate must be above 0, weight_decay at least 0, dropout within 0 and 1")
+
+
+FeatureLevelConfig = ConcatConfig | ProjectedConfig | LightConfig
+FusionConfig = LinearConfig | MlpConfig | LogisticConfig | MeanConfig | ProductConfig | FeatureLevelConfig
 KINDS: dict[str, type] = {
     "linear": LinearConfig,
     "mlp": MlpConfig,
@@ -164,6 +211,7 @@ KINDS: dict[str, type] = {
     "concat": ConcatConfig,
     "sum": ProjectedConfig,
     "attention": ProjectedConfig,
+    "light": LightConfig,
 }
 
 

@@ -14,7 +14,7 @@ from components.catalog import Products, read_products
 from components.crossfit import stratified_folds
 from components.errors import InputError
 from components.fusion.baselines import Modality, fuse_features
-from components.fusion.configs import ConcatConfig, DecisionConfig, parse_fusion_configs
+from components.fusion.configs import DecisionConfig, parse_fusion_configs
 from components.fusion.decision import Member, fuse_members
 from components.fusion.voters import Input, read_inputs, stack, write_fused
 from components.metrics import macro_f1
@@ -40,7 +40,7 @@ def run_fusion(
 
     Args:
         products: the product table.
-        images: the image store, for feature-level fusion end to end.
+        images: the image store, for feature-level fusion that is trained on images.
         text: voter folders of text classifiers; late checkpoints count as voters of their own.
         image: the same of image classifiers.
         text_features: pooled features of text classifiers, for feature-level fusion.
@@ -71,7 +71,7 @@ def run_fusion(
     metrics = _fuse_decisions(
         table, texts, pictures, decisions, members, folds=folds, seed=seed, device=device
     )
-    baselines = [config for config in parsed if isinstance(config, ConcatConfig)]
+    baselines = [config for config in parsed if not isinstance(config, DecisionConfig)]
     if baselines:
         of_text = Modality("text", texts, text_features, text_models)
         of_image = Modality("image", pictures, image_features, image_models)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 
-from components.catalog import Products
+from components.catalog import Products, image_rows
 from components.errors import InputError
 from components.fusion.configs import ConcatConfig
 from components.fusion.joint import ImageInput, JointNetwork, load_joint_network
@@ -77,11 +77,9 @@ def train_end_to_end(
     network, tokenizer, image = load_joint_network(text_model, image_model, len(products.classes), config)
     network.to(device)
     table = products.table
-    keys = sorted(table["image"].dropna().unique().tolist())
+    keys, places = image_rows(products, np.arange(len(table)))
     if not keys:
         raise InputError(f"fusion {config.voter}: no product has an image to train an image backbone on")
-    place = {key: number for number, key in enumerate(keys)}
-    places = np.array([place.get(key, -1) for key in table["image"].tolist()])
     tokens = tokenise(
         tokenizer,
         table["title"].tolist(),

@@ -144,7 +144,7 @@ class ImageConfig:
         }
 
 
-GRID = (8, 6)  # cells in which the colour classifier takes the share that is not background
+SMALLEST = (8, 6)  # of `image_colours.GRID`: every cell holds a pixel
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,8 @@ class ColourConfig:
             raise ValueError("hidden, epochs and batch_size must be at least 1, learning_rate above 0")
         if not 0 <= self.dropout < 1:
             raise ValueError("dropout must be at least 0 and below 1")
-        if len(self.size) != 2 or any(side < cells for side, cells in zip(self.size, GRID, strict=True)):
-            raise ValueError(f"size must be [height, width], at least {list(GRID)}")
+        if len(self.size) != 2 or any(side < cells for side, cells in zip(self.size, SMALLEST, strict=True)):
+            raise ValueError(f"size must be [height, width], at least {list(SMALLEST)}")
 
 
 KINDS: dict[str, type] = {"network": ImageConfig, "colours": ColourConfig}

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import save_file
 
 from components.artifacts import whole_file, write_json, write_manifest
-from components.catalog import Products, Task, read_products, training_task
+from components.catalog import Products, Task, image_rows, read_products, training_task
 from components.checkpoint import Checkpoints, catch_sigterm, fingerprint
 from components.errors import InputError
 from components.image.colours import train_colours
 from components.image.config import ColourConfig, ImageConfig, Stage, parse_image_config
-from components.image.judging import image_rows, judge
+from components.image.judging import judge
 from components.image.network import PlainNetwork, build_network
 from components.image.progress import Kept, Progress
 from components.image.training import FINAL, Examples, StageTraining

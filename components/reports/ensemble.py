@@ -22,9 +22,11 @@ def ensemble_report(products: Products, images: ImageStore, members: Sequence[Vo
     """Draws the report of the vote, on the validation split.
 
     Args:
-        members: the voters, in the order of the ensemble's `members`.
-        ensemble: the vote, whose facts hold `weights`, `leave_one_out_gain` and `ties`.
+        members: the voters; those that the ensemble's `members` do not name are left out.
+        ensemble: the vote, whose facts hold `members`, `weights`, `leave_one_out_gain` and `ties`.
     """
+    named = {member.name: member for member in members}
+    members = [named[name] for name in ensemble.facts["members"]]
     rows = products.rows("validation")
     ids, labels = products.ids[rows], products.labels[rows]
     votes = np.stack([member.chosen("validation", ids).argmax(axis=1) for member in members])

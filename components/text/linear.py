@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
-from scipy.sparse import csr_array, hstack
+from scipy.sparse import hstack
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -18,11 +18,10 @@ from sklearn.linear_model import LogisticRegression
 from components.artifacts import whole_file, write_json, write_manifest
 from components.catalog import Products, Task
 from components.text.config import LinearConfig
+from components.text_ngrams import Texts, make_vectorizers, tfidf
 from components.trained import Trained
 
 log = logging.getLogger(__name__)
-
-TOKEN = r"(?u)\b\w+\b"  # scikit-learn's own drops words of one letter, sizes among them
 
 
 def train_linear(products: Products, task: Task, config: LinearConfig, *, seed: int, model: Path) -> Trained:
@@ -55,43 +54,13 @@ def train_linear(products: Products, task: Task, config: LinearConfig, *, seed: 
     return Trained({"final": matrices}, features, metrics)
 
 
-class Texts:
-    """The texts that word and character n-grams read, of every product."""
-
-    def __init__(self, products: Products, config: LinearConfig) -> None:
-        pairs = zip(products.table["title"], products.table["description"], strict=True)
-        self.words = np.array([f"{title} {description}" for title, description in pairs], dtype=object)
-        self.chars = np.array([text[: config.char_limit] for text in self.words], dtype=object)
-
-
-def _vectorizers(config: LinearConfig) -> dict[str, TfidfVectorizer]:
-    shared = {
-        "sublinear_tf": True,
-        "min_df": config.min_products,
-        "strip_accents": "unicode",
-        "dtype": np.float32,
-    }
-    words = TfidfVectorizer(ngram_range=(1, config.word_ngrams), token_pattern=TOKEN, **shared)
-    if not config.char_ngrams:
-        return {"words": words}
-    shortest, longest = config.char_ngrams
-    return {
-        "words": words,
-        "chars": TfidfVectorizer(analyzer="char_wb", ngram_range=(shortest, longest), **shared),
-    }
-
-
 def _fit(
     texts: Texts, rows: np.ndarray, labels: np.ndarray, config: LinearConfig
 ) -> tuple[dict[str, TfidfVectorizer], LogisticRegression]:
-    vectorizers = _vectorizers(config)
+    vectorizers = make_vectorizers(config)
     matrix = hstack([v.fit_transform(getattr(texts, part)[rows]) for part, v in vectorizers.items()])
     classifier = LogisticRegression(C=config.regularisation, max_iter=300, tol=1e-3)
     return vectorizers, classifier.fit(matrix.tocsr(), labels[rows])
-
-
-def _tfidf(texts: Texts, rows: np.ndarray, vectorizers: dict[str, TfidfVectorizer]) -> csr_array:
-    return csr_array(hstack([v.transform(getattr(texts, part)[rows]) for part, v in vectorizers.items()]))
 
 
 def _predict(
@@ -103,14 +72,14 @@ def _predict(
 ) -> np.ndarray:
     # A fold may lack a class: the classifier then has fewer columns than the catalog.
     pred_probs = np.zeros((len(rows), classes), np.float32)
-    pred_probs[:, classifier.classes_] = classifier.predict_proba(_tfidf(texts, rows, vectorizers))
+    pred_probs[:, classifier.classes_] = classifier.predict_proba(tfidf(texts, rows, vectorizers))
     return pred_probs
 
 
 def _features(
     texts: Texts, fit: np.ndarray, vectorizers: dict[str, TfidfVectorizer], config: LinearConfig, seed: int
 ) -> np.ndarray:
-    whole = _tfidf(texts, np.arange(len(texts.words)), vectorizers)
+    whole = tfidf(texts, np.arange(len(texts.words)), vectorizers)
     size = min(config.features, len(fit) - 1, sum(len(v.vocabulary_) for v in vectorizers.values()) - 1)
     svd = TruncatedSVD(size, n_iter=3, random_state=seed).fit(whole[fit])
     return svd.transform(whole).astype(np.float32)

@@ -1,0 +1,177 @@
+"""Feature-level fusion without a GPU: one small net reads n-grams and colours, and learns both at once.
+
+What an image adds depends on what the text leaves open, so a net that sees both learns more from the
+train split than classifiers of probabilities can from the much smaller validation split.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from components.catalog import Products, image_rows, training_task
+from components.errors import InputError
+from components.fusion.configs import LightConfig
+from components.image_colours import describe_all
+from components.image_store import ImageStore
+from components.text_ngrams import Texts, make_vectorizers, tfidf
+
+log = logging.getLogger(__name__)
+
+SIZE = (80, 60)  # height, width to which images are brought: colours need no more
+NGRAM_DEVIATION = 0.05  # of an n-gram's first vector; torch's own, 1, drowns what a text of few n-grams says
+JUDGED_AT_ONCE = 1024
+
+
+def train_light(
+    products: Products, images: Path, config: LightConfig, *, seed: int, device: torch.device
+) -> dict[str, np.ndarray]:
+    """Trains the net on the train split and judges the others.
+
+    The last epoch is taken: none is chosen on validation.
+
+    Args:
+        images: the image store.
+
+    Returns:
+        Split -> (N, C) float32 class probabilities, in the order of the table's rows.
+
+    Raises:
+        InputError: no product has an image, or one cannot be decoded.
+    """
+    start = time.perf_counter()
+    texts, pictures = Texts(products, config), _describe(products, images, config)
+    task = training_task(products, fold=None, cleaned=config.cleaned)
+    judge = _train(texts, pictures, products, task.fit, config, seed, device)
+    splits = {split: judge(rows) for split, rows in task.predict.items()}
+    if config.refit and "test" in task.predict:
+        both = np.union1d(task.fit, task.predict["validation"])
+        splits["test"] = _train(texts, pictures, products, both, config, seed, device)(task.predict["test"])
+    seconds = time.perf_counter() - start
+    log.info("%s: trained on %s products in %.0f s", config.voter, f"{len(task.fit):,}", seconds)
+    return splits
+
+
+@dataclass(frozen=True)
+class _Colours:
+    """What `describe_all` says of every image, (images, D), and (N,) each product's image, -1 for none."""
+
+    described: Tensor
+    index: np.ndarray
+
+    def of(self, rows: np.ndarray) -> Tensor:
+        """(B, D) of the products of `rows` that have an image."""
+        return self.described[self.index[rows][self.index[rows] >= 0]]
+
+
+def _describe(products: Products, images: Path, config: LightConfig) -> _Colours:
+    keys, index = image_rows(products, np.arange(len(products.table)))
+    if not keys:
+        raise InputError(
+            f"fusion {config.voter}: no product has an image; leave the kind light out for a catalog of texts"
+        )
+    return _Colours(describe_all(ImageStore(images), keys, SIZE), index)
+
+
+class _Inputs:
+    """Both modalities of every product, on the host: TF-IDF (N, n-grams), and colours, standardised."""
+
+    def __init__(self, ngrams: csr_array, colours: _Colours, fit: np.ndarray, device: torch.device) -> None:
+        self.ngrams, self.colours, self.device = ngrams, colours, device
+        described = colours.of(fit)
+        self.mean = described.mean(dim=0) if len(described) else torch.zeros(described.shape[1])
+        # Colours that hardly occur vary little: they are not blown up to the size of the others.
+        self.scale = 1 / (described.std(dim=0, correction=0).nan_to_num(0) + 0.02)
+
+    def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """N-grams of all texts end to end, where each text begins, their weights; colours, 0 for no image."""
+        part = self.ngrams[rows]
+        begins, found = part.indptr[:-1].astype(np.int64), part.indices.astype(np.int64)
+        colours = torch.zeros(len(rows), len(self.mean))
+        with_image = torch.from_numpy(self.colours.index[rows] >= 0)
+        colours[with_image] = (self.colours.of(rows) - self.mean) * self.scale
+        return (
+            torch.from_numpy(found).to(self.device),
+            torch.from_numpy(begins).to(self.device),
+            torch.from_numpy(part.data).to(self.device),
+            colours.to(self.device),
+        )
+
+
+class _LightNet(nn.Module):
+    def __init__(self, ngrams: int, colours: int, classes: int, config: LightConfig) -> None:
+        super().__init__()
+        self.ngrams = nn.EmbeddingBag(ngrams, config.hidden, mode="sum")
+        nn.init.normal_(self.ngrams.weight, std=NGRAM_DEVIATION)
+        self.bias = nn.Parameter(torch.zeros(config.hidden))
+        self.colours = nn.Linear(colours, config.hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(2 * config.hidden, classes)
+
+    def forward(self, found: Tensor, begins: Tensor, weights: Tensor, colours: Tensor) -> Tensor:
+        """What `_Inputs.batch` gives to class logits (B, C)."""
+        text = self.ngrams(found, begins, per_sample_weights=self.dropout(weights)) + self.bias
+        both = torch.cat([text, self.colours(colours)], dim=1).relu()
+        return self.head(self.dropout(both))
+
+
+def _train(
+    texts: Texts,
+    colours: _Colours,
+    products: Products,
+    fit: np.ndarray,
+    config: LightConfig,
+    seed: int,
+    device: torch.device,
+) -> Callable[[np.ndarray], np.ndarray]:
+    # Returns what judges rows.
+    vectorizers = make_vectorizers(config)
+    for part, vectorizer in vectorizers.items():
+        vectorizer.fit(getattr(texts, part)[fit])
+    ngrams = tfidf(texts, np.arange(len(products.table)), vectorizers)
+    inputs = _Inputs(ngrams, colours, fit, device)
+    torch.manual_seed(seed)
+    known = sum(len(vectorizer.vocabulary_) for vectorizer in vectorizers.values())
+    net = _LightNet(known, len(inputs.mean), len(products.classes), config).to(device)
+    _fit(net, inputs, products.labels, fit, config, seed)
+    return partial(_judge, net, inputs)
+
+
+def _fit(
+    net: _LightNet, inputs: _Inputs, labels: np.ndarray, fit: np.ndarray, config: LightConfig, seed: int
+) -> None:
+    size = min(config.batch_size, len(fit))
+    epoch_steps = len(fit) // size
+    epochs = max(config.epochs, math.ceil(config.min_steps / epoch_steps))
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=epochs * epoch_steps, pct_start=0.2
+    )
+    random = np.random.default_rng(seed)
+    net.train()
+    for _ in range(epochs):
+        order = random.permutation(fit)[: epoch_steps * size]
+        for rows in np.split(order, epoch_steps):
+            loss = cross_entropy(net(*inputs.batch(rows)), torch.from_numpy(labels[rows]).to(inputs.device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+
+
+@torch.no_grad()
+def _judge(net: _LightNet, inputs: _Inputs, rows: np.ndarray) -> np.ndarray:
+    net.eval()
+    parts = np.split(rows, range(JUDGED_AT_ONCE, len(rows), JUDGED_AT_ONCE))
+    return torch.cat([net(*inputs.batch(part)).softmax(dim=1).cpu() for part in parts]).numpy()

@@ -1,0 +1,88 @@
+"""The light feature-level fusion: what n-grams and colours say together, without either stage's models."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from image_catalog import write_catalog
+
+from components.catalog import Products, write_products
+from components.errors import InputError
+from components.fusion.configs import LightConfig
+from components.fusion.light import train_light
+
+CONFIG = LightConfig("light", hidden=16, batch_size=16, min_steps=150)
+NO_IMAGE = (7, 85)
+WORDS = ("shirt with sleeves", "shirt with sleeves", "pair of shoes")
+
+
+def catalog(root: Path, *, titles: bool = True, images: bool = True) -> tuple[Products, Path]:
+    """A catalog whose titles tell class 2 from the others, and whose images tell class 0 from the others."""
+    path, store, products = write_catalog(root, without_image=NO_IMAGE)
+    table = products.table
+    labels = np.arange(len(table)) % 3
+    if titles:
+        table["title"] = [WORDS[label] for label in labels]
+    keys = table["image"].to_list()
+    table["image"] = [
+        (keys[row - 1] if label == 2 else keys[row]) if images else None for row, label in enumerate(labels)
+    ]
+    products = Products(table, products.classes)
+    write_products(products, path)
+    return products, store
+
+
+def train(root: Path, config: LightConfig = CONFIG, **what: bool) -> tuple[dict[str, np.ndarray], Products]:
+    products, store = catalog(root, **what)
+    return train_light(products, store, config, seed=0, device=torch.device("cpu")), products
+
+
+def share_right(splits: dict[str, np.ndarray], products: Products) -> float:
+    truth = products.rows("test") % 3
+    return float((splits["test"].argmax(axis=1) == truth).mean())
+
+
+def test_both_modalities_together_tell_what_neither_tells_alone(tmp_path: Path) -> None:
+    assert share_right(*train(tmp_path / "both")) > 0.9
+    assert share_right(*train(tmp_path / "images", titles=False)) < 0.8
+
+
+def test_every_row_gets_probabilities_with_or_without_an_image(tmp_path: Path) -> None:
+    splits, products = train(tmp_path)
+    assert {split: len(values) for split, values in splits.items()} == {
+        split: len(products.rows(split)) for split in ("validation", "test")
+    }
+    for values in splits.values():
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-5)
+    assert NO_IMAGE[1] in products.rows("test")
+
+
+def test_the_same_seed_gives_the_same_bits_and_refitting_leaves_validation_as_it_was(tmp_path: Path) -> None:
+    first, again = train(tmp_path / "a")[0], train(tmp_path / "b")[0]
+    refit = train(tmp_path / "c", replace(CONFIG, refit=True))[0]
+    for split in first:
+        np.testing.assert_array_equal(first[split], again[split])
+    np.testing.assert_array_equal(first["validation"], refit["validation"])
+    assert not np.array_equal(first["test"], refit["test"])
+
+
+def test_products_that_denoising_removed_are_left_out_on_request(tmp_path: Path) -> None:
+    products, store = catalog(tmp_path)
+    removed = products.rows("train")[::2]
+    products.table["removed"] = np.isin(np.arange(len(products.table)), removed)
+    device = torch.device("cpu")
+    whole = train_light(products, store, CONFIG, seed=0, device=device)
+    products.table.loc[removed, "label"] = 1  # of no weight to a training without them
+    cleaned = replace(CONFIG, cleaned=True)
+    wrong = train_light(products, store, cleaned, seed=0, device=device)
+    assert not np.array_equal(whole["test"], wrong["test"])
+    assert share_right(wrong, products) > 0.9
+    assert share_right(train_light(products, store, CONFIG, seed=0, device=device), products) < 0.9
+
+
+def test_a_catalog_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="light: no product has an image; leave the kind light out"):
+        train(tmp_path, images=False)
