@@ -107,7 +107,7 @@ LAPTOP: dict[str, Any] = {
     },
     # On few products of a class, weights found out of fold follow chance: equal ones did better on products
     # that neither training nor validation had seen. So did a share for a net that reads both modalities.
-    "ensemble_config": {"voter": "ensemble", "vote": "soft", "feature_level": {"light": 0.3}},
+    "ensemble_config": {"voter": "ensemble", "vote": "soft", "feature_level": {"light": 0.4}},
     "accelerator_type": "",
     "accelerator_count": "0",
     "tolerations": [],
