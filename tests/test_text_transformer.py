@@ -20,9 +20,10 @@ from components.catalog import training_task, write_products
 from components.config import parse_config
 from components.errors import InputError
 from components.metrics import macro_f1
+from components.text.config import TransformerConfig
 from components.text.text import run_text
 from components.text.training import Training
-from components.text.transformer import TransformerConfig, train_transformer
+from components.text.transformer import train_transformer
 from tests.text_catalog import small_config, text_products
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +33,8 @@ from pathlib import Path
 import torch
 from components.catalog import read_products, training_task
 from components.config import parse_config
-from components.text.transformer import TransformerConfig, train_transformer
+from components.text.config import TransformerConfig
+from components.text.transformer import train_transformer
 
 torch.set_num_threads(1)
 folder, config = Path(sys.argv[1]), parse_config(TransformerConfig, json.loads(sys.argv[2]), where="test")

@@ -5,7 +5,6 @@ train split than classifiers of probabilities can from the much smaller validati
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from components.errors import InputError
 from components.fusion.configs import LightConfig
 from components.image_colours import describe_all
 from components.image_store import ImageStore
+from components.one_cycle import train_one_cycle
 from components.text_ngrams import Texts, make_vectorizers, tfidf
 
 log = logging.getLogger(__name__)
@@ -142,32 +142,12 @@ def _train(
     torch.manual_seed(seed)
     known = sum(len(vectorizer.vocabulary_) for vectorizer in vectorizers.values())
     net = _LightNet(known, len(inputs.mean), len(products.classes), config).to(device)
-    _fit(net, inputs, products.labels, fit, config, seed)
+
+    def loss_of(rows: np.ndarray) -> Tensor:
+        return cross_entropy(net(*inputs.batch(rows)), torch.from_numpy(products.labels[rows]).to(device))
+
+    train_one_cycle(net, fit, loss_of, config, seed=seed)
     return partial(_judge, net, inputs)
-
-
-def _fit(
-    net: _LightNet, inputs: _Inputs, labels: np.ndarray, fit: np.ndarray, config: LightConfig, seed: int
-) -> None:
-    size = min(config.batch_size, len(fit))
-    epoch_steps = len(fit) // size
-    epochs = max(config.epochs, math.ceil(config.min_steps / epoch_steps))
-    optimizer = torch.optim.AdamW(
-        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=epochs * epoch_steps, pct_start=0.2
-    )
-    random = np.random.default_rng(seed)
-    net.train()
-    for _ in range(epochs):
-        order = random.permutation(fit)[: epoch_steps * size]
-        for rows in np.split(order, epoch_steps):
-            loss = cross_entropy(net(*inputs.batch(rows)), torch.from_numpy(labels[rows]).to(inputs.device))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
 
 
 @torch.no_grad()

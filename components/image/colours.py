@@ -5,7 +5,6 @@ on pixels learns slowly, so it is a voter to put beside one, as TF-IDF is beside
 """
 
 import logging
-import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from components.errors import InputError
 from components.image.config import ColourConfig
 from components.image_colours import CHUNK, describe_all
 from components.image_store import ImageStore
+from components.one_cycle import train_one_cycle
 from components.trained import Trained
 
 log = logging.getLogger(__name__)
@@ -93,29 +93,12 @@ def _fit(
     described: Tensor, labels: Tensor, classes: int, config: ColourConfig, seed: int
 ) -> tuple[ColourNet, float]:
     torch.manual_seed(seed)
-    net = ColourNet(described, classes, config).train()
-    size = min(config.batch_size, len(labels))
-    epoch_steps = len(labels) // size
-    epochs = max(config.epochs, math.ceil(config.min_steps / epoch_steps))
-    optimizer = torch.optim.AdamW(
-        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=epochs * epoch_steps, pct_start=0.2
-    )
-    random = np.random.default_rng(seed)
-    losses = []
-    for _ in range(epochs):
-        order = torch.from_numpy(random.permutation(len(labels)))
-        losses = []
-        for rows in order[: epoch_steps * size].split(size):
-            loss = functional.cross_entropy(net(described[rows])[0], labels[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-    return net, float(np.mean(losses))
+    net = ColourNet(described, classes, config)
+
+    def loss_of(rows: np.ndarray) -> Tensor:
+        return functional.cross_entropy(net(described[rows])[0], labels[rows])
+
+    return net, train_one_cycle(net, np.arange(len(labels)), loss_of, config, seed=seed)
 
 
 @torch.no_grad()

@@ -21,8 +21,6 @@ from components.text_encoder import save_encoder
 from components.text_tokens import Tokens, tokenise
 from components.trained import Trained
 
-__all__ = ["TransformerConfig", "train_transformer"]
-
 log = logging.getLogger(__name__)
 
 
