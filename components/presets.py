@@ -97,7 +97,8 @@ LAPTOP: dict[str, Any] = {
         {"voter": "mean", "kind": "mean"},
         {"voter": "product", "kind": "product"},
         {"voter": "concat", "kind": "concat"},
-        {"voter": "light", "kind": "light", "cleaned": True, "refit": True},
+        {"voter": "light", "kind": "light", "refit": True},
+        {"voter": "light-cleaned", "kind": "light", "cleaned": True, "refit": True},
     ],
     # Text folds rank label issues sharply enough to remove more of them than image folds may.
     "denoise_configs": {
@@ -106,8 +107,12 @@ LAPTOP: dict[str, Any] = {
         "both": {"share": 0.4, "filter_by": "prune_by_class"},
     },
     # On few products of a class, weights found out of fold follow chance: equal ones did better on products
-    # that neither training nor validation had seen. So did a share for a net that reads both modalities.
-    "ensemble_config": {"voter": "ensemble", "vote": "soft", "feature_level": {"light": 0.4}},
+    # that neither training nor validation had seen. So did a share for nets that read both modalities.
+    "ensemble_config": {
+        "voter": "ensemble",
+        "vote": "soft",
+        "feature_level": {"light": 0.2, "light-cleaned": 0.2},
+    },
     "accelerator_type": "",
     "accelerator_count": "0",
     "tolerations": [],
