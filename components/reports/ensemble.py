@@ -84,7 +84,8 @@ def _checks(
     if harmful:
         gain, name = harmful[0]
         without = f"Without {name} the vote would be {-100 * gain:.2f} points better"
-        more = f", and {many(len(harmful) - 1, 'other member')} is in its way too" if harmful[1:] else ""
+        others = many(len(harmful) - 1, "other member is", "other members are")
+        more = f", and {others} in its way too" if harmful[1:] else ""
         checks.append(check(False, f"{without}{more}: try the vote without."))
     elif gains:
         checks.append(check(True, "No member is in the vote's way: without any one it is no better."))
