@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fusion_voters import write_stage
 from image_catalog import write_catalog
 
-from components.catalog import Products, write_products
+from components.catalog import Products, read_products, write_products
 from components.errors import InputError
 from components.fusion.configs import LightConfig
+from components.fusion.fusion import run_fusion
 from components.fusion.light import train_light
+from components.probabilities import read_voters
 
 CONFIG = LightConfig("light", hidden=16, batch_size=16, min_steps=150)
 NO_IMAGE = (7, 85)
@@ -81,6 +84,31 @@ def test_products_that_denoising_removed_are_left_out_on_request(tmp_path: Path)
     assert not np.array_equal(whole["test"], wrong["test"])
     assert share_right(wrong, products) > 0.9
     assert share_right(train_light(products, store, CONFIG, seed=0, device=device), products) < 0.9
+
+
+@pytest.mark.parametrize("least", [1.0, 1000.0])
+def test_the_stage_leaves_it_out_of_a_small_catalog_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, least: float
+) -> None:
+    stage, _ = write_stage(tmp_path, texts=1, images=1)
+    store = tmp_path / "images"
+    write_catalog(store)
+    table = read_products(stage.products)
+    table.table["image"] = [f"k{row % 90}" for row in range(len(table.table))]
+    write_products(table, stage.products)
+    light = {"voter": "net", "kind": "light", "min_steps": 10.0, "least": least, "min_products": 1.0}
+    metrics = run_fusion(
+        **{**vars(stage), "images": store / "images"},
+        configs=[{"voter": "mean", "kind": "mean"}, light],
+        folds=2,
+        seed=0,
+        members=tmp_path / "members",
+        feature_level=tmp_path / "feature-level",
+    )
+    made = [voter.name for voter in read_voters(tmp_path / "feature-level")]
+    assert made == (["net"] if least == 1 else [])
+    assert ("best_feature_level_macro_f1" in metrics) == (least == 1)
+    assert ("net is left out: " in caplog.text) == (least > 1)
 
 
 def test_a_catalog_without_images_is_refused(tmp_path: Path) -> None:

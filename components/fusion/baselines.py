@@ -1,5 +1,6 @@
 """Feature-level fusion, the baseline that lost (section 3.3.1): whose backbones, and what is made of them."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from components.fusion.joint_training import train_end_to_end
 from components.fusion.light import train_light
 from components.fusion.voters import Input, best_on_validation, write_fused
 from components.metrics import macro_f1
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,19 @@ def fuse_features(
         folder: to write, one voter folder a configuration.
 
     Returns:
-        Their macro-F1 on validation.
+        Their macro-F1 on validation; of those that the catalog is large enough for.
     """
     task = training_task(table, fold=None, cleaned=False)
     truth = table.labels[task.predict["validation"]]
     scores = []
     for number, config in enumerate(configs):
         if isinstance(config, LightConfig):
+            if len(task.fit) < config.least:
+                log.warning(
+                    "%s is left out: %d products to train on, of %d that it wants at least",
+                    *(config.voter, len(task.fit), config.least),
+                )
+                continue
             inputs, splits = [], train_light(table, images, config, seed=seed, device=device)
         else:
             train = _train_jointly if config.training == "end_to_end" else _train_on_features

@@ -165,6 +165,7 @@ class LightConfig:
         char_ngrams: shortest and longest character n-gram within words; none where empty.
         char_limit: characters of title and description that character n-grams read.
         min_products: n-grams of fewer products are left out.
+        least: with fewer products to train on, the net learns them by heart and is left out.
         hidden: units that read the n-grams, and as many that read the colours.
         dropout: share of a text's n-grams, and of the units, that is dropped while training.
         epochs: passes over the products; the last is taken.
@@ -182,6 +183,7 @@ class LightConfig:
     char_ngrams: tuple[int, ...] = (2, 5)
     char_limit: int = 300
     min_products: int = 2
+    least: int = 5000
     hidden: int = 128
     dropout: float = 0.5
     epochs: int = 8

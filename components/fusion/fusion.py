@@ -78,8 +78,10 @@ def run_fusion(
         scores = fuse_features(
             table, images, of_text, of_image, baselines, feature_level, seed=seed, device=device
         )
-        metrics["best_feature_level_macro_f1"] = max(scores)
-    write_manifest(feature_level, voters=[config.voter for config in baselines], seed=seed)
+        if scores:
+            metrics["best_feature_level_macro_f1"] = max(scores)
+    feature_level.mkdir(parents=True, exist_ok=True)
+    write_manifest(feature_level, seed=seed)
     return metrics
 
 
