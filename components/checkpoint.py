@@ -43,6 +43,14 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def weights_digest(model: torch.nn.Module) -> str:
+    """A digest of all weights and buffers of a model."""
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
 class Checkpoints:
     """The newest checkpoints of one training, in `folder/step-<step>/`.
 
@@ -59,7 +67,7 @@ class Checkpoints:
         self.keep = max(keep, 2)
 
     def save(self, step: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
-        """Writes a checkpoint, whole or not at all, and then drops the oldest.
+        """Writes a checkpoint, whole or not at all, and then drops the oldest and what earlier kills left.
 
         A step that is already saved and whole is left alone, so that its replacement cannot be cut off.
 
@@ -77,6 +85,9 @@ class Checkpoints:
         write_manifest(target, known={TENSORS: digest}, step=step)
         for old in self._newest_first()[self.keep :]:
             _drop(old)
+        for path in self.folder.glob("step-*"):  # a save that a kill cut off
+            if path.name < target.name and not (path / MANIFEST).exists():
+                _drop(path)
 
     def load(self) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]] | None:
         """The newest whole checkpoint as (step, tensors, state); None where none was ever finished.
@@ -213,7 +224,10 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Puts back what `flatten_optimizer` took; learning rates are the schedule's business."""
+    """Puts back what `flatten_optimizer` took, laid out in memory as the parameters are.
+
+    Learning rates are the schedule's business.
+    """
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimizer."):
@@ -221,3 +235,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, to
             state.setdefault(int(number), {})[name] = tensor
     whole = optimizer.state_dict()
     optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+    # A file knows no strides, and fused kernels read a parameter and its state in step.
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -8,6 +8,7 @@ from components.container import NAME
 from components.errors import InputError
 
 TRAININGS = ("text", "image")
+DOWNLOADS = {"HF_HOME": "huggingface", "TORCH_HOME": "torch"}  # where libraries keep what they fetched
 # S3 and Google credentials under the names that their libraries read.
 SECRET_KEYS = {
     "AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
@@ -79,5 +80,8 @@ class ClusterSettings:
             )
         if self.volume:
             kubernetes.mount_pvc(task, self.volume, self.mount)
+        if self.volume and training:
+            for name, folder in DOWNLOADS.items():
+                task.set_env_variable(name, f"{self.mount}/weights/{folder}")
         if self.secret:
             kubernetes.use_secret_as_env(task, self.secret, SECRET_KEYS, optional=True)

@@ -201,8 +201,10 @@ class ImageCache:
 
 
 def _choose(wanted: int, device: torch.device) -> str:
-    if device.type == "cuda" and wanted <= SHARE * torch.cuda.mem_get_info(device)[0]:
-        return "device"
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # what an earlier stage has let go of is free as well
+        if wanted <= SHARE * torch.cuda.mem_get_info(device)[0]:
+            return "device"
     if wanted <= SHARE * _free_memory():
         return "memory"
     if wanted <= SHARE * shutil.disk_usage(tempfile.gettempdir()).free:

@@ -28,7 +28,7 @@ class PackageList:
 
 
 TABLES = ("numpy", "pandas", "pyarrow", "scikit-learn", "pillow", "jinja2", "fsspec")
-TORCH = ("torch<=2.14.1", "torchvision<=0.29.1", "transformers", "tokenizers", "safetensors", "simplejpeg")
+TORCH = ("torch<=2.14.1", "torchvision<=0.29.1", "transformers", "tokenizers", "sentencepiece", "safetensors")
 STAGES = (
     PackageList("tables", "Every stage: tables, matrices, images, reports.", TABLES),
     PackageList(
@@ -38,7 +38,12 @@ STAGES = (
         ("tables",),
     ),
     PackageList("cleanlab", "Denoise: confident learning.", ("cleanlab",), ("tables", "stores")),
-    PackageList("torch", "Trainings: torch with CUDA, pretrained models.", TORCH, ("tables", "stores")),
+    PackageList(
+        "torch",
+        "Trainings: torch with CUDA, pretrained models.",
+        (*TORCH, "simplejpeg"),
+        ("tables", "stores"),
+    ),
 )
 CLIENT = (KFP, "kfp-kubernetes==2.17.*", "click", "fsspec", "setuptools")
 

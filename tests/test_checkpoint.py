@@ -1,5 +1,6 @@
 """A checkpoint's save, cut off anywhere: what is left is whole, and the next save succeeds."""
 
+import copy
 import itertools
 import os
 import resource
@@ -13,7 +14,13 @@ import pytest
 import torch
 
 from components import checkpoint
-from components.checkpoint import DTYPES, Checkpoints, fingerprint
+from components.checkpoint import (
+    DTYPES,
+    Checkpoints,
+    fingerprint,
+    flatten_optimizer,
+    restore_optimizer,
+)
 
 FILE_OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.scandir"}
 TRAINING = fingerprint("training")
@@ -70,6 +77,40 @@ def test_a_kill_at_any_file_operation_of_a_save_leaves_a_whole_checkpoint(tmp_pa
     assert steps == sorted(steps)
     assert set(steps) == {2, 3}
     assert len(steps) > 20
+
+
+def test_what_kills_cut_off_goes_with_the_next_save(tmp_path: Path):
+    save(tmp_path, 1)
+    folder = tmp_path / TRAINING[:16]
+    for step in (2, 9):  # a manifest is written last
+        (folder / f"step-{step:09d}").mkdir()
+        (folder / f"step-{step:09d}" / "tensors.safetensors").write_bytes(b"half")
+    save(tmp_path, 3)
+    assert sorted(path.name[-1] for path in folder.iterdir()) == ["1", "3", "9"]
+    save(tmp_path, 9)
+    assert sorted(path.name[-1] for path in folder.iterdir()) == ["3", "9"]
+
+
+def test_an_optimisers_state_comes_back_laid_out_as_its_parameters(tmp_path: Path):
+    layer = torch.nn.Conv2d(3, 4, 3)
+    layers = [copy.deepcopy(layer).to(memory_format=torch.channels_last) for _ in range(2)]  # type: ignore[call-overload]
+    optimizers = [torch.optim.SGD(each.parameters(), 0.1, momentum=0.9, fused=True) for each in layers]
+    random = torch.Generator().manual_seed(0)
+    images = [torch.rand(2, 3, 8, 8, generator=random).to(memory_format=torch.channels_last) for _ in "abc"]
+    for step, pixels in enumerate(images):
+        if step == 2:  # the second goes on from a checkpoint
+            Checkpoints(tmp_path, TRAINING).save(step, flatten_optimizer(optimizers[1]), {})
+            found = Checkpoints(tmp_path, TRAINING).load()
+            assert found is not None
+            restore_optimizer(optimizers[1], found[1])
+        for each, optimizer in zip(layers, optimizers, strict=True):
+            optimizer.zero_grad()
+            each(pixels).square().sum().backward()
+            optimizer.step()
+    for parameter, values in optimizers[1].state.items():
+        assert values["momentum_buffer"].stride() == parameter.stride()
+    for one, other in zip(layers[0].parameters(), layers[1].parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_full_disk_leaves_the_older_checkpoint_and_names_path_and_bytes(tmp_path: Path):

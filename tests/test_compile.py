@@ -144,6 +144,11 @@ def test_settings_reach_every_pod(tmp_path: Path):
     assert (
         spec["root"]["inputDefinitions"]["parameters"]["checkpoints"]["defaultValue"] == "/disk/checkpoints"
     )
+    for name, executor in spec["deploymentSpec"]["executors"].items():
+        set_to = {each["name"]: each["value"] for each in executor["container"].get("env", [])}
+        training = name.removeprefix("exec-").split("-")[0] in ("text", "image")
+        assert set_to.get("HF_HOME") == ("/disk/weights/huggingface" if training else None)
+        assert set_to.get("TORCH_HOME") == ("/disk/weights/torch" if training else None)
     for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
         assert [mount["mountPath"] for mount in config["pvcMount"]] == ["/disk"]
         assert config["secretAsEnv"][0]["secretName"] == "keys"

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from components.errors import InputError
-from components.image.config import ImageConfig
+from components.image.config import BACKBONES, ImageConfig
 from components.image.network import build_network
 from components.image_augment import PIXEL, uniforms
-from components.image_backbones import Backbone, load_state, load_weights
+from components.image_backbones import FAMILIES, SMALL, Backbone, load_state, load_weights
 
 NAMES = ["small_resnet", "resnet18", "convnext_tiny", "efficientnet_b0", "swin_t", "vit_b_32"]
 
@@ -52,6 +52,12 @@ def test_a_vision_transformer_takes_weights_of_another_image_size():
 def test_a_vision_transformer_refuses_an_oblong_crop():
     with pytest.raises(InputError, match="squares only"):
         Backbone("vit_b_32", (64, 32))
+
+
+def test_every_backbone_that_a_configuration_may_name_is_of_a_family_of_torchvisions():
+    for name in set(BACKBONES) - {SMALL}:
+        with torch.device("meta"):
+            assert isinstance(models.get_model(name, weights=None), tuple(FAMILIES.values())), name
 
 
 @pytest.mark.parametrize("name", ["no_such_network", "alexnet"])

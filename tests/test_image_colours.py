@@ -102,6 +102,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
         ({"kind": "shapes"}, "not one of network, colours"),
         ({"size": [4, 4]}, "at least"),
         ({"dropout": 1.0}, "dropout"),
+        ({"weight_decay": -0.1}, "weight_decay"),
         ({"backbone": "resnet50"}, "unknown key 'backbone'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 
 from components import image_cache as cache
-from components.checkpoint import catch_sigterm
-from components.image import judging
+from components.checkpoint import Checkpoints, catch_sigterm
+from components.image import image, judging
 from components.image.training import StageTraining
 from tests.image_catalog import CONFIG, DCL, write_catalog
 from tests.test_image_stage import run
@@ -132,6 +133,38 @@ def test_sigterm_while_images_are_decoded_is_heeded_before_the_rest(tmp_path, mo
         with pytest.raises(SystemExit) as ended:
             run(tmp_path / "stopped", checkpoints=tmp_path / "checkpoints")
     assert ended.value.code == 143
+
+
+def test_sigterm_while_the_first_stage_saves_its_end_is_heeded_before_the_second(tmp_path, monkeypatch):
+    config = {**DCL, "epochs": 2}
+    run(tmp_path / "whole", config)
+    with monkeypatch.context() as patch:
+        signals = SigtermDuring(1, Checkpoints.save)  # nothing is due before the end
+        patch.setattr(Checkpoints, "save", lambda *arguments: signals(*arguments))
+        with pytest.raises(SystemExit) as ended:
+            run(tmp_path / "stopped", config, checkpoints=tmp_path / "checkpoints")
+    assert ended.value.code == 143
+    assert signals.left == 0
+    run(tmp_path / "stopped", config, checkpoints=tmp_path / "checkpoints")
+    assert outputs(tmp_path / "stopped") == outputs(tmp_path / "whole")
+
+
+def test_checkpoints_are_taken_wherever_images_are_kept_and_only_from_the_same_weights(tmp_path, caplog):
+    run(tmp_path / "weights")
+    weights = tmp_path / "start.safetensors"
+    shutil.copy(tmp_path / "weights" / "model" / "model.safetensors", weights)
+    config = {"weights": str(weights), "cache": "memory", "epochs": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image._Fitting, "clear", lambda _: None)
+        run(tmp_path / "first", config, checkpoints=tmp_path / "checkpoints")
+    caplog.set_level("INFO")
+    run(tmp_path / "other place", {**config, "cache": "stream"}, checkpoints=tmp_path / "checkpoints")
+    assert "goes on from step 6" in caplog.text
+    caplog.clear()
+    run(tmp_path / "again", {**config, "epochs": 1, "learning_rate": 0.05})
+    shutil.copy(tmp_path / "again" / "model" / "model.safetensors", weights)
+    run(tmp_path / "other weights", config, checkpoints=tmp_path / "checkpoints")
+    assert "goes on from" not in caplog.text
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+import sentencepiece
 import torch
 from transformers import (
     BertConfig,
@@ -26,6 +27,7 @@ from transformers import (
 from components import text_packing as packing
 from components.catalog import training_task
 from components.errors import InputError
+from components.text.encoder import prepare_encoder
 from components.text.optimisation import batch_loss
 from components.text.predict import predict
 from components.text.transformer import train_transformer
@@ -262,6 +264,31 @@ def test_weights_by_uri_are_copied_once_and_without_strangers(folder, tmp_path, 
     original, _ = load_encoder(folder, classes=5)
     for name, weight in original.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], weight, atol=0, rtol=0)
+
+
+def test_a_vocabulary_of_sentencepiece_alone_serves_as_well(tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(f"robe rouge {size} coton bleu taille {7 * size}" for size in range(500)))
+    sentencepiece.SentencePieceTrainer.train(  # type: ignore[attr-defined]
+        input=str(texts), model_prefix=str(tmp_path / "m"), vocab_size=100, hard_vocab_limit=False
+    )
+    family("camembert").save_pretrained(tmp_path / "weights")
+    (tmp_path / "m.model").rename(tmp_path / "weights" / "sentencepiece.bpe.model")
+    _, tokenizer = load_encoder(tmp_path / "weights", classes=3)
+    tokens = tokenise(tokenizer, ["robe rouge"], ["bleu"], max_tokens=32)
+    assert tokenizer.decode(tokens.ids) == "<s> robe rouge</s></s> bleu</s>"
+
+
+def test_more_tokens_than_the_weights_have_positions_for_are_refused(folder):
+    products = text_products()
+    with pytest.raises(InputError, match=r"'small': max_tokens = 513, but .* takes texts of 510 tokens"):
+        prepare_encoder(products, np.arange(9), small_config(weights=str(folder), max_tokens=513), seed=0)
+    prepare_encoder(products, np.arange(9), small_config(weights=str(folder), max_tokens=510), seed=0)
+
+
+def test_sizes_are_refused_where_the_weights_have_their_own(folder):
+    with pytest.raises(ValueError, match="dropout come with the weights"):
+        small_config(weights=str(folder), dropout=0.5)
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,23 @@ def test_numbers_arrive_from_the_pipeline_as_floats(folder: Path):
     assert run(folder, {**CONFIG, "word_ngrams": 1.0, "char_ngrams": [2.0, 4.0]})["macro_f1"] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"word_ngrams": 0}, "word_ngrams must be at least 1"),
+        ({"char_ngrams": [5, 2]}, "char_ngrams must be"),
+        ({"char_ngrams": [3]}, "char_ngrams must be"),
+        ({"char_limit": -1}, "char_limit must be at least 1"),
+        ({"min_products": 0}, "min_products must be at least 1"),
+        ({"regularisation": 0}, "regularisation must be above 0"),
+        ({"features": -3}, "features must not be negative"),
+    ],
+)
+def test_a_value_out_of_range_is_named(change: dict, says: str):
+    with pytest.raises(InputError, match=f"text configuration 'tfidf': {says}"):
+        parse_text_config({**CONFIG, **change})
+
+
 def test_a_wrong_setting_is_named(folder: Path):
     with pytest.raises(InputError, match=r"text configuration 'tfidf': word_ngrams = 'two' is not int"):
         run(folder, {**CONFIG, "word_ngrams": "two"})

@@ -6,6 +6,18 @@ from typing import Any, Literal
 
 from components.config import parse_kind
 
+# Torchvision's names of networks that give a feature map.
+BACKBONES = (
+    "small_resnet",
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2"),
+    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+    *("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
+    *(f"efficientnet_b{size}" for size in range(8)),
+    *("efficientnet_v2_s", "efficientnet_v2_m", "efficientnet_v2_l"),
+    *("swin_t", "swin_s", "swin_b", "swin_v2_t", "swin_v2_s", "swin_v2_b"),
+    *("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14"),
+)
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -25,7 +37,7 @@ class ImageConfig:
 
     voter: str
     kind: Literal["network"] = "network"  # or "colours": see `colours.ColourConfig`
-    backbone: str = "resnet152"  # 3.2.2; denoising takes resnet50 (3.2.1); or any of backbones.FAMILIES
+    backbone: str = "resnet152"  # 3.2.2; denoising takes resnet50 (3.2.1); or another of BACKBONES
     # "imagenet", another name of torchvision's ("IMAGENET1K_V2"), a .safetensors file or URI (s3://, gs://,
     # ...), or "scratch".
     weights: str = "imagenet"  # 3.2.2
@@ -89,10 +101,31 @@ class ImageConfig:
         return (plain, dcl)
 
     def __post_init__(self) -> None:
-        rules = {**self._general_rules(), **self._size_rules(), **self._dcl_rules()}
+        rules = {
+            **self._backbone_rules(),
+            **self._general_rules(),
+            **self._size_rules(),
+            **self._dcl_rules(),
+        }
         broken = [rule for rule, holds in rules.items() if not holds]
         if broken:
             raise ValueError("; ".join(broken))
+
+    def _backbone_rules(self) -> dict[str, bool]:
+        crops = [stage.crop for stage in self.stages()]
+        own = self.weights == "scratch" or "/" in self.weights or self.weights.endswith(".safetensors")
+        return {
+            f"backbone {self.backbone!r} is none of {', '.join(BACKBONES)}": self.backbone in BACKBONES,
+            f"weights {self.weights!r} is none of torchvision's names, a .safetensors file or 'scratch'": (
+                own or self.weights == "imagenet" or self.weights.startswith("IMAGENET1K_")
+            ),
+            "small_resnet has no weights but yours: name a .safetensors file, or weights 'scratch'": (
+                own or self.backbone != "small_resnet"
+            ),
+            f"{self.backbone} sees squares only: crop and dcl_crop must be": (
+                not self.backbone.startswith("vit_") or all(len(set(crop)) == 1 for crop in crops)
+            ),
+        }
 
     def _general_rules(self) -> dict[str, bool]:
         at_least_one = ("epochs", "batch_size", "decay_epochs")
@@ -101,6 +134,9 @@ class ImageConfig:
             **{f"{field} must be at least 1": getattr(self, field) >= 1 for field in at_least_one},
             "learning_rate must be above 0": self.learning_rate > 0,
             "momentum must be at least 0 and below 1": 0 <= self.momentum < 1,
+            "schedule 'one_cycle' needs a momentum above 0": (
+                self.momentum > 0 or self.schedule != "one_cycle"
+            ),
             "weight_decay must not be negative": self.weight_decay >= 0,
             "decay must be above 0 and at most 1": 0 < self.decay <= 1,
             "label_smoothing must be at least 0 and below 1": 0 <= self.label_smoothing < 1,
@@ -183,6 +219,8 @@ class ColourConfig:
             raise ValueError("hidden, epochs and batch_size must be at least 1, learning_rate above 0")
         if not 0 <= self.dropout < 1:
             raise ValueError("dropout must be at least 0 and below 1")
+        if self.min_steps < 0 or self.weight_decay < 0:
+            raise ValueError("min_steps and weight_decay must not be negative")
         if len(self.size) != 2 or any(side < cells for side, cells in zip(self.size, SMALLEST, strict=True)):
             raise ValueError(f"size must be [height, width], at least {list(SMALLEST)}")
 

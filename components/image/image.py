@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from components.artifacts import whole_file, write_json, write_manifest
 from components.catalog import Products, Task, image_rows, read_products, training_task
-from components.checkpoint import Checkpoints, catch_sigterm, fingerprint
+from components.checkpoint import Checkpoints, catch_sigterm, fingerprint, weights_digest
 from components.errors import InputError
 from components.image.colours import train_colours
 from components.image.config import ColourConfig, ImageConfig, Stage, parse_image_config
@@ -103,18 +103,19 @@ def train_image(
     judged = [*task.predict.values()] if fold_training else [np.arange(len(products.table))]
     keys, index = image_rows(products, np.unique(np.concatenate([task.fit, *judged])))
     examples = _examples(products, task, index)
-    fitting = _Fitting(store, keys, examples, config, seed, checkpoints)
     kept: Kept = {}
     curves: list[dict[str, float]] = []
-    network = features = None
-    for number, stage in enumerate(config.stages(), start=1):
-        last = number == len(config.stages())
-        network = _start(config, stage, examples.prior, network, seed)
+    features, stages = None, config.stages()
+    network = _start(config, stages[0], examples.prior, None, seed)
+    fitting = _Fitting(store, keys, examples, config, seed, checkpoints, start=weights_digest(network))
+    for number, stage in enumerate(stages, start=1):
+        last = number == len(stages)
+        if number > 1:
+            network = _start(config, stage, examples.prior, network, seed)
         progress, pooled = fitting.run(network, stage, with_features=last and not fold_training)
         features = pooled if last else None
         kept = _merged(kept, progress.kept, config, last=last)
         curves += [{"stage": float(number), **curve} for curve in progress.curves]
-    assert network is not None
     _write_model(network, products, config, model)
     metrics = {
         "training_seconds": sum(curve["seconds"] for curve in curves),
@@ -134,12 +135,17 @@ class _Fitting:
         config: ImageConfig,
         seed: int,
         folder: Path | None,
+        *,
+        start: str,
     ) -> None:
         self.store, self.keys, self.examples, self.config, self.seed = store, keys, examples, config, seed
         predict = {split: rows.tolist() for split, rows in examples.predict.items()}
         labels = examples.labels[examples.fit].tolist()
+        # Where the images lie changes no byte of what comes out.
+        settings = dataclasses.replace(config, cache="auto", checkpoint_minutes=0.0)
         identity = (
-            dataclasses.asdict(config),
+            dataclasses.asdict(settings),
+            start,
             seed,
             store.facts["files"],
             examples.fit.tolist(),
@@ -166,15 +172,15 @@ class _Fitting:
                 checkpoints=self.histories.get(stage),
                 termination=termination,
             )
-            if training.finished and not with_features:
-                return training.progress, None
-            pause = termination.exit_if_requested
-            with self._cache(stage, training.device, pause) as cache:
-                training.run(cache)
-                if not with_features:
-                    return training.progress, None
-                images, prior = self.examples.images, self.examples.prior
-                return training.progress, judge(network, stage, cache, images, prior, pause=pause)[1]
+            pause, features = termination.exit_if_requested, None
+            if not training.finished or with_features:
+                with self._cache(stage, training.device, pause) as cache:
+                    training.run(cache)
+                    if with_features:
+                        images, prior = self.examples.images, self.examples.prior
+                        features = judge(network, stage, cache, images, prior, pause=pause)[1]
+            pause()  # the stage's end is saved
+        return training.progress, features
 
     def clear(self) -> None:
         """Deletes the checkpoints, once the training's outputs are written."""

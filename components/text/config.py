@@ -1,10 +1,13 @@
 """What can be set of a text classifier; the transformer's defaults are the paper's."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.config import parse_kind
+
+OF_SCRATCH = ("layers", "hidden", "heads", "vocabulary", "dropout")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class TransformerConfig:
     weight_decay: float = 0.01  # not in the paper: AdamW's usual value; biases and norms are spared
     max_grad_norm: float = 1.0  # not in the paper: BERT's usual clipping; 0 turns it off
 
-    # Sizes of a CamemBERT from scratch, for weights = "scratch" (not in the paper: for a laptop).
+    # Of a CamemBERT from scratch, for weights = "scratch" alone (not in the paper: for a laptop).
     layers: int = 4
     hidden: int = 128
     heads: int = 4
@@ -48,6 +51,7 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         at_least_one = ("batch_size", "epochs", "layers", "hidden", "heads", "accumulation")
+        usual = {field.name: field.default for field in dataclasses.fields(self)}
         rules = {
             **{f"{name} must be at least 1": getattr(self, name) >= 1 for name in at_least_one},
             "max_tokens must be at least 8": self.max_tokens >= 8,
@@ -58,6 +62,9 @@ class TransformerConfig:
             "hidden must be a multiple of heads": self.hidden % max(self.heads, 1) == 0,
             "vocabulary must be at least 300": self.vocabulary >= 300,
             "dropout must be at least 0 and below 1": 0 <= self.dropout < 1,
+            f"{', '.join(OF_SCRATCH)} come with the weights: set them with weights = 'scratch' only": (
+                self.weights == "scratch" or all(getattr(self, key) == usual[key] for key in OF_SCRATCH)
+            ),
             "late_checkpoints must be within 0 and epochs - 1": 0 <= self.late_checkpoints < self.epochs,
             "patience must be at least 1": self.patience is None or self.patience >= 1,
             "label_smoothing must be at least 0 and below 1": 0 <= self.label_smoothing < 1,
@@ -98,10 +105,20 @@ class LinearConfig:
     refit: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.char_ngrams) not in (0, 2):
-            raise ValueError(f"char_ngrams = {list(self.char_ngrams)}: expected [shortest, longest] or []")
-        if self.regularisation <= 0:
-            raise ValueError(f"regularisation = {self.regularisation}: expected above 0")
+        ends = self.char_ngrams
+        rules = {
+            "char_ngrams must be [shortest, longest], from 1 on, or []": (
+                not ends or (len(ends) == 2 and 1 <= ends[0] <= ends[1])
+            ),
+            "word_ngrams must be at least 1": self.word_ngrams >= 1,
+            "char_limit must be at least 1": self.char_limit >= 1,
+            "min_products must be at least 1": self.min_products >= 1,
+            "regularisation must be above 0": self.regularisation > 0,
+            "features must not be negative": self.features >= 0,
+        }
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            raise ValueError("; ".join(broken))
 
 
 KINDS: dict[str, type] = {"transformer": TransformerConfig, "linear": LinearConfig}

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from components.catalog import Products
+from components.errors import InputError
 from components.text.config import TransformerConfig
 from components.text.weights import find_weights
 from components.text_encoder import load_encoder
@@ -33,13 +34,34 @@ def prepare_encoder(
         fit: row numbers of the train rows; a tokenizer from scratch learns from nothing else.
 
     Raises:
-        InputError: the weights cannot be had, or must not be opened.
+        InputError: the weights cannot be had, must not be opened, or are for shorter texts.
     """
     torch.manual_seed(seed)
     if config.weights == "scratch":
         table = products.table.iloc[fit]
         return _new_encoder([*table["title"], *table["description"]], len(products.classes), config)
-    return load_encoder(find_weights(config.weights, revision=config.revision), classes=len(products.classes))
+    folder = find_weights(config.weights, revision=config.revision)
+    model, tokenizer = load_encoder(folder, classes=len(products.classes))
+    if config.max_tokens > (limit := _longest_text(model)):
+        raise InputError(
+            f"text configuration {config.voter!r}: max_tokens = {config.max_tokens}, but {config.weights} "
+            f"takes texts of {limit} tokens at most"
+        )
+    return model, tokenizer
+
+
+def _longest_text(model: PreTrainedModel) -> float:
+    """Tokens that a model has a learnt position for; no limit where it learns none."""
+    tables = [
+        layer for name, layer in model.named_modules() if name.endswith("embeddings.position_embeddings")
+    ]
+    # The RoBERTa family counts positions from behind its padding token's.
+    limits = [
+        table.num_embeddings - 1 - (-1 if table.padding_idx is None else table.padding_idx)
+        for table in tables
+        if isinstance(table, nn.Embedding)
+    ]
+    return min(limits, default=np.inf)
 
 
 def _new_encoder(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from components.catalog import Products, Task
-from components.checkpoint import Checkpoints, catch_sigterm, fingerprint
+from components.checkpoint import Checkpoints, catch_sigterm, fingerprint, weights_digest
 from components.text.config import TransformerConfig
 from components.text.encoder import compile_encoder, prepare_encoder
 from components.text.predict import predict
@@ -145,10 +145,9 @@ def _identity(
     digest = hashlib.blake2b()
     for array in (tokens.ids, tokens.offsets, products.labels, task.fit, *task.predict.values()):
         digest.update(np.ascontiguousarray(array).data)
-    for tensor in encoder.state_dict().values():
-        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data)
     settings = dataclasses.asdict(dataclasses.replace(config, checkpoint_minutes=0.0))
-    return fingerprint(settings, seed, sorted(task.predict), products.classes, digest.hexdigest())
+    facts = (seed, sorted(task.predict), products.classes)
+    return fingerprint(settings, *facts, digest.hexdigest(), weights_digest(encoder))
 
 
 def _sizes(tokens: Tokens, encoder: torch.nn.Module) -> tuple[int, int, int]:
