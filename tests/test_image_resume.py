@@ -149,19 +149,20 @@ def test_sigterm_while_the_first_stage_saves_its_end_is_heeded_before_the_second
     assert outputs(tmp_path / "stopped") == outputs(tmp_path / "whole")
 
 
-def test_checkpoints_are_taken_wherever_images_are_kept_and_only_from_the_same_weights(tmp_path, caplog):
+def test_checkpoints_are_taken_wherever_images_are_kept_and_only_from_the_same_weights(
+    tmp_path, monkeypatch, caplog
+):
     run(tmp_path / "weights")
     weights = tmp_path / "start.safetensors"
     shutil.copy(tmp_path / "weights" / "model" / "model.safetensors", weights)
     config = {"weights": str(weights), "cache": "memory", "epochs": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image._Fitting, "clear", lambda _: None)
-        run(tmp_path / "first", config, checkpoints=tmp_path / "checkpoints")
+    monkeypatch.setattr(image._Fitting, "clear", lambda _: None)
+    run(tmp_path / "first", config, checkpoints=tmp_path / "checkpoints")
     caplog.set_level("INFO")
     run(tmp_path / "other place", {**config, "cache": "stream"}, checkpoints=tmp_path / "checkpoints")
     assert "goes on from step 6" in caplog.text
     caplog.clear()
-    run(tmp_path / "again", {**config, "epochs": 1, "learning_rate": 0.05})
+    run(tmp_path / "again", {**config, "learning_rate": 0.05})
     shutil.copy(tmp_path / "again" / "model" / "model.safetensors", weights)
     run(tmp_path / "other weights", config, checkpoints=tmp_path / "checkpoints")
     assert "goes on from" not in caplog.text
