@@ -13,11 +13,19 @@ from kfp import Client, compiler, dsl, kubernetes, local
 from kfp import components as kfp_components
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
-from components.cluster_commands import COMMANDS, Toolkit, denoise_option, preset_option, settings_options
+from components.cluster_commands import (
+    COMMANDS,
+    Toolkit,
+    denoise_option,
+    explained,
+    preset_option,
+    settings_options,
+)
 from components.cluster_settings import TRAININGS, ClusterSettings
 from components.container import NAME, REGISTRY, TAG, image_name
 from components.denoise.component import denoise
 from components.ensemble.component import ensemble
+from components.errors import InputError
 from components.evaluate.component import evaluate
 from components.fuse_command import fuse
 from components.fusion.component import fusion
@@ -240,7 +248,12 @@ def compile_pipeline(
         denoise_on: another choice than the preset's; see `build_pipeline`.
         manifest: as Pipeline and PipelineVersion resources, for clusters that store pipelines in Kubernetes.
         options: registry, tag and settings; see `build_pipeline`.
+
+    Raises:
+        InputError: `output` does not end with .yaml.
     """
+    if output.suffix not in (".yaml", ".yml"):
+        raise InputError(f"--output {output}: expected a name that ends with .yaml")
     output.parent.mkdir(parents=True, exist_ok=True)
     chosen = {"denoise_on": denoise_on} if denoise_on else {}
     graph = build_pipeline({**PRESETS[preset], **chosen}, **options)
@@ -281,7 +294,8 @@ for other_command in (run, show, compare, fuse, *COMMANDS):
 @settings_options
 def compile_command(preset: str, output: Path, registry: str, tag: str, **options: Any) -> None:
     """Compile the pipeline into one YAML file, for any cluster and for `run`."""
-    compile_pipeline(preset, output, registry=registry, tag=tag, **options)
+    with explained():
+        compile_pipeline(preset, output, registry=registry, tag=tag, **options)
     click.echo(f"wrote {output}: preset {preset}, images {image_name('<stage>', registry, tag)}")
 
 

@@ -93,6 +93,8 @@ class explained:
             error = InputError(f"the server refused the request ({error.status}): {detail}")
         elif isinstance(error, HTTPError):
             error = InputError(f"the connection to the server broke: {error}")
+        elif isinstance(error, OSError) and error.filename:
+            error = InputError(f"{error.filename}: cannot be read or written: {error.strerror}")
         if isinstance(error, InputError):
             click.echo(f"error: {error}", err=True)
             sys.exit(2)

@@ -1,12 +1,11 @@
 """`pipeline.py fuse`: the fusion alone, on probability matrices from elsewhere."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from components.errors import InputError
+from components.cluster_commands import explained
 
 MANY = ("--text", "--image")
 KINDS = ("linear", "mlp", "logistic", "mean", "product")
@@ -65,13 +64,10 @@ def fuse(
     # Compiling a pipeline imports this module too, and needs neither torch nor scikit-learn.
     from components.fusion.standalone import fuse as fuse_matrices
 
-    try:
+    with explained():
         table = fuse_matrices(
             list(text), list(image), labels, kind=kind, folds=folds, seed=seed, output=output
         )
-    except InputError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
     width = max(map(len, table))
     click.echo(f"{'':{width}}  macro-F1  accuracy")
     for name, scores in table.items():

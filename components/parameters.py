@@ -1,5 +1,6 @@
 """The parameters that a user sets of a run: read and checked before anything starts."""
 
+import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -31,8 +32,10 @@ def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str
     for item in items:
         key, separator, value = item.partition("=")
         if not separator or key not in types:
+            alike = difflib.get_close_matches(key, types, n=1)
+            hint = f" Did you mean {alike[0]}?" if alike and separator else ""
             raise InputError(
-                f"--param {item!r}: expected KEY=JSON with KEY one of {', '.join(sorted(types))}"
+                f"--param {item!r}: expected KEY=JSON with KEY one of {', '.join(sorted(types))}.{hint}"
             )
         try:
             parsed[key] = value if types[key] == "String" else json.loads(value)

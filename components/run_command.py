@@ -55,10 +55,10 @@ def run(
     arguments: dict[str, Any] = {name: str(value) for name, value in options.items() if value is not None}
     facts = {"preset": preset, "code": code_revision(), "images": image_name("<stage>")}
     arguments |= {"seed": options["seed"], "facts": facts}
-    if columns:
-        arguments["preprocess_config"] = {"columns": columns}
     with explained():
         arguments |= tools.parse_parameters(param, PRESETS[preset])
+        if columns:
+            arguments["preprocess_config"] = {**arguments.get("preprocess_config", {}), "columns": columns}
         local_run = LocalRun(output, arguments, fresh=fresh)
         compiled = local_run.folder / "pipeline.yaml"
         # A second attempt on this machine would fail as the first did, minutes later.

@@ -378,7 +378,7 @@ def test_another_catalog_is_read_through_a_column_mapping(tmp_path: Path):
 
 
 def test_an_unknown_field_in_the_mapping_is_named(catalog: TinyCatalog):
-    with pytest.raises(InputError, match=r"unknown fields \['sku'\], missing fields"):
+    with pytest.raises(InputError, match=r"unknown: sku; missing: code.* The fields are"):
         prepare(catalog, columns="sku=Title")
 
 

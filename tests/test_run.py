@@ -204,6 +204,32 @@ def test_a_stages_complaint_is_shown_without_a_traceback(run: Run):
 def test_an_unknown_parameter_is_named(tmp_path: Path):
     failed = command("run", "--output", tmp_path, "--param", "seeds=3", status=2)
     assert "expected KEY=JSON with KEY one of" in failed.stderr
+    assert "Did you mean seed?" in failed.stderr
+
+
+def test_columns_and_other_settings_of_preprocess_go_together(tmp_path: Path):
+    (tmp_path / "shop.csv").write_text("sku,name\n1,robe\n")
+    options = ["--columns", "product_id=sku,title=name,code=type", "--output", tmp_path / "output"]
+    settings = ["--param", 'preprocess_config={"max_quarantined": 0.5}']
+    command("run", "--products", tmp_path / "shop.csv", *options, *settings, status=2)
+    said = json.loads((tmp_path / "output" / "run.json").read_text())["parameters"]["preprocess_config"]
+    assert said == {"max_quarantined": 0.5, "columns": "product_id=sku,title=name,code=type"}
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for arguments in (
+        ["run", "--output", tmp_path / "file" / "x"],
+        ["compile", "--output", tmp_path / "file" / "x.yaml"],
+    ):
+        failed = command(*arguments, status=2)
+        assert f"{tmp_path / 'file'}" in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+def test_a_compiled_pipeline_is_called_yaml(tmp_path: Path):
+    failed = command("compile", "--output", tmp_path / "pipeline.json", status=2)
+    assert "expected a name that ends with .yaml" in failed.stderr
 
 
 def test_an_unknown_option_is_named():

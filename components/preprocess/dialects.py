@@ -85,10 +85,11 @@ def parse_mapping(text: str) -> dict[str, str]:
     mapping = {name.strip(): column.strip() for name, column in pairs}
     unknown = sorted(set(mapping) - set(FIELDS))
     missing = sorted({*REQUIRED, "code"} - set(mapping))
-    if unknown or missing:
-        raise InputError(
-            f"columns: unknown fields {unknown}, missing fields {missing}; known fields: {', '.join(FIELDS)}"
-        )
+    empty = sorted(name for name, column in mapping.items() if not column)
+    problems = {"unknown": unknown, "missing": missing, "without a column": empty}
+    said = [f"{what}: {', '.join(names)}" for what, names in problems.items() if names]
+    if said:
+        raise InputError(f"columns: {'; '.join(said)}. The fields are {', '.join(FIELDS)}")
     return mapping
 
 
