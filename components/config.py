@@ -1,6 +1,7 @@
 """Configurations: a mapping from a run's form becomes a checked dataclass."""
 
 import dataclasses
+import re
 import typing
 from collections.abc import Mapping
 from types import UnionType
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 from components.errors import InputError
 
 T = TypeVar("T")
+VOTER = re.compile(r"\w[\w.+-]{0,63}")
 
 
 def parse_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
@@ -35,6 +37,11 @@ def parse_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
                 problems.append(f"{name} = {values[name]!r} is not {_type_name(types[name])}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             problems.append(f"{name} is missing")
+    voter = parsed.get("voter", "voter")
+    if not VOTER.fullmatch(voter):
+        problems.append(
+            f"voter = {voter!r} names files too: expected letters, digits, '.', '_', '+' and '-', 64 at most"
+        )
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}. Known keys: {', '.join(fields)}.")
     try:
@@ -53,7 +60,7 @@ def parse_kind(kinds: Mapping[str, type], values: Mapping[str, Any], *, default:
         InputError: no such kind, or see `parse_config`.
     """
     kind = values.get("kind", default)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise InputError(f"{where}: kind = {kind!r} is not one of {', '.join(kinds)}")
     return parse_config(kinds[kind], values, where=where)
 

@@ -73,7 +73,7 @@ def read_run(folder: Path) -> FinishedRun:
     """Reads a run's folder.
 
     Raises:
-        InputError: it is no run's folder, or the run did not finish.
+        InputError: it is no run's folder, the run did not finish, or a file of it is missing or damaged.
     """
     folder = folder.resolve()
     if not (folder / RUN).is_file():
@@ -81,15 +81,23 @@ def read_run(folder: Path) -> FinishedRun:
             f"{folder}: not the folder of a run: it has no {RUN}. Name what `run --output` was given, "
             "such as runs/sample"
         )
-    said = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    if not said["finished"]:
+    said = _read(folder / RUN)
+    if not said.get("finished"):
         reports = "".join(f"\n  {report.path}" for report in find_reports(folder))
         raise InputError(
             f"{folder}: this run did not finish; run.log says why. Start it again with the same --output: it "
             "goes on from its finished stages." + (f"\nIts reports so far:{reports}" if reports else "")
         )
-    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    return FinishedRun(folder, said["parameters"], said["seconds"], metrics)
+    return FinishedRun(folder, said["parameters"], said["seconds"], _read(folder / METRICS))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}). Start the run again with the same --output"
+        ) from error
 
 
 def find_reports(folder: Path) -> list[Report]:

@@ -19,8 +19,13 @@ import click
 from components.artifacts import MANIFEST, write_json
 from components.errors import InputError
 from components.finished_run import RUN, read_run
-from components.stage import FINISHED_VARIABLE
+from components.stage import FINISHED_VARIABLE, LOCK_VARIABLE
 
+LOCK = ".lock"
+RESULTS = (
+    *("predictions*.tsv", "predictions*.csv", "label_issues.tsv", "quarantine.tsv", "profile.json"),
+    *("metrics.json", "confusion.json", "summary.md", "report.html", "index.html"),
+)
 CATALOG = ("products", "labels", "images", "test_products", "test_images")
 STAGE_LINE = re.compile(r"\s*(\[(?:preprocess|denoise|text|image|fusion|ensemble|evaluate)\b[^\]]*\] .*)")
 
@@ -32,6 +37,9 @@ class LocalRun:
         folder: where the results go; None for `runs/<name of the catalog's folder>`.
         arguments: the pipeline's parameters; with no `products` a sample catalog is generated.
         fresh: forget what an earlier run finished.
+
+    Raises:
+        InputError: a catalog without products, a folder that holds something else, or that a run is using.
     """
 
     def __init__(self, folder: Path | None, arguments: dict[str, Any], *, fresh: bool) -> None:
@@ -42,11 +50,11 @@ class LocalRun:
         self.folder = (folder or Path("runs") / name).resolve()
         self.finished, self.artifacts = self.folder / ".finished", self.folder / "artifacts"
         self.arguments = arguments
+        self._take_folder()
         if fresh:
             shutil.rmtree(self.finished, ignore_errors=True)
             shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self.artifacts, ignore_errors=True)
+        self._forget_results()
 
     def execute(self, pipeline: Callable[..., Any]) -> None:
         """Runs the pipeline, printing the stages' own lines, and gathers the results.
@@ -54,17 +62,22 @@ class LocalRun:
         Everything that is printed goes into `run.log`.
 
         Raises:
+            InputError: the run asks for a GPU that is not here.
             SystemExit: a stage failed; its message was printed. Status 2 where the input is wrong.
         """
         # Not at the top: compiling imports this module and needs kfp alone.
+        from components.accelerators import check_accelerators
         from components.run_pages import write_index
 
         start = time.perf_counter()
+        wanted = {**_defaults(pipeline), **self.arguments}
+        check_accelerators(wanted["accelerator_type"], wanted["accelerator_count"])
         if "products" not in self.arguments:
             # Not at the top: compiling imports this module and needs kfp alone.
             from components.sample import write_sample
 
-            self.arguments |= write_sample(self.folder / "sample", seed=self.arguments["seed"])
+            written = write_sample(self.folder / "sample", seed=self.arguments["seed"])
+            self.arguments = {**written, **self.arguments}
             click.echo(f"generated a sample catalog in {self.folder / 'sample'}")
         self._set_environment()
         console = Console(self.folder / "run.log")
@@ -87,10 +100,41 @@ class LocalRun:
             click.echo(denoising_seen(planted, self.folder / "label_issues.tsv"))
         click.echo(f"finished in {time.perf_counter() - start:.0f} s; open {self.folder / 'index.html'}")
 
+    def _take_folder(self) -> None:
+        # Not at the top: compiling imports this module and needs kfp alone.
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / LOCK)  # freed when the process ends, however it ends
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"{self.folder}: another run is at work in this folder, or its last stage is still ending; "
+                "wait, or name another --output"
+            ) from None
+        strangers = [path.name for path in self.folder.iterdir() if path.name != LOCK]
+        if strangers and RUN not in strangers:
+            raise InputError(
+                f"{self.folder}: holds {strangers[0]!r} and is no run's folder; a run deletes what an "
+                "earlier one left: name an empty or a new folder"
+            )
+        write_json(self.folder / RUN, {"parameters": self.arguments, "finished": False})
+
+    def _forget_results(self) -> None:
+        # What an earlier run left must not pass for this one's, but may be what this one reads.
+        read = {value for value in self.arguments.values() if isinstance(value, str)}
+        for path in [path for pattern in RESULTS for path in self.folder.glob(pattern)]:
+            if str(path) not in read:
+                path.unlink()
+        for folder in (self.artifacts, self.folder / "reports"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _set_environment(self) -> None:
         root = str(Path(__file__).parents[1])
         os.environ |= {
             FINISHED_VARIABLE: str(self.finished),
+            LOCK_VARIABLE: str(self.folder / LOCK),
             "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
             "PYTHONUNBUFFERED": "1",
             # Threads that spin while they wait cost a busy machine ten times the work they do.

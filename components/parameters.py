@@ -15,6 +15,8 @@ from components.image.config import parse_image_config
 from components.preprocess.config import PreprocessConfig
 from components.text.config import parse_text_config
 
+LARGEST_SEED = 2**32 - 1  # numpy's and scikit-learn's
+
 
 def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str, Any]:
     """Reads `KEY=JSON` items; a configuration among them is checked as its stage will check it.
@@ -41,9 +43,21 @@ def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str
             parsed[key] = value if types[key] == "String" else json.loads(value)
         except ValueError as error:
             raise InputError(f"--param {key}: not JSON: {error}") from error
+        _check_type(key, parsed[key], types[key])
         if key in _CHECKS:
             _CHECKS[key](key, parsed[key])
     return parsed
+
+
+def _check_type(key: str, value: Any, expected: str) -> None:
+    wanted = _TYPES.get(expected)
+    if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
+        raise InputError(f"--param {key}: {value!r} is not {_NAMES[expected]}")
+
+
+def _check_range(lowest: int, highest: int, key: str, value: int) -> None:
+    if not lowest <= value <= highest:
+        raise InputError(f"--param {key}: {value} is not within {lowest} and {highest}")
 
 
 def _check_object(parse: Callable[[Mapping[str, Any]], Any], key: str, value: Any) -> None:
@@ -74,6 +88,8 @@ def _checked_by(cls: type, where: str) -> Callable[[str, Any], None]:
     return partial(_check_object, partial(parse_config, cls, where=where))
 
 
+_TYPES = {"Integer": int, "List": list, "Dict": dict}
+_NAMES = {"Integer": "a whole number", "List": "a JSON list, [...]", "Dict": "a JSON object, {...}"}
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "preprocess_config": _checked_by(PreprocessConfig, "preprocess configuration"),
     "text_fold_config": partial(_check_object, parse_text_config),
@@ -83,4 +99,6 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "image_configs": partial(_check_voters, parse_image_config),
     "fusion_configs": _check_fusion,
     "ensemble_config": _checked_by(EnsembleConfig, "ensemble configuration"),
+    "fusion_folds": partial(_check_range, 2, 1000),
+    "seed": partial(_check_range, 0, LARGEST_SEED),
 }

@@ -9,9 +9,11 @@ from components.cluster_commands import Toolkit, denoise_option, explained, pres
 from components.cluster_settings import ClusterSettings
 from components.container import code_revision, image_name
 from components.local_run import LocalRun
+from components.parameters import LARGEST_SEED
 from components.presets import PRESETS
 
-existing = click.Path(exists=True, path_type=Path, resolve_path=True)
+existing = click.Path(exists=True, dir_okay=False, path_type=Path, resolve_path=True)
+file_or_folder = click.Path(exists=True, path_type=Path, resolve_path=True)
 
 
 @click.command()
@@ -19,9 +21,9 @@ existing = click.Path(exists=True, path_type=Path, resolve_path=True)
 @denoise_option
 @click.option("--products", type=existing, help="Products with their texts: TSV or CSV.")
 @click.option("--labels", type=existing, help="Their codes, joined by id.")
-@click.option("--images", type=existing, help="Their images: a folder or a zip.")
+@click.option("--images", type=file_or_folder, help="Their images: a folder or a zip.")
 @click.option("--test-products", type=existing, help="Products to categorise.")
-@click.option("--test-images", type=existing, help="Images of the products to categorise.")
+@click.option("--test-images", type=file_or_folder, help="Images of the products to categorise.")
 @click.option("--test-labels", type=existing, help="Their codes, if known: scored too, never learnt from.")
 @click.option("--class-names", type=existing, help='JSON of code to name: {"10": "Books"}.')
 @click.option("--corrections", type=existing, help="TSV of product_id and code: labels you put right.")
@@ -34,7 +36,7 @@ existing = click.Path(exists=True, path_type=Path, resolve_path=True)
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the results. [runs/<catalog>]")
 @click.option("--param", multiple=True, metavar="KEY=JSON", help="Any other parameter of the pipeline.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True)
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run into this folder finished.")
 @click.pass_obj
 def run(

@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ log = logging.getLogger(__name__)
 
 # Set by `pipeline.py run`: where finished work is kept for the next run into the same folder.
 FINISHED_VARIABLE = "FINISHED_STAGES"
+LOCK_VARIABLE = "RUN_LOCK"  # the file that is locked as long as that run lives
 CODE = Path(__file__).parent
 
 
@@ -50,6 +53,8 @@ def run_stage(
     name = f"{stage} {label}".strip()
     logging.basicConfig(level=logging.WARNING, format=f"[{name}] %(message)s", stream=sys.stdout, force=True)
     logging.getLogger("components").setLevel(logging.INFO)
+    if lock := os.environ.get(LOCK_VARIABLE):
+        threading.Thread(target=_end_with_the_run, args=(lock,), daemon=True).start()
     try:
         finished = os.environ.get(FINISHED_VARIABLE)
         if not finished:
@@ -64,6 +69,17 @@ def run_stage(
         # Every line is marked as the stage's: a run shows marked lines alone.
         log.error("error: %s", str(error).replace("\n", f"\n[{name}] "))
         sys.exit(2)
+
+
+def _end_with_the_run(lock: str) -> None:
+    # A run that was killed cannot stop its stages: they would compute on beside the next one.
+    # Not at the top: only a run on one machine has it installed.
+    from filelock import FileLock
+
+    FileLock(lock).acquire(poll_interval=1)
+    log.warning("the run has ended: this stage ends too")
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
 
 
 def _timed(work: Callable[[], dict[str, float]]) -> dict[str, float]:
