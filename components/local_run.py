@@ -92,6 +92,7 @@ class LocalRun:
             console.explain(error)
         self._gather()
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        Path(self._alive.lock_file).unlink()
         write_json(self.folder / RUN, {**said, "finished": True, "seconds": time.perf_counter() - start})
         write_index(read_run(self.folder))
         click.echo((self.folder / "summary.md").read_text(encoding="utf-8"))
@@ -105,15 +106,20 @@ class LocalRun:
         from filelock import FileLock, Timeout
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.folder / LOCK)  # freed when the process ends, however it ends
+        # Freed when the process ends, however it ends. By the second its stages know that it lives; it is
+        # this process's own, since the next run may be there before they look.
+        self._lock = FileLock(self.folder / LOCK)
+        self._alive = FileLock(self.folder / f"{LOCK}-{os.getpid()}")
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise InputError(
-                f"{self.folder}: another run is at work in this folder, or its last stage is still ending; "
-                "wait, or name another --output"
+                f"{self.folder}: another run is at work in this folder; wait, or name another --output"
             ) from None
-        strangers = [path.name for path in self.folder.iterdir() if path.name != LOCK]
+        for left in self.folder.glob(f"{LOCK}-*"):
+            left.unlink()
+        self._alive.acquire()
+        strangers = [path.name for path in self.folder.iterdir() if not path.name.startswith(LOCK)]
         if strangers and RUN not in strangers:
             raise InputError(
                 f"{self.folder}: holds {strangers[0]!r} and is no run's folder; a run deletes what an "
@@ -134,7 +140,7 @@ class LocalRun:
         root = str(Path(__file__).parents[1])
         os.environ |= {
             FINISHED_VARIABLE: str(self.finished),
-            LOCK_VARIABLE: str(self.folder / LOCK),
+            LOCK_VARIABLE: self._alive.lock_file,
             "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
             "PYTHONUNBUFFERED": "1",
             # Threads that spin while they wait cost a busy machine ten times the work they do.
