@@ -1,5 +1,6 @@
 """Cross-fitting: what is learnt from a split is judged on the same split, each row by what never saw it."""
 
+import logging
 import warnings
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,7 +10,35 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from components.errors import InputError
 
+log = logging.getLogger(__name__)
+
 Learnt = TypeVar("Learnt")
+
+
+def affordable_folds(labels: np.ndarray, *, folds: int, groups: np.ndarray) -> int:
+    """`folds`, or as many as the rows allow where that is fewer, with a warning.
+
+    Args:
+        labels: (N,) classes.
+        groups: (N,), see `stratified_folds`.
+
+    Raises:
+        InputError: `folds` is below two, or the rows do not even allow two.
+    """
+    if folds < 2:
+        raise InputError(f"folds = {folds}: what is learnt on a split needs two folds at least")
+    largest, distinct = int(np.bincount(labels).max(initial=0)), len(np.unique(groups))
+    possible = min(folds, largest, distinct)
+    if possible < 2:
+        raise InputError(
+            f"{len(labels)} validation products, {largest} in the largest class: too few to learn a vote on, "
+            "which takes two products of a class; label more products"
+        )
+    if possible < folds:
+        log.warning(
+            "%d folds instead of %d: the largest class has %d validation products", possible, folds, largest
+        )
+    return possible
 
 
 def stratified_folds(

@@ -1,5 +1,6 @@
 """TF-IDF of word and character n-grams, as the light classifiers read texts."""
 
+import logging
 from typing import Protocol
 
 import numpy as np
@@ -7,7 +8,11 @@ from scipy.sparse import csr_array, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.catalog import Products
+from components.errors import InputError
 
+log = logging.getLogger(__name__)
+
+NAMES = {"words": "words", "chars": "character n-grams"}
 TOKEN = r"(?u)\b\w+\b"  # scikit-learn's own drops words of one letter, sizes among them
 
 
@@ -56,6 +61,36 @@ def make_vectorizers(settings: NgramSettings) -> dict[str, TfidfVectorizer]:
         "words": words,
         "chars": TfidfVectorizer(analyzer="char_wb", ngram_range=(shortest, longest), **shared),
     }
+
+
+def fit_vectorizers(
+    texts: Texts, rows: np.ndarray, settings: NgramSettings
+) -> tuple[dict[str, TfidfVectorizer], csr_array]:
+    """Learns the n-grams of `rows`; words or characters of which none is common enough are left out.
+
+    Returns:
+        The fitted vectorizers, and (len(rows), n-grams) float32 of `rows`.
+
+    Raises:
+        InputError: no n-gram is in as many products as the settings ask for.
+    """
+    fitted, matrices = {}, []
+    for part, vectorizer in make_vectorizers(settings).items():
+        try:
+            matrices.append(vectorizer.fit_transform(getattr(texts, part)[rows]))
+        except ValueError as error:
+            if not any(words in str(error) for words in ("no terms remain", "empty vocabulary")):
+                raise
+            log.warning("no %s are common enough to learn from", NAMES[part])
+        else:
+            fitted[part] = vectorizer
+    if not fitted:
+        raise InputError(
+            f"nothing to learn from titles and descriptions: no word is in {settings.min_products} of the "
+            f"{len(rows):,} products to train on. Are the text columns the right ones? Else lower "
+            "min_products, or leave this classifier out"
+        )
+    return fitted, csr_array(hstack(matrices))
 
 
 def tfidf(texts: Texts, rows: np.ndarray, vectorizers: dict[str, TfidfVectorizer]) -> csr_array:

@@ -114,6 +114,26 @@ def test_a_class_that_a_fold_lacks_gets_probability_zero(folder: Path):
     assert (splits["out_of_fold"].pred_probs[:, 2] == 0).all()
 
 
+def retitled(folder: Path, titles: list[str]) -> None:
+    products = write_catalog(folder / "products")
+    products.table["title"], products.table["description"] = titles, ""
+    write_products(products, folder / "products")
+
+
+def test_titles_without_a_common_word_are_told_apart_by_their_characters(folder: Path, caplog):
+    table = write_catalog(folder / "products").table
+    retitled(folder, [f"{'abc'[row % 3] * 3}{1000 + row}" for row in range(len(table))])
+    assert run(folder)["macro_f1"] > 0.95
+    assert "no words are common enough" in caplog.text
+
+
+@pytest.mark.parametrize("titles", [[""] * 240, [chr(0x4E00 + row) for row in range(240)]])
+def test_texts_with_nothing_to_learn_from_are_refused(folder: Path, titles: list[str]):
+    retitled(folder, titles)
+    with pytest.raises(InputError, match="nothing to learn from titles and descriptions: no word is in 2 of"):
+        run(folder)
+
+
 def test_the_same_seed_gives_the_same_bytes(folder: Path):
     digests = []
     for _ in range(2):

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from components.catalog import read_products
 from components.config import parse_config
+from components.crossfit import affordable_folds
 from components.ensemble.config import EnsembleConfig
 from components.ensemble.voting import (
     agreement,
@@ -65,6 +66,8 @@ def run_ensemble(
     }
     rows = table.rows("validation")
     labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
+    if parsed.learns:
+        parsed = replace(parsed, folds=affordable_folds(labels, folds=parsed.folds, groups=groups))
     voted, facts = _vote_everywhere(parsed, matrices, labels, groups, start)
     facts = {"config": asdict(parsed), "members": [voter.name for voter in voters], **facts}
     write_voter(

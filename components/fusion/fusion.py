@@ -11,7 +11,7 @@ import torch
 
 from components.artifacts import write_manifest
 from components.catalog import Products, read_products
-from components.crossfit import stratified_folds
+from components.crossfit import affordable_folds, stratified_folds
 from components.errors import InputError
 from components.fusion.baselines import Modality, fuse_features
 from components.fusion.configs import DecisionConfig, parse_fusion_configs
@@ -48,7 +48,8 @@ def run_fusion(
         text_models: model folders of text classifiers, for feature-level fusion end to end.
         image_models: the same of image classifiers.
         configs: see `configs.KINDS`.
-        folds: of the cross-validation on the validation split (section 4.1: 8).
+        folds: of the cross-validation on the validation split (section 4.1: 8); a small split gets as
+            many as it allows.
         members: folder to write, one voter folder a decision-level member. Their validation matrices
             are out-of-fold.
         feature_level: folder to write, one voter folder a feature-level classifier.
@@ -117,6 +118,7 @@ def _fuse_decisions(
     validation, test = (stack(texts + images, split, table) for split in ("validation", "test"))
     rows, classes = table.rows("validation"), len(table.classes)
     labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
+    folds = affordable_folds(labels, folds=folds, groups=groups)
     fold_of = stratified_folds(labels, folds=folds, seed=seed, groups=groups)
     members = make_members(configs, [name for name, _ in texts], [name for name, _ in images])
     fused = fuse_members(members, validation, labels, fold_of, test, seed=seed, device=device)

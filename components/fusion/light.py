@@ -23,7 +23,7 @@ from components.fusion.configs import LightConfig
 from components.image_colours import describe_all
 from components.image_store import ImageStore
 from components.one_cycle import train_one_cycle
-from components.text_ngrams import Texts, make_vectorizers, tfidf
+from components.text_ngrams import Texts, fit_vectorizers, tfidf
 
 log = logging.getLogger(__name__)
 
@@ -134,9 +134,7 @@ def _train(
     device: torch.device,
 ) -> Callable[[np.ndarray], np.ndarray]:
     # Returns what judges rows.
-    vectorizers = make_vectorizers(config)
-    for part, vectorizer in vectorizers.items():
-        vectorizer.fit(getattr(texts, part)[fit])
+    vectorizers, _ = fit_vectorizers(texts, fit, config)
     ngrams = tfidf(texts, np.arange(len(products.table)), vectorizers)
     inputs = _Inputs(ngrams, colours, fit, device)
     torch.manual_seed(seed)

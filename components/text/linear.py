@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
-from scipy.sparse import hstack
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -18,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from components.artifacts import whole_file, write_json, write_manifest
 from components.catalog import Products, Task
 from components.text.config import LinearConfig
-from components.text_ngrams import Texts, make_vectorizers, tfidf
+from components.text_ngrams import Texts, fit_vectorizers, tfidf
 from components.trained import Trained
 
 log = logging.getLogger(__name__)
@@ -57,10 +56,9 @@ def train_linear(products: Products, task: Task, config: LinearConfig, *, seed: 
 def _fit(
     texts: Texts, rows: np.ndarray, labels: np.ndarray, config: LinearConfig
 ) -> tuple[dict[str, TfidfVectorizer], LogisticRegression]:
-    vectorizers = make_vectorizers(config)
-    matrix = hstack([v.fit_transform(getattr(texts, part)[rows]) for part, v in vectorizers.items()])
+    vectorizers, matrix = fit_vectorizers(texts, rows, config)
     classifier = LogisticRegression(C=config.regularisation, max_iter=300, tol=1e-3)
-    return vectorizers, classifier.fit(matrix.tocsr(), labels[rows])
+    return vectorizers, classifier.fit(matrix, labels[rows])
 
 
 def _predict(
@@ -80,7 +78,7 @@ def _features(
     texts: Texts, fit: np.ndarray, vectorizers: dict[str, TfidfVectorizer], config: LinearConfig, seed: int
 ) -> np.ndarray:
     whole = tfidf(texts, np.arange(len(texts.words)), vectorizers)
-    size = min(config.features, len(fit) - 1, sum(len(v.vocabulary_) for v in vectorizers.values()) - 1)
+    size = max(1, min(config.features, len(fit) - 1, whole.shape[1] - 1))
     svd = TruncatedSVD(size, n_iter=3, random_state=seed).fit(whole[fit])
     return svd.transform(whole).astype(np.float32)
 
