@@ -78,7 +78,8 @@ def _features(
     texts: Texts, fit: np.ndarray, vectorizers: dict[str, TfidfVectorizer], config: LinearConfig, seed: int
 ) -> np.ndarray:
     whole = tfidf(texts, np.arange(len(texts.words)), vectorizers)
-    size = max(1, min(config.features, len(fit) - 1, whole.shape[1] - 1))
+    ngrams = sum(len(vectorizer.vocabulary_) for vectorizer in vectorizers.values())
+    size = max(1, min(config.features, len(fit) - 1, ngrams - 1))
     svd = TruncatedSVD(size, n_iter=3, random_state=seed).fit(whole[fit])
     return svd.transform(whole).astype(np.float32)
 
