@@ -27,7 +27,7 @@ class PackageList:
     below: tuple[str, ...] = ()
 
 
-TABLES = ("numpy", "pandas", "pyarrow", "scikit-learn", "pillow", "jinja2", "fsspec")
+TABLES = ("numpy", "pandas", "pyarrow", "scikit-learn", "pillow", "simplejpeg", "jinja2", "fsspec")
 TORCH = ("torch<=2.14.1", "torchvision<=0.29.1", "transformers", "tokenizers", "sentencepiece", "safetensors")
 STAGES = (
     PackageList("tables", "Every stage: tables, matrices, images, reports.", TABLES),
@@ -41,7 +41,7 @@ STAGES = (
     PackageList(
         "torch",
         "Trainings: torch with CUDA, pretrained models.",
-        (*TORCH, "simplejpeg"),
+        TORCH,
         ("tables", "stores"),
     ),
 )

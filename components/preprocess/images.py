@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from components.errors import InputError
@@ -113,7 +114,7 @@ def upright_jpeg(data: bytes) -> tuple[int, int, bytes]:
     transparency on white, 16 bits scaled to 8, EXIF rotation applied.
 
     Raises:
-        BadImage: empty, not one of the formats, too large by its header, or truncated.
+        BadImage: empty, not one of the formats, too large by its header, or damaged.
     """
     if not data:
         raise BadImage("image_empty", "0 bytes")
@@ -121,7 +122,7 @@ def upright_jpeg(data: bytes) -> tuple[int, int, bytes]:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BadImage("image_too_large", f"{image.width}x{image.height}: over {MAX_PIXELS:,} pixels")
-            image.load()
+            _decode_strictly(image, data)
             upright = image.getexif().get(0x0112, 1) == 1
             if image.format == "JPEG" and image.mode == "RGB" and upright:
                 return image.width, image.height, data
@@ -132,6 +133,14 @@ def upright_jpeg(data: bytes) -> tuple[int, int, bytes]:
         raise BadImage("not_an_image", f"starts with {data[:12]!r}; expected {', '.join(FORMATS)}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise BadImage("image_truncated", str(error)) from error
+
+
+def _decode_strictly(image: Image.Image, data: bytes) -> None:
+    if image.format in ("JPEG", "MPO"):
+        # The trainings' decoder: it refuses damage that Pillow paints over, and would stop them hours later.
+        simplejpeg.decode_jpeg(data, colorspace="RGB")
+    else:
+        image.load()
 
 
 def _encode(image: Image.Image) -> tuple[int, int, bytes]:
