@@ -1,13 +1,17 @@
 """Images that preprocess must not let through to the trainings, and archives that it must survive."""
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image
-from tiny_catalog import TinyCatalog, prepare
+from tiny_catalog import Prepared, TinyCatalog, prepare
+
+from components.preprocess.config import PreprocessConfig, Sources
+from components.preprocess.images import MAX_BYTES
 
 MARKER = b"\xff\xc4"  # starts the Huffman tables, behind the quantisation tables
 
@@ -49,3 +53,63 @@ def test_a_jpeg_that_only_the_trainings_would_refuse_is_found(catalog: TinyCatal
     assert actions == {train[4]: "quarantined", test[4]: "kept without image"}
     for key in prepared.store.keys:
         simplejpeg.decode_jpeg(prepared.store.encoded(key), colorspace="RGB")
+
+
+def zipped(catalog: TinyCatalog, compression: int = zipfile.ZIP_DEFLATED) -> tuple[Sources, Path]:
+    sources = catalog.write()
+    path = catalog.folder / "images.zip"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in catalog.images.items():
+            archive.writestr(name, data)
+    return Sources(**{**vars(sources), "images": str(path)}), path
+
+
+def spoil_member(path: Path, name: str) -> None:
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(name)
+    data = bytearray(path.read_bytes())
+    start = member.header_offset + 30 + len(name)
+    data[start + 8 : start + member.compress_size] = b"\xff" * (member.compress_size - 8)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_member_of_a_zip_costs_one_product(catalog: TinyCatalog, compression: int):
+    sources, path = zipped(catalog, compression)
+    spoil_member(path, catalog.image_name(catalog.rows[3]))
+    prepared = Prepared(catalog.folder, sources, PreprocessConfig())
+    found = [one["product_id"] for one in prepared.findings_of("image_unreadable")]
+    assert found == [catalog.rows[3][4]]
+
+
+def test_a_link_that_leads_to_itself_costs_one_product(catalog: TinyCatalog):
+    sources = catalog.write()
+    link = Path(sources.images) / catalog.image_name(catalog.rows[3])
+    link.unlink()
+    link.symlink_to(link)
+    prepared = Prepared(catalog.folder, sources, PreprocessConfig())
+    found = [(one["product_id"], one["action"]) for one in prepared.findings]
+    assert found == [(catalog.rows[3][4], "quarantined")]
+
+
+def test_a_file_name_too_long_for_any_folder_costs_one_product(catalog: TinyCatalog):
+    catalog.rows[3][3] = "9" * 128
+    catalog.rows[3][4] = "8" * 128
+    prepared = prepare(catalog)
+    assert [one["product_id"] for one in prepared.findings_of("image_unreadable")] == ["8" * 128]
+
+
+def padded(size: int) -> bytes:
+    return SOUND + bytes(size - len(SOUND))
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_an_image_over_20_megabytes_is_not_read(catalog: TinyCatalog, packed: bool):
+    large, fitting = catalog.rows[3], catalog.rows[4]
+    catalog.images[catalog.image_name(large)] = padded(MAX_BYTES + 1)
+    catalog.images[catalog.image_name(fitting)] = padded(MAX_BYTES)
+    sources = zipped(catalog)[0] if packed else catalog.write()
+    prepared = Prepared(catalog.folder, sources, PreprocessConfig())
+    [finding] = prepared.findings
+    assert (finding["product_id"], finding["reason"]) == (large[4], "image_too_large")
+    assert finding["detail"] == "20,971,521 bytes, at most 20,971,520 are read"

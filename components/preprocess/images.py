@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import lzma
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -18,6 +20,17 @@ MAX_PIXELS = 25_000_000
 JPEG_QUALITY = 95
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+# What zipfile and its decompressors raise on a damaged, encrypted or exotically packed member.
+_DAMAGED_MEMBER = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 class BadImage(Exception):
@@ -46,13 +59,16 @@ class FolderImages:
     def read(self, name: str) -> bytes:
         """The bytes of `root/name`; see `ImageSource`."""
         refuse_climbing(name)
-        path = (self.root / name).resolve()
-        if not path.is_relative_to(self.root):
-            raise BadImage("image_outside_folder", f"{name!r} leads out of the image folder")
-        if not path.is_file():
-            raise BadImage("image_missing", f"no file {name!r} in the image folder")
-        _refuse_large(path.stat().st_size)
-        return path.read_bytes()
+        try:
+            path = (self.root / name).resolve()
+            if not path.is_relative_to(self.root):
+                raise BadImage("image_outside_folder", f"{name!r} leads out of the image folder")
+            if not path.is_file():
+                raise BadImage("image_missing", f"no file {name!r} in the image folder")
+            _refuse_large(path.stat().st_size)
+            return path.read_bytes()
+        except (OSError, RuntimeError) as error:  # a RuntimeError: a link that leads to itself
+            raise BadImage("image_unreadable", f"{name!r}: {error}") from error
 
 
 class ZipImages:
@@ -82,7 +98,7 @@ class ZipImages:
         _refuse_large(member.file_size)
         try:
             return self._zip.read(member)
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        except _DAMAGED_MEMBER as error:
             raise BadImage("image_unreadable", f"{name!r}: {error}") from error
 
 
