@@ -10,8 +10,9 @@ import simplejpeg
 from PIL import Image
 from tiny_catalog import Prepared, TinyCatalog, prepare
 
+from components.errors import InputError
 from components.preprocess.config import PreprocessConfig, Sources
-from components.preprocess.images import MAX_BYTES
+from components.preprocess.images import MAX_BYTES, open_images
 
 MARKER = b"\xff\xc4"  # starts the Huffman tables, behind the quantisation tables
 
@@ -64,19 +65,22 @@ def zipped(catalog: TinyCatalog, compression: int = zipfile.ZIP_DEFLATED) -> tup
     return Sources(**{**vars(sources), "images": str(path)}), path
 
 
-def spoil_member(path: Path, name: str) -> None:
+def spoil_member(path: Path, name: str, *, skipped: int) -> None:
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo(name)
     data = bytearray(path.read_bytes())
     start = member.header_offset + 30 + len(name)
-    data[start + 8 : start + member.compress_size] = b"\xff" * (member.compress_size - 8)
+    data[start + skipped : start + member.compress_size] = b"\xff" * (member.compress_size - skipped)
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_damaged_member_of_a_zip_costs_one_product(catalog: TinyCatalog, compression: int):
+# An LZMA member starts with its properties.
+@pytest.mark.parametrize(
+    "compression, skipped", [(zipfile.ZIP_DEFLATED, 0), (zipfile.ZIP_BZIP2, 0), (zipfile.ZIP_LZMA, 9)]
+)
+def test_a_damaged_member_of_a_zip_costs_one_product(catalog: TinyCatalog, compression: int, skipped: int):
     sources, path = zipped(catalog, compression)
-    spoil_member(path, catalog.image_name(catalog.rows[3]))
+    spoil_member(path, catalog.image_name(catalog.rows[3]), skipped=skipped)
     prepared = Prepared(catalog.folder, sources, PreprocessConfig())
     found = [one["product_id"] for one in prepared.findings_of("image_unreadable")]
     assert found == [catalog.rows[3][4]]
@@ -113,3 +117,14 @@ def test_an_image_over_20_megabytes_is_not_read(catalog: TinyCatalog, packed: bo
     [finding] = prepared.findings
     assert (finding["product_id"], finding["reason"]) == (large[4], "image_too_large")
     assert finding["detail"] == "20,971,521 bytes, at most 20,971,520 are read"
+
+
+def test_a_zip_of_a_version_to_come_is_told(tmp_path: Path):
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jpg", SOUND)
+    data = path.read_bytes()
+    entry = data.rindex(b"PK\1\2")
+    path.write_bytes(data[: entry + 6] + b"\xff" + data[entry + 7 :])  # the version needed to extract
+    with pytest.raises(InputError, match=r"images.zip: not a zip of images: zip file version 25.5"):
+        open_images(path)

@@ -21,10 +21,11 @@ JPEG_QUALITY = 95
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
-# What zipfile and its decompressors raise on a damaged, encrypted or exotically packed member.
-_DAMAGED_MEMBER = (
+# What zipfile and its decompressors raise on a damaged, encrypted or exotically packed file.
+_DAMAGED_ZIP = (
     OSError,
     EOFError,
+    ValueError,
     RuntimeError,
     NotImplementedError,
     zipfile.BadZipFile,
@@ -82,7 +83,7 @@ class ZipImages:
         """
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except _DAMAGED_ZIP as error:
             raise InputError(f"{path}: not a zip of images: {error}") from error
         self._member: dict[str, zipfile.ZipInfo] = {}
         for member in self._zip.infolist():
@@ -98,7 +99,7 @@ class ZipImages:
         _refuse_large(member.file_size)
         try:
             return self._zip.read(member)
-        except _DAMAGED_MEMBER as error:
+        except _DAMAGED_ZIP as error:
             raise BadImage("image_unreadable", f"{name!r}: {error}") from error
 
 
