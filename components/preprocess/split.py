@@ -1,6 +1,7 @@
 """Groups duplicates, and splits and folds products so that a group stays on one side."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 # A text or image that more products than this share is a placeholder, not a duplicate.
 PLACEHOLDER_COUNT = 100
 PLACEHOLDER_SHARE = 0.01
+PARTS = 20  # that a share of validation is told in, at most: finer parts are less alike
 
 
 def group_duplicates(titles: Sequence[str], images: Sequence[str | None]) -> np.ndarray:
@@ -43,9 +45,14 @@ def split_validation(labels: np.ndarray, groups: np.ndarray, share: float, seed:
 
     The paper splits 9:1 at random (section 4.1), so the default share is 0.1. A class whose every
     product would be validation stays in train.
+
+    Args:
+        share: of the products, up to 0.5; met as far as twentieths do, or parts of which the largest
+            class has one product each.
+        labels: at least two products of the largest class.
     """
-    parts = max(2, round(1 / share))
-    validation = _fold_numbers(labels, groups, parts, seed) == 0
+    portion = _portion(share, int(np.bincount(labels).max()))
+    validation = _fold_numbers(labels, groups, portion.denominator, seed) < portion.numerator
     for label in np.setdiff1d(labels, labels[~validation]):
         moved = np.isin(groups, groups[labels == label])
         validation &= ~moved
@@ -55,6 +62,12 @@ def split_validation(labels: np.ndarray, groups: np.ndarray, share: float, seed:
 def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """Fold numbers 0..folds-1 of the labelled products, (N,) int64: stratified, by group."""
     return _fold_numbers(labels, groups, folds, seed)
+
+
+def _portion(share: float, largest: int) -> Fraction:
+    # scikit-learn refuses more parts than the largest class has products.
+    parts = max(2, min(largest, max(PARTS, round(1 / share))))
+    return max(Fraction(share).limit_denominator(parts), Fraction(1, parts))
 
 
 def _fold_numbers(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
