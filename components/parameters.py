@@ -12,7 +12,7 @@ from components.ensemble.config import EnsembleConfig
 from components.errors import InputError
 from components.fusion.configs import parse_fusion_configs
 from components.image.config import parse_image_config
-from components.preprocess.config import PreprocessConfig
+from components.preprocess.config import parse_preprocess_config
 from components.text.config import parse_text_config
 
 LARGEST_SEED = 2**32 - 1  # numpy's and scikit-learn's
@@ -91,7 +91,7 @@ def _checked_by(cls: type, where: str) -> Callable[[str, Any], None]:
 _TYPES = {"Integer": int, "List": list, "Dict": dict}
 _NAMES = {"Integer": "a whole number", "List": "a JSON list, [...]", "Dict": "a JSON object, {...}"}
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "preprocess_config": _checked_by(PreprocessConfig, "preprocess configuration"),
+    "preprocess_config": partial(_check_object, parse_preprocess_config),
     "text_fold_config": partial(_check_object, parse_text_config),
     "image_fold_config": partial(_check_object, parse_image_config),
     "denoise_config": _checked_by(DenoiseConfig, "denoise configuration"),

@@ -12,6 +12,7 @@ TYPES = {
     "snapshot": "String",
     "folds": "JsonArray",
     "seed": "Integer",
+    "preprocess_config": "Dict",
     "fusion_folds": "Integer",
     "tolerations": "List",
     "text_configs": "JsonArray",
@@ -39,6 +40,9 @@ def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
     [
         ("snapshots=1", r"--param 'snapshots=1': expected KEY=JSON with KEY one of denoise_config"),
         ("folds", "expected KEY=JSON"),
+        ('preprocess_config={"folds": 3}', "folds is a parameter of the whole pipeline"),
+        ('preprocess_config={"seed": 3}', "seed is a parameter of the whole pipeline"),
+        ('preprocess_config={"image_name": "{foo}.jpg"}', "expected a name with {image_id} and {product_id}"),
         ("seed=1.5", "--param seed: 1.5 is not a whole number"),
         ("seed=-1", "--param seed: -1 is not within 0 and 4294967295"),
         ("fusion_folds=1", "--param fusion_folds: 1 is not within 2 and"),

@@ -13,7 +13,8 @@ from components.preprocess.split import split_validation
 def train_and_validation(catalog: TinyCatalog, **config) -> dict[str, list]:
     """Columns of the labelled products."""
     table = prepare(catalog, **config).products.table
-    return table[: len(catalog.rows)].to_dict("list")
+    labelled = table[: len(catalog.rows)]
+    return {name: labelled[name].tolist() for name in labelled}
 
 
 def straddling(table: dict[str, list], alike: list[str], side: str) -> list[str]:

@@ -168,8 +168,11 @@ def write_issues(products: Products, issues: LabelIssues, path: Path) -> None:
 def _read_ids(uri: str, products: Products) -> frozenset[str]:
     if not uri:
         return frozenset()
-    with tempfile.TemporaryDirectory() as scratch:
-        ids = frozenset(fetch(uri, Path(scratch)).read_text(encoding="utf-8-sig").split())
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            ids = frozenset(fetch(uri, Path(scratch)).read_text(encoding="utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{uri}: not a text file of product ids, one a line: {error}") from error
     unknown = sorted(ids - set(products.ids))
     if unknown:
         raise InputError(f"{uri}: {len(unknown)} ids are not in the catalog, the first is {unknown[0]!r}")

@@ -54,9 +54,8 @@ def preprocess(
     from pathlib import Path
 
     from components.catalog import read_products
-    from components.config import parse_config
     from components.image_store import ImageStore
-    from components.preprocess.config import PreprocessConfig, Sources, fold_count
+    from components.preprocess.config import Sources, fold_count, parse_preprocess_config
     from components.preprocess.drift import catalog_drift
     from components.preprocess.preprocess import run_preprocess
     from components.preprocess.profile import fetch_profile, write_profile
@@ -83,8 +82,7 @@ def preprocess(
     drawn = {**outputs, "profile": Path(profile.path), "report": Path(report.path)}
 
     def work() -> dict[str, float]:
-        settings = {**config, "folds": fold_count(folds), "seed": seed}
-        parsed = parse_config(PreprocessConfig, settings, where="preprocess configuration")
+        parsed = parse_preprocess_config(config, folds=fold_count(folds), seed=seed)
         earlier = fetch_profile(earlier_profile_uri) if earlier_profile_uri else None
         counts = run_preprocess(sources, parsed, **outputs)
         table = read_products(outputs["products"])

@@ -1,8 +1,10 @@
 """What can be set of preprocessing: where a catalog lies, how it is read and split."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from components.config import parse_config
 from components.errors import InputError
 
 IMAGE_NAME = "image_{image_id}_product_{product_id}.jpg"
@@ -49,6 +51,28 @@ class PreprocessConfig:
             raise ValueError(f"validation_share = {self.validation_share}: expected between 0 and 0.5")
         if self.folds < 2:
             raise ValueError(f"folds = {self.folds}: expected at least 2")
+        try:
+            self.image_name.format(image_id="", product_id="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"image_name = {self.image_name!r}: expected a name with {{image_id}} and {{product_id}}"
+            ) from error
+
+
+def parse_preprocess_config(values: Mapping[str, Any], **outside: Any) -> PreprocessConfig:
+    """Makes a configuration of what a run's form gives.
+
+    Args:
+        outside: `folds` and `seed`, which are parameters of the whole pipeline.
+
+    Raises:
+        InputError: an unknown key, a wrong value, or a key that is the whole pipeline's.
+    """
+    where = "preprocess configuration"
+    for key in ("folds", "seed"):
+        if key in values:
+            raise InputError(f"{where}: {key} is a parameter of the whole pipeline: set it there")
+    return parse_config(PreprocessConfig, {**values, **outside}, where=where)
 
 
 def fold_count(folds: list) -> int:

@@ -28,7 +28,14 @@ from components.preprocess.quarantine import (
     refuse_if_too_many,
     write_findings,
 )
-from components.preprocess.records import Catalog, Record, apply_corrections, drop_unlabelled, read_catalog
+from components.preprocess.records import (
+    Catalog,
+    Record,
+    apply_corrections,
+    check_code_column,
+    drop_unlabelled,
+    read_catalog,
+)
 from components.preprocess.split import assign_folds, group_duplicates, split_validation
 from components.sources import fetch
 
@@ -106,10 +113,14 @@ def _check_nothing_is_lost(rows: dict[str, int], kept: int, quarantined: int) ->
 def _read_catalogs(
     paths: dict[str, Path], config: PreprocessConfig, findings: list[Finding]
 ) -> tuple[list[Record], list[Record], dict[str, Any]]:
+    if "test_labels" in paths and "test_products" not in paths:
+        raise InputError("test_labels: there are no test products; name them too, or leave the labels out")
     options = {"mapping": config.columns, "image_name": config.image_name}
     if "labels" not in paths and not config.columns:
         raise InputError("labels: name the file with the products' codes")
     labelled = read_catalog(paths["products"], paths.get("labels"), **options)
+    if labelled.labels is None:
+        check_code_column(labelled)
     drop_unlabelled(labelled)
     if "corrections" in paths:
         apply_corrections(labelled.records, read_table(paths["corrections"]))

@@ -1,5 +1,6 @@
 """Joins a catalog's files into records: products with their codes."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,6 +78,20 @@ def _as_ignored(findings: Sequence[Finding]) -> list[Finding]:
     return [replace(one, action=IGNORED) if one.action == DROPPED else one for one in findings]
 
 
+def check_code_column(catalog: Catalog) -> None:
+    """Checks that a products file without a labels file beside it holds the codes itself.
+
+    Raises:
+        InputError: it has no such column.
+    """
+    column, header = catalog.dialect.labels["code"], catalog.products.header
+    if column not in header:
+        raise InputError(
+            f"{catalog.products.path}: column {column!r} missing, which was to hold the codes; it has "
+            f"{', '.join(map(repr, header))}"
+        )
+
+
 def drop_unlabelled(catalog: Catalog) -> None:
     """Quarantines the records without a code, in place."""
     catalog.findings += [
@@ -91,14 +106,25 @@ def apply_corrections(records: Sequence[Record], corrections: Table) -> None:
     """Puts a person's codes in place of the catalog's.
 
     Raises:
-        InputError: columns are missing, or a product or a code that the catalog does not have.
+        InputError: columns are missing, a row that cannot be read, a product or a code that the catalog
+            does not have, or a product that is corrected twice.
     """
     missing = {"product_id", "code"} - set(corrections.header)
     if missing:
         raise InputError(f"{corrections.path}: missing columns {sorted(missing)}; expected product_id, code")
     by_id = {record.product_id: record for record in records}
     codes = {record.code for record in records}
+    times = Counter(row.values["product_id"] for row in corrections.rows)
+    twice = {product_id for product_id, count in times.items() if count > 1}
     wrong = [
+        f"line {found.line}: {found.detail}" for found in corrections.findings if found.action == DROPPED
+    ]
+    wrong += [
+        f"line {row.line}: product_id {row.values['product_id']!r} is corrected more than once"
+        for row in corrections.rows
+        if row.values["product_id"] in twice
+    ]
+    wrong += [
         f"line {row.line}: {column} {row.values[column]!r} is not in the catalog"
         for row in corrections.rows
         for column, known in (("product_id", by_id), ("code", codes))
