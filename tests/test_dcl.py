@@ -86,6 +86,7 @@ def network(**options) -> DCLNetwork:
     config = ImageConfig(
         "v",
         backbone="small_resnet",
+        weights="scratch",
         dcl_resize=(64, 64),
         dcl_crop=(56, 56),
         **options,
