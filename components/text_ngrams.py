@@ -13,6 +13,8 @@ from components.errors import InputError
 log = logging.getLogger(__name__)
 
 NAMES = {"words": "words", "chars": "character n-grams"}
+# What scikit-learn says of texts without a common n-gram, and of fewer texts than an n-gram must be in.
+NO_TERMS = ("no terms remain", "empty vocabulary", "documents than min_df")
 TOKEN = r"(?u)\b\w+\b"  # scikit-learn's own drops words of one letter, sizes among them
 
 
@@ -20,12 +22,15 @@ class NgramSettings(Protocol):
     """Which n-grams are read.
 
     Attributes:
+        voter: the classifier's name, for messages.
         word_ngrams: longest word n-gram, over title and description.
         char_ngrams: shortest and longest character n-gram within words; none where empty.
         char_limit: characters of title and description that character n-grams read.
         min_products: n-grams of fewer products are left out.
     """
 
+    @property
+    def voter(self) -> str: ...
     @property
     def word_ngrams(self) -> int: ...
     @property
@@ -79,16 +84,16 @@ def fit_vectorizers(
         try:
             matrices.append(vectorizer.fit_transform(getattr(texts, part)[rows]))
         except ValueError as error:
-            if not any(words in str(error) for words in ("no terms remain", "empty vocabulary")):
+            if not any(said in str(error) for said in NO_TERMS):
                 raise
-            log.warning("no %s are common enough to learn from", NAMES[part])
+            log.warning("%s: no %s are common enough to learn from", settings.voter, NAMES[part])
         else:
             fitted[part] = vectorizer
     if not fitted:
         raise InputError(
-            f"nothing to learn from titles and descriptions: no word is in {settings.min_products} of the "
-            f"{len(rows):,} products to train on. Are the text columns the right ones? Else lower "
-            "min_products, or leave this classifier out"
+            f"voter {settings.voter}: nothing to learn from titles and descriptions: no word is in "
+            f"{settings.min_products} of the {len(rows):,} products to train on. "
+            "Are the text columns the right ones? Else lower min_products, or leave this classifier out"
         )
     return fitted, csr_array(hstack(matrices))
 

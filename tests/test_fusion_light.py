@@ -114,3 +114,8 @@ def test_the_stage_leaves_it_out_of_a_small_catalog_and_says_so(
 def test_a_catalog_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="light: no product has an image; leave the kind light out"):
         train(tmp_path, images=False)
+
+
+def test_texts_with_nothing_in_common_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="voter light: nothing to learn from titles and descriptions"):
+        train(tmp_path, replace(CONFIG, min_products=1000))

@@ -130,7 +130,9 @@ def test_titles_without_a_common_word_are_told_apart_by_their_characters(folder:
 @pytest.mark.parametrize("titles", [[""] * 240, [chr(0x4E00 + row) for row in range(240)]])
 def test_texts_with_nothing_to_learn_from_are_refused(folder: Path, titles: list[str]):
     retitled(folder, titles)
-    with pytest.raises(InputError, match="nothing to learn from titles and descriptions: no word is in 2 of"):
+    with pytest.raises(
+        InputError, match="voter tfidf: nothing to learn from titles and descriptions: no word is in 2 of"
+    ):
         run(folder)
 
 

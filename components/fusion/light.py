@@ -46,7 +46,7 @@ def train_light(
         Split -> (N, C) float32 class probabilities, in the order of the table's rows.
 
     Raises:
-        InputError: no product has an image, or one cannot be decoded.
+        InputError: no product has an image, one cannot be decoded, or the texts have nothing in common.
     """
     start = time.perf_counter()
     texts, pictures = Texts(products, config), _describe(products, images, config)

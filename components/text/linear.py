@@ -27,6 +27,9 @@ def train_linear(products: Products, task: Task, config: LinearConfig, *, seed: 
     """Fits TF-IDF and logistic regression on `task.fit` and judges `task.predict`.
 
     Features for feature-level fusion are exported unless it is a fold's training.
+
+    Raises:
+        InputError: the texts have nothing in common that could be learnt.
     """
     texts = Texts(products, config)
     start = time.perf_counter()
