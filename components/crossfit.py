@@ -1,6 +1,7 @@
 """Cross-fitting: what is learnt from a split is judged on the same split, each row by what never saw it."""
 
 import logging
+import math
 import warnings
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,28 +16,35 @@ log = logging.getLogger(__name__)
 Learnt = TypeVar("Learnt")
 
 
-def affordable_folds(labels: np.ndarray, *, folds: int, groups: np.ndarray) -> int:
+def affordable_folds(
+    labels: np.ndarray, *, folds: int, groups: np.ndarray, labelled: int, setting: str
+) -> int:
     """`folds`, or as many as the rows allow where that is fewer, with a warning.
 
     Args:
-        labels: (N,) classes.
+        labels: (N,) classes of the validation split.
+        folds: at least 2.
         groups: (N,), see `stratified_folds`.
+        labelled: products of the catalog that have a label, of which validation is a part.
+        setting: how a user sets `folds`, for the messages.
 
     Raises:
-        InputError: `folds` is below two, or the rows do not even allow two.
+        InputError: the rows do not even allow two.
     """
-    if folds < 2:
-        raise InputError(f"folds = {folds}: what is learnt on a split needs two folds at least")
     largest, distinct = int(np.bincount(labels).max(initial=0)), len(np.unique(groups))
     possible = min(folds, largest, distinct)
     if possible < 2:
+        more = math.ceil((2 - possible) * labelled / max(len(labels), 1))
         raise InputError(
-            f"{len(labels)} validation products, {largest} in the largest class: too few to learn a vote on, "
-            "which takes two products of a class; label more products"
+            f"{len(labels)} validation products, {largest} in the largest class, {distinct} that are no "
+            "duplicates: too few to learn a vote on, which takes two different products of a class. Label "
+            f"about {more} more of one class, then {setting.format(2)} is possible"
         )
     if possible < folds:
         log.warning(
-            "%d folds instead of %d: the largest class has %d validation products", possible, folds, largest
+            "%d folds instead of %d: the largest class has %d validation products, and %d of all "
+            "are no duplicates; %s asks for no more than that",
+            *(possible, folds, largest, distinct, setting.format(possible)),
         )
     return possible
 

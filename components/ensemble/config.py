@@ -33,6 +33,8 @@ class EnsembleConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.balance <= 1:
             raise ValueError("balance must be within 0 and 1")
+        if self.folds < 2:
+            raise ValueError(f"folds = {self.folds}: what is learnt on validation needs two folds at least")
         parts = self.feature_level.values()
         if parts and not (min(parts) > 0 and sum(parts) < 1):
             raise ValueError("feature_level must give parts above 0 that leave the members something of 1")

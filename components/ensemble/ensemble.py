@@ -67,7 +67,11 @@ def run_ensemble(
     rows = table.rows("validation")
     labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
     if parsed.learns:
-        parsed = replace(parsed, folds=affordable_folds(labels, folds=parsed.folds, groups=groups))
+        labelled, setting = int((table.labels >= 0).sum()), '--param ensemble_config with "folds": {}'
+        folds = affordable_folds(
+            labels, folds=parsed.folds, groups=groups, labelled=labelled, setting=setting
+        )
+        parsed = replace(parsed, folds=folds)
     voted, facts = _vote_everywhere(parsed, matrices, labels, groups, start)
     facts = {"config": asdict(parsed), "members": [voter.name for voter in voters], **facts}
     write_voter(

@@ -21,6 +21,12 @@ from components.metrics import macro_f1
 
 log = logging.getLogger(__name__)
 
+# How a voter comes to have features.
+FEATURES = {
+    "text": 'set "features" of a linear one above 0 in --param text_configs',
+    "image": "give its features",
+}
+
 
 @dataclass(frozen=True)
 class Modality:
@@ -51,8 +57,8 @@ class Modality:
         if name is None:
             raise InputError(
                 f"feature-level fusion: no {self.name} voter ({self._names()}) is among those with features "
-                f"({', '.join(features) or 'none'}); give its features, or leave out the kinds concat, sum "
-                "and attention"
+                f"({', '.join(features) or 'none'}): {FEATURES[self.name]}, or leave out the kinds concat, "
+                "sum and attention"
             )
         return Features(name, table.ids, features[name].aligned(table.ids))
 

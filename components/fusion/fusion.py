@@ -60,8 +60,13 @@ def run_fusion(
 
     Raises:
         InputError: no voter, ids, classes or values that do not fit the products, too few rows for the
-            folds, a configuration that is wrong.
+            folds, fewer than two folds, a configuration that is wrong.
     """
+    if folds < 2:
+        raise InputError(
+            f"fusion: folds = {folds}: what is learnt on validation needs two folds at least; give "
+            "--param fusion_folds=N with N from 2 on, 8 is usual"
+        )
     parsed = parse_fusion_configs(configs)
     table = read_products(products)
     texts, pictures = read_inputs(text, table), read_inputs(image, table)
@@ -118,7 +123,8 @@ def _fuse_decisions(
     validation, test = (stack(texts + images, split, table) for split in ("validation", "test"))
     rows, classes = table.rows("validation"), len(table.classes)
     labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
-    folds = affordable_folds(labels, folds=folds, groups=groups)
+    labelled, setting = int((table.labels >= 0).sum()), "--param fusion_folds={}"
+    folds = affordable_folds(labels, folds=folds, groups=groups, labelled=labelled, setting=setting)
     fold_of = stratified_folds(labels, folds=folds, seed=seed, groups=groups)
     members = make_members(configs, [name for name, _ in texts], [name for name, _ in images])
     fused = fuse_members(members, validation, labels, fold_of, test, seed=seed, device=device)
