@@ -66,12 +66,15 @@ class LocalRun:
             SystemExit: a stage failed; its message was printed. Status 2 where the input is wrong.
         """
         # Not at the top: compiling imports this module and needs kfp alone.
-        from components.accelerators import check_accelerators
         from components.run_pages import write_index
 
         start = time.perf_counter()
         wanted = {**_defaults(pipeline), **self.arguments}
-        check_accelerators(wanted["accelerator_type"], wanted["accelerator_count"])
+        if wanted["accelerator_type"]:
+            # Torch would stay in this process's memory for the whole run.
+            from components.accelerators import check_accelerators
+
+            check_accelerators(wanted["accelerator_type"], wanted["accelerator_count"])
         if "products" not in self.arguments:
             # Not at the top: compiling imports this module and needs kfp alone.
             from components.sample import write_sample

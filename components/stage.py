@@ -79,7 +79,6 @@ def _end_with_the_run(lock: str) -> None:
     FileLock(lock).acquire(poll_interval=1)
     log.warning("the run has ended: this stage ends too")
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(60)
 
 
 def _timed(work: Callable[[], dict[str, float]]) -> dict[str, float]:
