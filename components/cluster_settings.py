@@ -80,8 +80,8 @@ class ClusterSettings:
             )
         if self.volume:
             kubernetes.mount_pvc(task, self.volume, self.mount)
-        if self.volume and training:
-            for name, folder in DOWNLOADS.items():
-                task.set_env_variable(name, f"{self.mount}/weights/{folder}")
+            if training:
+                for name, folder in DOWNLOADS.items():
+                    task.set_env_variable(name, f"{self.mount}/weights/{folder}")
         if self.secret:
             kubernetes.use_secret_as_env(task, self.secret, SECRET_KEYS, optional=True)

@@ -13,6 +13,13 @@ T = TypeVar("T")
 VOTER = re.compile(r"\w[\w.+-]{0,63}")
 
 
+def check_rules(rules: Mapping[str, bool]) -> None:
+    """Raises ValueError with every rule of a configuration, in words, that does not hold."""
+    broken = [rule for rule, holds in rules.items() if not holds]
+    if broken:
+        raise ValueError("; ".join(broken))
+
+
 def parse_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """Makes the dataclass `cls` from `values`, such as one item of a pipeline's list parameter.
 

@@ -50,9 +50,9 @@ def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str
 
 
 def _check_type(key: str, value: Any, expected: str) -> None:
-    wanted = _TYPES.get(expected)
-    if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
-        raise InputError(f"--param {key}: {value!r} is not {_NAMES[expected]}")
+    kind, name = _TYPES.get(expected, (object, ""))
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InputError(f"--param {key}: {value!r} is not {name}")
 
 
 def _check_range(lowest: int, highest: int, key: str, value: int) -> None:
@@ -88,8 +88,11 @@ def _checked_by(cls: type, where: str) -> Callable[[str, Any], None]:
     return partial(_check_object, partial(parse_config, cls, where=where))
 
 
-_TYPES = {"Integer": int, "List": list, "Dict": dict}
-_NAMES = {"Integer": "a whole number", "List": "a JSON list, [...]", "Dict": "a JSON object, {...}"}
+_TYPES = {
+    "Integer": (int, "a whole number"),
+    "List": (list, "a JSON list, [...]"),
+    "Dict": (dict, "a JSON object, {...}"),
+}
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "preprocess_config": partial(_check_object, parse_preprocess_config),
     "text_fold_config": partial(_check_object, parse_text_config),

@@ -38,12 +38,7 @@ STAGES = (
         ("tables",),
     ),
     PackageList("cleanlab", "Denoise: confident learning.", ("cleanlab",), ("tables", "stores")),
-    PackageList(
-        "torch",
-        "Trainings: torch with CUDA, pretrained models.",
-        TORCH,
-        ("tables", "stores"),
-    ),
+    PackageList("torch", "Trainings: torch with CUDA, pretrained models.", TORCH, ("tables", "stores")),
 )
 CLIENT = (KFP, "kfp-kubernetes==2.17.*", "click", "fsspec", "setuptools")
 

@@ -67,27 +67,21 @@ def run_ensemble(
     rows = table.rows("validation")
     labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
     if parsed.learns:
-        labelled, setting = int((table.labels >= 0).sum()), '--param ensemble_config with "folds": {}'
         folds = affordable_folds(
-            labels, folds=parsed.folds, groups=groups, labelled=labelled, setting=setting
+            labels,
+            folds=parsed.folds,
+            groups=groups,
+            labelled=int((table.labels >= 0).sum()),
+            setting='--param ensemble_config with "folds": {}',
         )
         parsed = replace(parsed, folds=folds)
     voted, facts = _vote_everywhere(parsed, matrices, labels, groups, start)
     facts = {"config": asdict(parsed), "members": [voter.name for voter in voters], **facts}
-    write_voter(
-        probabilities,
-        Voter(
-            parsed.voter,
-            "ensemble",
-            {
-                "chosen": {
-                    split: Probabilities(table.ids[table.rows(split)], table.classes, values)
-                    for split, values in voted.items()
-                }
-            },
-            facts,
-        ),
-    )
+    chosen = {
+        split: Probabilities(table.ids[table.rows(split)], table.classes, values)
+        for split, values in voted.items()
+    }
+    write_voter(probabilities, Voter(parsed.voter, "ensemble", {"chosen": chosen}, facts))
     return {
         "macro_f1": facts["macro_f1"],
         "best_member_macro_f1": max(facts["macro_f1_of_members"]),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.config import parse_kind
+from components.config import check_rules, parse_kind
 
 # Torchvision's names of networks that give a feature map.
 BACKBONES = (
@@ -107,9 +107,7 @@ class ImageConfig:
             **self._size_rules(),
             **self._dcl_rules(),
         }
-        broken = [rule for rule, holds in rules.items() if not holds]
-        if broken:
-            raise ValueError("; ".join(broken))
+        check_rules(rules)
 
     def _backbone_rules(self) -> dict[str, bool]:
         crops = [stage.crop for stage in self.stages()]

@@ -172,15 +172,21 @@ class _Fitting:
                 checkpoints=self.histories.get(stage),
                 termination=termination,
             )
-            pause, features = termination.exit_if_requested, None
+            features = None
             if not training.finished or with_features:
-                with self._cache(stage, training.device, pause) as cache:
-                    training.run(cache)
-                    if with_features:
-                        images, prior = self.examples.images, self.examples.prior
-                        features = judge(network, stage, cache, images, prior, pause=pause)[1]
-            pause()  # the stage's end is saved
+                features = self._to_the_end(training, with_features, termination.exit_if_requested)
+            termination.exit_if_requested()  # the stage's end is saved
         return training.progress, features
+
+    def _to_the_end(
+        self, training: StageTraining, with_features: bool, pause: Callable[[], None]
+    ) -> np.ndarray | None:
+        with self._cache(training.stage, training.device, pause) as cache:
+            training.run(cache)
+            if not with_features:
+                return None
+            images, prior = self.examples.images, self.examples.prior
+            return judge(training.network, training.stage, cache, images, prior, pause=pause)[1]
 
     def clear(self) -> None:
         """Deletes the checkpoints, once the training's outputs are written."""

@@ -115,14 +115,13 @@ def apply_corrections(records: Sequence[Record], corrections: Table) -> None:
     by_id = {record.product_id: record for record in records}
     codes = {record.code for record in records}
     times = Counter(row.values["product_id"] for row in corrections.rows)
-    twice = {product_id for product_id, count in times.items() if count > 1}
     wrong = [
         f"line {found.line}: {found.detail}" for found in corrections.findings if found.action == DROPPED
     ]
     wrong += [
         f"line {row.line}: product_id {row.values['product_id']!r} is corrected more than once"
         for row in corrections.rows
-        if row.values["product_id"] in twice
+        if times[row.values["product_id"]] > 1
     ]
     wrong += [
         f"line {row.line}: {column} {row.values[column]!r} is not in the catalog"

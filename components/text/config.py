@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.config import parse_kind
+from components.config import check_rules, parse_kind
 
 OF_SCRATCH = ("layers", "hidden", "heads", "vocabulary", "dropout")
 
@@ -72,9 +72,7 @@ class TransformerConfig:
             "layer_decay must be above 0 and at most 1": 0 < self.layer_decay <= 1,
             "checkpoint_minutes must not be negative": self.checkpoint_minutes >= 0,
         }
-        broken = [rule for rule, holds in rules.items() if not holds]
-        if broken:
-            raise ValueError("; ".join(broken))
+        check_rules(rules)
 
 
 @dataclass(frozen=True)
@@ -116,9 +114,7 @@ class LinearConfig:
             "regularisation must be above 0": self.regularisation > 0,
             "features must not be negative": self.features >= 0,
         }
-        broken = [rule for rule, holds in rules.items() if not holds]
-        if broken:
-            raise ValueError("; ".join(broken))
+        check_rules(rules)
 
 
 KINDS: dict[str, type] = {"transformer": TransformerConfig, "linear": LinearConfig}

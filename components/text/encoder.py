@@ -52,14 +52,11 @@ def prepare_encoder(
 
 def _longest_text(model: PreTrainedModel) -> float:
     """Tokens that a model has a learnt position for; no limit where it learns none."""
-    tables = [
-        layer for name, layer in model.named_modules() if name.endswith("embeddings.position_embeddings")
-    ]
     # The RoBERTa family counts positions from behind its padding token's.
     limits = [
-        table.num_embeddings - 1 - (-1 if table.padding_idx is None else table.padding_idx)
-        for table in tables
-        if isinstance(table, nn.Embedding)
+        table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+        for name, table in model.named_modules()
+        if name.endswith("embeddings.position_embeddings") and isinstance(table, nn.Embedding)
     ]
     return min(limits, default=np.inf)
 
