@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from components.catalog import Products, write_products
 from components.features import Features, write_features
+from components.fusion.fusion import run_fusion
 from components.probabilities import Probabilities, Voter, write_voter
 
 
@@ -23,6 +25,18 @@ class Stage:
     image_features: list[Path]
     text_models: list[Path] = field(default_factory=list)
     image_models: list[Path] = field(default_factory=list)
+
+
+def run_stage(stage: Stage, root: Path, configs: list[dict[str, Any]], *, folds: int = 4) -> dict[str, float]:
+    """Fuses into `root/members` and `root/feature-level`; returns the stage's metrics."""
+    return run_fusion(
+        **vars(stage),
+        configs=configs,
+        folds=folds,
+        seed=0,
+        members=root / "members",
+        feature_level=root / "feature-level",
+    )
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -8,29 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 from fusion_voters import Stage, make_voters, write_stage
+from fusion_voters import run_stage as run
 
 from components.artifacts import read_manifest
 from components.catalog import read_products
 from components.errors import InputError
 from components.features import Features, write_features
-from components.fusion.fusion import run_fusion
 from components.fusion.standalone import fuse
 from components.metrics import macro_f1
 from components.probabilities import Probabilities, Voter, read_matrix, read_voters, write_matrix, write_voter
 
 LINEAR = {"voter": "linear", "kind": "linear", "epochs": 10.0, "batch_size": 16.0}
 MEAN = {"voter": "mean", "kind": "mean"}
-
-
-def run(stage: Stage, root: Path, configs: list[dict[str, Any]], *, folds: int = 4) -> dict[str, float]:
-    return run_fusion(
-        **vars(stage),
-        configs=configs,
-        folds=folds,
-        seed=0,
-        members=root / "members",
-        feature_level=root / "feature-level",
-    )
 
 
 def test_members_are_the_product_of_voters_and_configurations(tmp_path: Path) -> None:

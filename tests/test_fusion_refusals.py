@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_voters import Stage, write_stage
+from fusion_voters import Stage, run_stage, write_stage
 
 from components.artifacts import read_manifest
 from components.catalog import read_products, write_products
@@ -12,26 +12,14 @@ from components.crossfit import affordable_folds
 from components.ensemble.config import EnsembleConfig
 from components.errors import InputError
 from components.features import Features, write_features
-from components.fusion.fusion import run_fusion
 from components.probabilities import read_voters
 
 MEAN = {"voter": "mean", "kind": "mean"}
 
 
-def run(stage: Stage, root: Path, *configs: dict, folds: int = 2) -> None:
-    run_fusion(
-        **vars(stage),
-        configs=[MEAN, *configs],
-        folds=folds,
-        seed=0,
-        members=root / "members",
-        feature_level=root / "feature-level",
-    )
-
-
 def test_what_is_written_names_the_folds_that_were_made(tmp_path: Path) -> None:
     stage, _ = write_stage(tmp_path, rows=(40, 12, 8))
-    run(stage, tmp_path, folds=8)
+    run_stage(stage, tmp_path, [MEAN], folds=8)
     [member] = read_voters(tmp_path / "members")
     assert member.facts["folds"] == 4
     assert len(member.facts["weights_of_folds"]) == 4
@@ -45,7 +33,7 @@ def test_duplicates_count_as_one_product_where_folds_are_made(
     table = read_products(stage.products)
     table.table["group"] = np.arange(len(table.table)) // 8
     write_products(table, stage.products)
-    run(stage, tmp_path, folds=8)
+    run_stage(stage, tmp_path, [MEAN], folds=8)
     assert "5 folds instead of 8" in caplog.text
     assert "5 of all are no duplicates; --param fusion_folds=5 asks for no more" in caplog.text
 
@@ -61,7 +49,7 @@ def test_too_few_validation_products_are_told_with_how_many_more_labels_help() -
 def test_a_single_fold_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     nowhere = Stage(tmp_path / "none", tmp_path / "none", [], [], [], [])
     with pytest.raises(InputError, match=r"folds = 1: .*two folds at least; give --param fusion_folds=N"):
-        run(nowhere, tmp_path, folds=1)
+        run_stage(nowhere, tmp_path, [MEAN], folds=1)
     with pytest.raises(ValueError, match=r"folds = 1: .*two folds at least"):
         EnsembleConfig(folds=1)
 
@@ -74,4 +62,4 @@ def test_a_text_voter_without_features_is_told_by_name_and_setting(tmp_path: Pat
     with pytest.raises(
         InputError, match=r"no text voter \(text-0\) .*set \"features\" .*--param text_configs"
     ):
-        run(stage, tmp_path, {"voter": "both", "kind": kind})
+        run_stage(stage, tmp_path, [MEAN, {"voter": "both", "kind": kind}], folds=2)

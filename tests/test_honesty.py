@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_voters import Stage, make_products, make_voters, write_stage
+from fusion_voters import make_products, make_voters, run_stage, write_stage
 
 from components.catalog import read_products, write_products
 from components.ensemble import voting
@@ -15,22 +15,6 @@ from components.fusion import fusion
 from components.probabilities import Probabilities, Voter
 
 PLAIN = [{"voter": "mean", "kind": "mean"}]
-
-
-def run_fusion(stage: Stage, root: Path, *, folds: int) -> None:
-    paths = (stage.text, stage.image, stage.text_features, stage.image_features)
-    fusion.run_fusion(
-        stage.products,
-        stage.images,
-        *paths,
-        [],
-        [],
-        PLAIN,
-        folds=folds,
-        seed=0,
-        members=root / "members",
-        feature_level=root / "feature_level",
-    )
 
 
 def pair_up(products: Path) -> None:
@@ -63,7 +47,7 @@ def test_no_duplicate_is_on_both_sides_of_a_fold_of_fusion(tmp_path: Path, monke
         return whole(members, validation, labels, fold_of, *rest, **options)
 
     monkeypatch.setattr(fusion, "fuse_members", noted)
-    run_fusion(stage, tmp_path, folds=4)
+    run_stage(stage, tmp_path, PLAIN, folds=4)
     [fold_of] = given
     assert set(fold_of) == {0, 1, 2, 3}
     assert (fold_of[0::2] == fold_of[1::2]).all()
@@ -104,7 +88,7 @@ def test_the_interval_of_duplicates_is_wider_than_that_of_as_many_products():
 
 def test_a_small_validation_split_gets_the_folds_that_it_allows(tmp_path: Path, caplog):
     stage, _ = write_stage(tmp_path, rows=(40, 12, 8))
-    run_fusion(stage, tmp_path, folds=8)
+    run_stage(stage, tmp_path, PLAIN, folds=8)
     assert "4 folds instead of 8: the largest class has 4 validation products" in caplog.text
     caplog.clear()
     config = {"voter": "ensemble", "vote": "weighted"}
@@ -121,4 +105,4 @@ def test_a_small_validation_split_gets_the_folds_that_it_allows(tmp_path: Path, 
 def test_too_few_products_or_folds_are_told(tmp_path: Path, rows, folds, says):
     stage, _ = write_stage(tmp_path, rows=rows)
     with pytest.raises(fusion.InputError, match=says):
-        run_fusion(stage, tmp_path, folds=folds)
+        run_stage(stage, tmp_path, PLAIN, folds=folds)
