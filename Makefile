@@ -38,7 +38,7 @@ push:
 
 # The README's pictures, of the reports of `make run`; needs Chromium.
 pictures: install-test
-	$(PYTHON) tests/pictures.py runs/sample
+	$(PYTHON) tests/support/pictures.py runs/sample
 
 install-run:
 	$(PYTHON) -m pip install --quiet --editable ".[run]"

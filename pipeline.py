@@ -13,7 +13,8 @@ from kfp import Client, compiler, dsl, kubernetes, local
 from kfp import components as kfp_components
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
-from components.cluster_commands import (
+from components.client.cluster.settings import TRAININGS, ClusterSettings
+from components.client.commands.cluster import (
     COMMANDS,
     Toolkit,
     denoise_option,
@@ -21,20 +22,19 @@ from components.cluster_commands import (
     preset_option,
     settings_options,
 )
-from components.cluster_settings import TRAININGS, ClusterSettings
-from components.container import NAME, REGISTRY, TAG, image_name
+from components.client.commands.fuse import fuse
+from components.client.commands.run import run
+from components.client.commands.show import compare, show
+from components.client.parameters import parse_parameters
+from components.client.presets import PRESETS
+from components.core.errors import InputError
+from components.core.project import NAME, REGISTRY, TAG, image_name
 from components.denoise.component import denoise
 from components.ensemble.component import ensemble
-from components.errors import InputError
 from components.evaluate.component import evaluate
-from components.fuse_command import fuse
 from components.fusion.component import fusion
 from components.image.component import image
-from components.parameters import parse_parameters
 from components.preprocess.component import preprocess
-from components.presets import PRESETS
-from components.run_command import run
-from components.show_command import compare, show
 from components.text.component import text
 
 STAGES = {
@@ -73,7 +73,7 @@ class _Placement:
 
 
 @dataclass(frozen=True)
-class _Voters:
+class _Classifiers:
     """The text and image tasks, one loop each."""
 
     text: Any
@@ -103,19 +103,19 @@ def _classifiers_of_folds(
     return found
 
 
-def _train_voters(
+def _train_classifiers(
     products: Any,
     store: Any,
     text_configs: Any,
     image_configs: Any,
     training: dict[str, Any],
     place: _Placement,
-) -> _Voters:
+) -> _Classifiers:
     with dsl.ParallelFor(text_configs) as config:
         of_text = place(text(products=products, config=config, fold=-1, **training), "text")
     with dsl.ParallelFor(image_configs) as config:
         of_image = place(image(products=products, images=store, config=config, fold=-1, **training), "image")
-    return _Voters(of_text, of_image)
+    return _Classifiers(of_text, of_image)
 
 
 def build_pipeline(
@@ -140,9 +140,9 @@ def build_pipeline(
 
     @dsl.pipeline(
         name=NAME,
-        description="Product categorisation from text and images by late fusion.",
+        description="Product categorization from text and images by late fusion.",
     )
-    def product_categorisation(
+    def product_categorization(
         products: str = "",
         labels: str = "",
         images: str = "",
@@ -169,7 +169,7 @@ def build_pipeline(
         node_selector: dict = {},  # noqa: B006
         tolerations: list = preset["tolerations"],
         checkpoints: str = settings.checkpoints,
-        facts: dict = {"images": image_name("<stage>", registry, tag)},  # noqa: B006, B008
+        metadata: dict = {"images": image_name("<stage>", registry, tag)},  # noqa: B006, B008
         seed: int = 0,
     ):
         place = _Placement(settings, accelerator_type, accelerator_count, node_selector, tolerations)
@@ -197,21 +197,21 @@ def build_pipeline(
         place(catalog, "preprocess")
         raw, store = catalog.outputs["products"], catalog.outputs["images"]
         configs = {"text": text_fold_config, "image": image_fold_config}
-        judged = {name: configs[name] for name in FOLDS_OF[preset["denoise_on"]]}
-        classifiers = _classifiers_of_folds(raw, store, judged, folds, training, place)
+        predicted = {name: configs[name] for name in FOLDS_OF[preset["denoise_on"]]}
+        classifiers = _classifiers_of_folds(raw, store, predicted, folds, training, place)
         issues = denoise(products=raw, images=store, config=denoise_config, keep_ids=keep_ids, **classifiers)
         place(issues, "denoise")
         cleaned = issues.outputs["cleaned"]
-        voters = _train_voters(cleaned, store, text_configs, image_configs, training, place)
+        classifiers = _train_classifiers(cleaned, store, text_configs, image_configs, training, place)
         fused = fusion(
             products=cleaned,
             images=store,
             configs=fusion_configs,
             folds=fusion_folds,
             seed=seed,
-            **voters.collected("probabilities"),
-            **voters.collected("features", suffix="_features"),
-            **voters.collected("model", suffix="_models"),
+            **classifiers.collected("probabilities"),
+            **classifiers.collected("features", suffix="_features"),
+            **classifiers.collected("model", suffix="_models"),
         )
         # Known when compiling alone: a run that asks for it by a parameter trains on what fusion is given.
         jointly = any(config.get("training") == "end_to_end" for config in preset["fusion_configs"])
@@ -219,19 +219,19 @@ def build_pipeline(
         fusions = {name: fused.outputs[name] for name in ("members", "feature_level")}
         vote = ensemble(products=cleaned, images=store, config=ensemble_config, **fusions)
         place(vote, "ensemble")
-        judgement = evaluate(
+        evaluation = evaluate(
             products=cleaned,
             images=store,
             **fusions,
             ensemble=vote.outputs["probabilities"],
             label_issues=issues.outputs["label_issues"],
-            facts=facts,
+            metadata=metadata,
             seed=seed,
-            **voters.collected("probabilities"),
+            **classifiers.collected("probabilities"),
         )
-        place(judgement, "evaluate")
+        place(evaluation, "evaluate")
 
-    return product_categorisation
+    return product_categorization
 
 
 def compile_pipeline(
@@ -276,7 +276,7 @@ def compile_pipeline(
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Product categorisation from text and images, as a Kubeflow pipeline."""
+    """Product categorization from text and images, as a Kubeflow pipeline."""
     context.obj = Toolkit(compile_pipeline, _parse_parameters, _load_local, Client)
 
 

@@ -8,7 +8,7 @@ SYLLABLES = [consonant + vowel for consonant in "bcdfglmnprstv" for vowel in ("a
 def catalog_texts(count: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
     """Titles of about 11 words; descriptions with a long tail, 35 % of them empty.
 
-    With a vocabulary of 8,000 pieces learnt from them, a pair has about 70 tokens of at most 128, much as
+    With a vocabulary of 8,000 pieces learned from them, a pair has about 70 tokens of at most 128, much as
     CamemBERT's has on the paper's catalog.
     """
     random = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.catalog_texts import catalog_texts
-from components.preprocess.cleaning import clean_text
+from components.preprocess.catalog.cleaning import clean_text
 
 TAG = re.compile(r"<[a-zA-Z/!][^<>]*>")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")

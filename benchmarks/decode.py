@@ -20,7 +20,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.product_images import open_store
-from components.image_cache import decode
+from components.modeling.image.cache import decode
 
 
 def pil(jpeg: bytes, size: tuple[int, int]) -> np.ndarray:

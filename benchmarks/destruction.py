@@ -4,10 +4,10 @@
     python benchmarks/destruction.py --store FOLDER        a catalog's image store
 
 The reference does what the code that DCL's authors published does for every sample in every epoch: decode,
-resize to 512, rotate, crop, flip; cut 10 px off, cut into blocks, shuffle neighbours, resize each block,
-paste, resize back; guess where each block came from by the blocks' mean colours; make tensors. Ours
+resize to 512, rotate, crop, flip; cut 10 px off, cut into blocks, shuffle neighbors, resize each block,
+paste, resize back; guess where each block came from by the blocks' mean colors; make tensors. Ours
 takes decoded images from the cache, a batch at once, with the paper's shuffle and the true permutation.
-Both give tensors: of uint8, or normalised in float32. CPU time on one thread; filling the cache, once
+Both give tensors: of uint8, or normalized in float32. CPU time on one thread; filling the cache, once
 before training, is printed apart.
 """
 
@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.product_images import open_store
 from components.image.dcl import destroy, location_targets, shuffled_blocks
-from components.image_augment import DRAWS, PIXEL, Scratch, augment, normalise, uniforms
-from components.image_cache import ImageCache
+from components.modeling.image.augmentation import DRAWS, PIXEL, Scratch, augment, normalize, uniforms
+from components.modeling.image.cache import ImageCache
 
 RESIZE, CROP, BLOCKS, REACH, BATCH, CUT = 512, 448, 7, 2, 16, 10
 TENSOR = v2.Compose(
@@ -55,7 +55,7 @@ def blocks_of(image: Image.Image) -> list[Image.Image]:
     ]
 
 
-def neighbours_shuffled(items: list) -> list:
+def neighbors_shuffled(items: list) -> list:
     """The last two are shuffled whenever one is added."""
     done: list = []
     for item in items:
@@ -69,9 +69,9 @@ def neighbours_shuffled(items: list) -> list:
 def pil_destroy(image: Image.Image) -> Image.Image:
     cut = image.crop((CUT, CUT, image.width - CUT, image.height - CUT))
     blocks, side = blocks_of(cut), cut.width // BLOCKS
-    rows = [neighbours_shuffled(blocks[row * BLOCKS : (row + 1) * BLOCKS]) for row in range(BLOCKS)]
+    rows = [neighbors_shuffled(blocks[row * BLOCKS : (row + 1) * BLOCKS]) for row in range(BLOCKS)]
     destroyed = Image.new("RGB", (side * BLOCKS, side * BLOCKS))
-    for y, row in enumerate(neighbours_shuffled(rows)):
+    for y, row in enumerate(neighbors_shuffled(rows)):
         for x, block in enumerate(row):
             destroyed.paste(block.resize((side, side), Image.Resampling.LANCZOS), (x * side, y * side))
     return destroyed.resize(image.size)
@@ -89,9 +89,9 @@ def pil_pair(jpeg: bytes) -> tuple[Image.Image, Image.Image]:
 
 
 def pil_targets(image: Image.Image, destroyed: Image.Image) -> list[float]:
-    """The published guess: each block's nearest by mean colour."""
+    """The published guess: each block's nearest by mean color."""
     own, moved = ([sum(ImageStat.Stat(block).mean) for block in blocks_of(i)] for i in (image, destroyed))
-    guess = [min(range(len(own)), key=lambda i: abs(own[i] - colour)) for colour in moved]
+    guess = [min(range(len(own)), key=lambda i: abs(own[i] - color)) for color in moved]
     return [(block - BLOCKS**2 // 2) / BLOCKS**2 for block in guess]
 
 
@@ -127,7 +127,7 @@ class Ours:
         if targets:
             location_targets(source, BLOCKS)
         if tensors:
-            normalise(self.both[: 2 * len(rows)])
+            normalize(self.both[: 2 * len(rows)])
 
 
 def seconds(work: Callable[[Any], None], parts: Sequence[Any], repeats: int) -> float:
@@ -169,7 +169,7 @@ def main() -> None:
             for name, what in {
                 "crop, rotate, flip, destroy: uint8": {"targets": False, "tensors": False},
                 "... and location targets": {"targets": True, "tensors": False},
-                "... and normalised": {"targets": True, "tensors": True},
+                "... and normalized": {"targets": True, "tensors": True},
             }.items():
                 slow = seconds(lambda jpeg, what=what: reference(jpeg, **what), jpegs, options.repeats)
                 fast = seconds(lambda rows, what=what: ours.batch(rows, **what), batches, options.repeats)

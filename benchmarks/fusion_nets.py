@@ -4,9 +4,9 @@
     python benchmarks/fusion_nets.py --loop-nets 0   the loop on every net: some minutes
 
 Both sides start from the same weights, see the same batches and must choose the same epochs and end with
-the same weights. The paper's size (sections 3.4 and 4.1): 12 members of 3 text voters, 2 image voters and
-2 nets, 8 folds, 8,492 validation rows, 27 classes, batch 64, 40 epochs. Rows are synthetic: the time does
-not depend on what they say.
+the same weights. The paper's size (sections 3.4 and 4.1): 12 members of 3 text classifiers, 2 image
+classifiers and 2 nets, 8 folds, 8,492 validation rows, 27 classes, batch 64, 40 epochs. Rows are
+synthetic: the time does not depend on what they say.
 """
 
 import argparse
@@ -24,23 +24,25 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from components.crossfit import stratified_folds
-from components.fusion.net_training import Schedule, batch_ends, train_nets
-from components.fusion.nets import Net, TrainedNet, initial_layers
+from components.fusion.decision_level.net_training import Schedule, batch_ends, train_nets
+from components.fusion.decision_level.nets import Net, TrainedNet, initial_layers
+from components.modeling.cross_fitting import stratified_folds
 
 
-def synthetic_voters(voters: int, rows: int, classes: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (V, N, C) of voters that are right on most rows, and labels (N,)."""
+def synthetic_classifiers(
+    classifiers: int, rows: int, classes: int, *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (V, N, C) of classifiers that are right on most rows, and labels (N,)."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, classes, rows)
-    logits = random.normal(size=(voters, rows, classes)) * 1.5
-    logits[:, np.arange(rows), labels] += np.linspace(5, 2, voters)[:, None]
+    logits = random.normal(size=(classifiers, rows, classes)) * 1.5
+    logits[:, np.arange(rows), labels] += np.linspace(5, 2, classifiers)[:, None]
     likelihood = np.exp(logits)
     return (likelihood / likelihood.sum(axis=2, keepdims=True)).astype(np.float32), labels
 
 
 def paper_nets() -> list[Net]:
-    """The paper's 12 members: every text voter (0 to 2) with every image voter (3, 4), one and two layers."""
+    """The paper's 12 members: each text (0 to 2) with each image classifier (3, 4), two nets each."""
     return [
         Net(f"{hidden}({text}, {image})", (text, image), hidden)
         for hidden, text, image in product((0, 6), (0, 1, 2), (3, 4))
@@ -72,9 +74,9 @@ def train_one(
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(rows), targets).backward()
             optimizer.step()
-        judged = DataLoader(Subset(dataset, held_out.tolist()), batch_size=schedule.batch_size)
+        loader = DataLoader(Subset(dataset, held_out.tolist()), batch_size=schedule.batch_size)
         with torch.no_grad():
-            predicted = torch.cat([model(rows).argmax(dim=1) for rows, _ in judged]).numpy()
+            predicted = torch.cat([model(rows).argmax(dim=1) for rows, _ in loader]).numpy()
         score = f1_score(labels[held_out], predicted, average="macro")
         if score > best:
             best, chosen, weights = score, epoch, _weights(model)
@@ -122,7 +124,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    pred_probs, labels = synthetic_voters(5, options.rows, options.classes, seed=options.seed)
+    pred_probs, labels = synthetic_classifiers(5, options.rows, options.classes, seed=options.seed)
     folds = stratified_folds(labels, folds=options.folds, seed=options.seed)
     nets, schedule = paper_nets(), Schedule(epochs=options.epochs)
     started, wall = time.process_time(), time.perf_counter()

@@ -4,7 +4,7 @@
     python benchmarks/image_input.py --size 512 --crop 448
 
 The reference decodes every image in every epoch, in worker processes: PIL, resize, rotation, random crop,
-flip, normalised tensor (torchvision's v2 transforms), DataLoader. Ours reads the cache, which is filled once
+flip, normalized tensor (torchvision's v2 transforms), DataLoader. Ours reads the cache, which is filled once
 and timed apart. On a CPU the time is CPU time of all processes; on a GPU it is wall time.
 """
 
@@ -28,8 +28,8 @@ from torchvision.transforms import v2
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.product_images import open_store
-from components.image_augment import DRAWS, augment, normalise, uniforms
-from components.image_cache import ImageCache
+from components.modeling.image.augmentation import DRAWS, augment, normalize, uniforms
+from components.modeling.image.cache import ImageCache
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -86,7 +86,7 @@ def ours(cache: ImageCache, count: int, options: argparse.Namespace) -> float:
     for rows, batch in zip(batches, cache.batches(batches), strict=True):
         draws = uniforms(0, 0, rows, DRAWS).to(DEVICE)
         pixels = augment(batch, draws, crop=(options.crop, options.crop), rotation=15, flip=True)
-        normalise(pixels).contiguous(memory_format=torch.channels_last)
+        normalize(pixels).contiguous(memory_format=torch.channels_last)
     return clock() - start
 
 

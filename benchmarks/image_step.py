@@ -30,13 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.destruction import TENSOR, pil_pair, pil_targets
 from benchmarks.image_input import DEVICE, Images, clock
 from benchmarks.product_images import open_store
-from components.checkpoint import Termination
 from components.image.config import ImageConfig, Stage
 from components.image.dcl import dcl_loss
 from components.image.network import DCLNetwork, PlainNetwork, build_network
 from components.image.training import Examples, StageTraining
-from components.image_augment import DRAWS, uniforms
-from components.image_cache import ImageCache
+from components.modeling.checkpoint import Termination
+from components.modeling.image.augmentation import DRAWS, uniforms
+from components.modeling.image.cache import ImageCache
 
 CLASSES = 27
 PRIOR = np.full(CLASSES, 1 / CLASSES)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from components.image_store import ImageStore, write_image_store
+from components.data.image_store import ImageStore, write_image_store
 
 SIDE = 500
 

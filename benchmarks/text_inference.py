@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.catalog_texts import catalog_texts
 from benchmarks.clock import DEVICE, clock
+from components.modeling.text.encoder import load_encoder, save_encoder
+from components.modeling.text.tokens import tokenize, train_tokenizer
 from components.text.predict import predict
-from components.text_encoder import load_encoder, save_encoder
-from components.text_tokens import tokenise, train_tokenizer
 
 
 def write_model(
@@ -59,11 +59,11 @@ def time_pipeline(folder: Path, titles: list[str], descriptions: list[str]) -> t
 
 
 def time_ours(folder: Path, titles: list[str], descriptions: list[str]) -> tuple[float, np.ndarray]:
-    """Seconds of tokenising and predicting, and the probabilities."""
+    """Seconds of tokenizing and predicting, and the probabilities."""
     model, tokenizer = load_encoder(folder)
     model.to(DEVICE)  # type: ignore[arg-type]
     started = clock()
-    tokens = tokenise(tokenizer, titles, descriptions, max_tokens=128)
+    tokens = tokenize(tokenizer, titles, descriptions, max_tokens=128)
     pred_probs, _ = predict(model, tokens, np.arange(len(titles)))
     return clock() - started, pred_probs
 

@@ -30,14 +30,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.catalog_texts import catalog_texts
 from benchmarks.clock import DEVICE, clock
-from components.catalog import Task
-from components.checkpoint import Termination
+from components.data.products import Task
+from components.modeling.checkpoint import Termination
+from components.modeling.text.cpu_linear import use_onednn
+from components.modeling.text.packing import ATTENTION
+from components.modeling.text.tokens import Tokens, tokenize, train_tokenizer
 from components.text.config import TransformerConfig
 from components.text.encoder import compile_encoder
 from components.text.training import Training
-from components.text_onednn import use_onednn
-from components.text_packing import ATTENTION
-from components.text_tokens import Tokens, tokenise, train_tokenizer
 
 CLASSES, MAX_TOKENS, PAD = 27, 128, 1
 OURS = "ours, random batches"
@@ -240,7 +240,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     titles, descriptions = catalog_texts(6400)
     tokenizer = train_tokenizer([*titles, *descriptions], vocabulary=8000, max_tokens=MAX_TOKENS)
-    tokens = tokenise(tokenizer, titles, descriptions, max_tokens=MAX_TOKENS)
+    tokens = tokenize(tokenizer, titles, descriptions, max_tokens=MAX_TOKENS)
     labels = np.random.default_rng(0).integers(0, CLASSES, len(titles))
 
     grouped = grouped_batches(tokens.lengths, options.batch_size, options.batches)

@@ -19,8 +19,8 @@ from sklearn.metrics import f1_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from components.metrics import macro_f1
-from components.votes import decide, majority_vote
+from components.modeling.metrics import macro_f1
+from components.modeling.voting import decide, majority_vote
 
 
 def best_time(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:

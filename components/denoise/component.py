@@ -5,7 +5,7 @@ from typing import List
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Output
 
-from components.container import image_name
+from components.core.project import image_name
 
 
 @dsl.component(base_image=image_name("denoise"), install_kfp_package=False)
@@ -37,14 +37,14 @@ def denoise(
     """
     from pathlib import Path
 
-    from components.catalog import read_products
-    from components.config import parse_config
+    from components.core.configuration import parse_config
+    from components.core.stage import run_stage
+    from components.data.image_store import ImageStore
+    from components.data.products import read_products
     from components.denoise.config import DenoiseConfig
-    from components.denoise.denoise import run_denoise
-    from components.image_store import ImageStore
-    from components.report import read_issues, safe_report
-    from components.reports.denoise import denoise_report
-    from components.stage import run_stage
+    from components.denoise.report import denoise_report
+    from components.denoise.run import run_denoise
+    from components.reports.page import read_issues, safe_report
 
     folds = [Path(fold.path) for fold in [*(text_folds or []), *(image_folds or [])]]
 

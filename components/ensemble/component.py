@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Output
 
-from components.container import image_name
+from components.core.project import image_name
 
 
 @dsl.component(base_image=image_name("ensemble"), install_kfp_package=False)
@@ -31,13 +31,13 @@ def ensemble(
     """
     from pathlib import Path
 
-    from components.catalog import read_products
-    from components.ensemble.ensemble import run_ensemble
-    from components.image_store import ImageStore
-    from components.probabilities import read_voter, read_voters
-    from components.report import safe_report
-    from components.reports.ensemble import ensemble_report
-    from components.stage import run_stage
+    from components.core.stage import run_stage
+    from components.data.image_store import ImageStore
+    from components.data.probabilities import read_classifier, read_classifiers
+    from components.data.products import read_products
+    from components.ensemble.report import ensemble_report
+    from components.ensemble.run import run_ensemble
+    from components.reports.page import safe_report
 
     paths = {
         "products": Path(products.path),
@@ -53,8 +53,8 @@ def ensemble(
             lambda: ensemble_report(
                 read_products(paths["products"]),
                 ImageStore(Path(images.path)),
-                [*read_voters(paths["members"]), *read_voters(paths["feature_level"])],
-                read_voter(outputs["probabilities"]),
+                [*read_classifiers(paths["members"]), *read_classifiers(paths["feature_level"])],
+                read_classifier(outputs["probabilities"]),
             ),
             drawn["report"],
         )

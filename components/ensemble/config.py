@@ -9,7 +9,7 @@ class EnsembleConfig:
     """How the members vote.
 
     Attributes:
-        voter: the ensemble's name.
+        name: the ensemble's name.
         vote: "majority" (section 3.4; ties go to the larger summed probability), "soft" (the mean of
             the probabilities) or "weighted" (a mean whose weights are found out of fold).
         feature_level: names of feature-level classifiers that vote beside the members, and what part of a
@@ -22,7 +22,7 @@ class EnsembleConfig:
         seed: of these folds.
     """
 
-    voter: str = "ensemble"
+    name: str = "ensemble"
     vote: Literal["majority", "soft", "weighted"] = "majority"
     feature_level: dict[str, float] = field(default_factory=dict)
     balance: float = 0.0
@@ -34,7 +34,7 @@ class EnsembleConfig:
         if not 0 <= self.balance <= 1:
             raise ValueError("balance must be within 0 and 1")
         if self.folds < 2:
-            raise ValueError(f"folds = {self.folds}: what is learnt on validation needs two folds at least")
+            raise ValueError(f"folds = {self.folds}: what is learned on validation needs two folds at least")
         parts = self.feature_level.values()
         if parts and not (min(parts) > 0 and sum(parts) < 1):
             raise ValueError("feature_level must give parts above 0 that leave the members something of 1")

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.crossfit import cross_fit, mixture_weights, stratified_folds, weighted_mean
 from components.ensemble.config import EnsembleConfig
-from components.metrics import macro_f1
-from components.votes import majority_vote, voted_probabilities
+from components.modeling.cross_fitting import cross_fit, mixture_weights, stratified_folds, weighted_mean
+from components.modeling.metrics import macro_f1
+from components.modeling.voting import majority_vote, voted_probabilities
 
 
 def starting_weights(config: EnsembleConfig, members: int, feature_level: Sequence[str]) -> np.ndarray:

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.catalog import Products
-from components.evaluate.judgement import Evaluation
+from components.data.products import Products
+from components.evaluate.evaluation import Evaluation
 from components.evaluate.summary import worst_confusions
-from components.metrics import ROWS
-from components.report import WEAK, check, class_label, many, percent
+from components.modeling.metrics import ROWS
+from components.reports.page import WEAK, check, class_label, many, percent
 
 NOTICEABLE = 0.002  # of macro-F1
 WIDE = 0.05  # an interval within which no small change can be told from chance
@@ -49,7 +49,7 @@ def _weak_classes(products: Products, evaluation: Evaluation) -> dict[str, Any]:
     ]
     more = f" and {len(weak) - NAMED} more" if len(weak) > NAMED else ""
     said = f"{many(len(weak), 'class is', 'classes are')} weak: {', '.join(named)}{more}"
-    return check(False, f"{said}. More labelled products help most there.")
+    return check(False, f"{said}. More labeled products help most there.")
 
 
 def _mixed_up(products: Products, evaluation: Evaluation) -> dict[str, Any] | None:
@@ -62,11 +62,11 @@ def _mixed_up(products: Products, evaluation: Evaluation) -> dict[str, Any] | No
 
 
 def _vote(evaluation: Evaluation) -> dict[str, Any]:
-    best = max(evaluation.best.values(), key=lambda judgement: judgement.score.macro_f1)
+    best = max(evaluation.best.values(), key=lambda scored: scored.score.macro_f1)
     ahead = best.score.macro_f1 - evaluation.best["ensemble"].score.macro_f1
     if ahead < NOTICEABLE:
         return check(True, "No single classifier does better than the vote.")
-    said = f"{ROWS[best.row]} ({best.voter.name}) alone is {100 * ahead:.2f} points better than the vote"
+    said = f"{ROWS[best.row]} ({best.classifier.name}) alone is {100 * ahead:.2f} points better than the vote"
     return check(False, f"{said}: see the ensemble report for what holds the vote back.")
 
 
@@ -74,19 +74,19 @@ def _measurement(evaluation: Evaluation) -> dict[str, Any]:
     low, high = evaluation.best["ensemble"].score.interval
     width = f"The interval is {100 * (high - low):.1f} points wide"
     if high - low > WIDE:
-        judged = f"{len(evaluation.rows):,} products"
+        predicted = f"{len(evaluation.rows):,} products"
         return check(
-            False, f"{width}, as only {judged} were judged: a smaller change than that may be chance."
+            False, f"{width}, as only {predicted} were predicted: a smaller change than that may be chance."
         )
     return check(True, f"{width}: a larger change is hardly chance.")
 
 
 def _probabilities(evaluation: Evaluation) -> dict[str, Any]:
-    judged = evaluation.best["ensemble"].calibration
-    weights = judged.count / judged.count.sum()
-    modest = float(((judged.accuracy - judged.confidence) * weights).sum()) > 0
-    error = f"{percent(judged.error, 1)} points"
-    if judged.error < CALIBRATED:
+    predicted = evaluation.best["ensemble"].calibration
+    weights = predicted.count / predicted.count.sum()
+    modest = float(((predicted.accuracy - predicted.confidence) * weights).sum()) > 0
+    error = f"{percent(predicted.error, 1)} points"
+    if predicted.error < CALIBRATED:
         return check(
             True, f"The probabilities can be taken at their word: they are off by {error} on average."
         )

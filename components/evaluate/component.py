@@ -5,7 +5,7 @@ from typing import List
 from kfp import dsl
 from kfp.dsl import HTML, ClassificationMetrics, Dataset, Input, Markdown, Metrics, Output
 
-from components.container import image_name
+from components.core.project import image_name
 
 
 @dsl.component(base_image=image_name("evaluate"), install_kfp_package=False)
@@ -18,7 +18,7 @@ def evaluate(
     feature_level: Input[Dataset],
     ensemble: Input[Dataset],
     label_issues: Input[Dataset],
-    facts: dict,
+    metadata: dict,
     seed: int,
     results: Output[Dataset],
     report: Output[HTML],
@@ -31,13 +31,13 @@ def evaluate(
     Args:
         products: the product table.
         images: the image store, for thumbnails.
-        text: probabilities of the text voters.
-        image: probabilities of the image voters.
+        text: probabilities of the text classifiers.
+        image: probabilities of the image classifiers.
         members: the fusion members.
         feature_level: the feature-level classifiers.
         ensemble: the vote.
         label_issues: what denoising flagged.
-        facts: lineage shown in the report: code revision, images, configurations.
+        metadata: lineage shown in the report: code revision, images, configurations.
         seed: seed of the bootstrap.
         results: predictions, metrics.json, report.html.
         report: the report.
@@ -50,14 +50,14 @@ def evaluate(
     from pathlib import Path
     from typing import Any
 
-    from components.evaluate.evaluate import run_evaluate
-    from components.stage import run_stage
+    from components.core.stage import run_stage
+    from components.evaluate.run import run_evaluate
 
     folders: dict[str, Any] = {
         "products": Path(products.path),
         "images": Path(images.path),
-        "text": [Path(voter.path) for voter in text],
-        "image": [Path(voter.path) for voter in image],
+        "text": [Path(classifier.path) for classifier in text],
+        "image": [Path(classifier.path) for classifier in image],
         "members": Path(members.path),
         "feature_level": Path(feature_level.path),
         "ensemble": Path(ensemble.path),
@@ -66,9 +66,9 @@ def evaluate(
     output = Path(results.path)
 
     def work() -> dict[str, float]:
-        return run_evaluate(**folders, facts=facts, seed=seed, output=output)
+        return run_evaluate(**folders, metadata=metadata, seed=seed, output=output)
 
-    inputs = {**folders, "facts": facts, "seed": seed}
+    inputs = {**folders, "metadata": metadata, "seed": seed}
     scores = run_stage("evaluate", work, inputs=inputs, outputs={"output": output})
     for name, value in scores.items():
         metrics.log_metric(name, value)

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from components.catalog import Products
-from components.evaluate.judgement import Evaluation
+from components.data.products import Products
+from components.evaluate.evaluation import Evaluation
 from components.evaluate.summary import worst_confusions
-from components.report import Gallery, class_label
+from components.reports.page import Gallery, class_label
 
 CONFUSIONS, EXAMPLES, DISAGREEMENTS = 8, 4, 12
 SINGLES = 3  # confusions that are shown though they happened once

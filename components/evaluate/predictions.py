@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.artifacts import whole_file
-from components.catalog import Products
+from components.core.artifacts import whole_file
+from components.data.products import Products
 
 LABELS_COLUMNS = (
     ("Integer_id", "row_id"),
@@ -24,8 +24,8 @@ def write_predictions(products: Products, labels: np.ndarray, folder: Path, stem
     Args:
         labels: predicted labels of the test products, (rows of the test split,), in the table's order.
     """
-    columns = products.facts.get("labels_columns") or LABELS_COLUMNS
-    delimiter = products.facts.get("delimiter") or "\t"
+    columns = products.metadata.get("labels_columns") or LABELS_COLUMNS
+    delimiter = products.metadata.get("delimiter") or "\t"
     test = products.table.iloc[products.rows("test")]
     codes = np.array(products.classes, dtype=object)[labels]
     values = [codes if field == "code" else test[field].to_numpy(dtype=object) for _, field in columns]

@@ -6,21 +6,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.catalog import Products
-from components.charts import bar, interval_bar, reliability_chart
+from components.data.image_store import ImageStore
+from components.data.products import Products
 from components.evaluate.advice import advice
+from components.evaluate.evaluation import HONESTY, Evaluation, Scored
 from components.evaluate.examples import confused, disagreements
-from components.evaluate.judgement import HONESTY, Evaluation, Judgement
 from components.evaluate.summary import (
     PUBLISHED,
     gain,
     reduced_confusion,
     verdict,
 )
-from components.image_store import ImageStore
-from components.matrix_chart import heatmap
-from components.metrics import ROWS, confusion
-from components.report import WEAK, Gallery, class_label, names_of, percent, render, signed, words
+from components.modeling.metrics import ROWS, confusion
+from components.reports.charts import bar, interval_bar, reliability_chart
+from components.reports.matrix_chart import heatmap
+from components.reports.page import WEAK, Gallery, class_label, names_of, percent, render, signed, words
 
 SHOWN_CLASSES = 15  # the others are folded away
 PAIRS = 5  # of classes, among the label issues
@@ -34,13 +34,13 @@ def evaluate_report(
     test: Evaluation | None,
     issues: pd.DataFrame,
     *,
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> str:
     """Draws the run's report.
 
     Args:
         issues: what denoising flagged, as `read_issues` returns it.
-        facts: lineage to show: code revision, image tags, seeds, configurations.
+        metadata: lineage to show: code revision, image tags, seeds, configurations.
     """
     gallery = Gallery(products, images)
     ensemble = validation.best["ensemble"]
@@ -52,7 +52,7 @@ def evaluate_report(
         figures=_figures(validation, test),
         table=_table(validation, test),
         honesty={ROWS[row]: HONESTY[row] for row in validation.best},
-        voters=_voters(validation, test),
+        classifiers=_classifiers(validation, test),
         split=validation.split,
         count=len(validation.rows),
         singles=[row for row in ("text", "image") if row in validation.best],
@@ -69,12 +69,11 @@ def evaluate_report(
         ),
         calibration_error=ensemble.calibration.error,
         calibrations=[
-            {"name": ROWS[row], "error": judgement.calibration.error}
-            for row, judgement in validation.best.items()
+            {"name": ROWS[row], "error": scored.calibration.error} for row, scored in validation.best.items()
         ],
         issues=_issues(products, issues),
-        predictions={"made": predicted, "rows": products.facts.get("rows", {}).get("test", predicted)},
-        lineage=_lineage(products, validation, facts),
+        predictions={"made": predicted, "rows": products.metadata.get("rows", {}).get("test", predicted)},
+        lineage=_lineage(products, validation, metadata),
     )
 
 
@@ -89,7 +88,7 @@ def _figures(validation: Evaluation, test: Evaluation | None) -> list[dict[str, 
             "unit": "points",
         },
         {"name": "accuracy", "value": percent(ensemble.score.accuracy), "unit": "%"},
-        {"name": "products judged", "value": f"{len(validation.rows):,}", "unit": ""},
+        {"name": "products predicted", "value": f"{len(validation.rows):,}", "unit": ""},
     ]
     if test:
         score = test.best["ensemble"].score
@@ -102,7 +101,7 @@ def _figures(validation: Evaluation, test: Evaluation | None) -> list[dict[str, 
 def _table(validation: Evaluation, test: Evaluation | None) -> list[dict[str, Any]]:
     """Table 1: the measured figures and, apart from them, the published ones."""
     published = [figure for figures in PUBLISHED.values() for figure in figures.values()]
-    intervals = [judgement.score.interval for judgement in validation.best.values()]
+    intervals = [scored.score.interval for scored in validation.best.values()]
     bounds = (
         min(low for low, _ in [*intervals, (min(published), 1)]) - 0.01,
         min(max([high for _, high in intervals] + published) + 0.01, 1.0),
@@ -111,39 +110,39 @@ def _table(validation: Evaluation, test: Evaluation | None) -> list[dict[str, An
     for row, name in ROWS.items():
         entry: dict[str, Any] = {"name": name, "published": PUBLISHED[row], "chief": row == "ensemble"}
         if row in validation.best:
-            judgement = validation.best[row]
-            entry |= _row(judgement, bounds, list(PUBLISHED[row].values()))
+            scored = validation.best[row]
+            entry |= _row(scored, bounds, list(PUBLISHED[row].values()))
             entry["test"] = _interval(test.best[row]) if test else None
         rows.append(entry)
     return rows
 
 
-def _row(judgement: Judgement, bounds: tuple[float, float], marks: list[float]) -> dict[str, Any]:
-    score = judgement.score
+def _row(scored: Scored, bounds: tuple[float, float], marks: list[float]) -> dict[str, Any]:
+    score = scored.score
     return {
-        "voter": judgement.voter.name,
-        **_interval(judgement),
+        "name": scored.classifier.name,
+        **_interval(scored),
         "accuracy": score.accuracy,
         "drawn": interval_bar(score.macro_f1, *score.interval, bounds, marks),
     }
 
 
-def _interval(judgement: Judgement) -> dict[str, float]:
-    low, high = judgement.score.interval
-    return {"macro_f1": judgement.score.macro_f1, "low": low, "high": high}
+def _interval(scored: Scored) -> dict[str, float]:
+    low, high = scored.score.interval
+    return {"macro_f1": scored.score.macro_f1, "low": low, "high": high}
 
 
-def _voters(validation: Evaluation, test: Evaluation | None) -> list[dict[str, Any]]:
+def _classifiers(validation: Evaluation, test: Evaluation | None) -> list[dict[str, Any]]:
     entries = [
         {
-            "name": judgement.voter.name,
-            "row": ROWS[judgement.row],
-            **_interval(judgement),
-            "weighted_f1": judgement.score.weighted_f1,
-            "accuracy": judgement.score.accuracy,
-            "test": test.voters[index].score.macro_f1 if test else None,
+            "name": scored.classifier.name,
+            "row": ROWS[scored.row],
+            **_interval(scored),
+            "weighted_f1": scored.score.weighted_f1,
+            "accuracy": scored.score.accuracy,
+            "test": test.classifiers[index].score.macro_f1 if test else None,
         }
-        for index, judgement in enumerate(validation.voters)
+        for index, scored in enumerate(validation.classifiers)
     ]
     return sorted(entries, key=lambda entry: -entry["macro_f1"])
 
@@ -151,8 +150,8 @@ def _voters(validation: Evaluation, test: Evaluation | None) -> list[dict[str, A
 def _per_class(products: Products, evaluation: Evaluation) -> list[dict[str, Any]]:
     """Classes of the split, worst first by the ensemble's F1."""
     score = evaluation.best["ensemble"].score
-    judged = np.flatnonzero(score.support)
-    order = judged[np.argsort(score.f1[judged], kind="stable")]
+    predicted = np.flatnonzero(score.support)
+    order = predicted[np.argsort(score.f1[predicted], kind="stable")]
     return [
         {
             "name": class_label(products, label),
@@ -190,7 +189,7 @@ def _issues(products: Products, issues: pd.DataFrame) -> dict[str, Any]:
     return {
         "flagged": len(issues),
         "removed": int(np.count_nonzero(issues["removed"])),
-        "labelled": len(products.rows("out_of_fold")),
+        "labeled": len(products.rows("out_of_fold")),
         "pairs": [
             {"given": names.get(given, given), "suggested": names.get(suggested, suggested), "count": count}
             for (given, suggested), count in pairs.most_common(PAIRS)
@@ -198,22 +197,24 @@ def _issues(products: Products, issues: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _lineage(products: Products, evaluation: Evaluation, facts: dict[str, Any]) -> dict[str, dict[str, str]]:
+def _lineage(
+    products: Products, evaluation: Evaluation, metadata: dict[str, Any]
+) -> dict[str, dict[str, str]]:
     """Where the figures come from, as groups of name and value."""
-    digests = products.facts.get("digests", {})
-    catalog = {key: value for key, value in products.facts.items() if key not in NO_LINEAGE}
+    digests = products.metadata.get("digests", {})
+    catalog = {key: value for key, value in products.metadata.items() if key not in NO_LINEAGE}
     catalog |= {f"SHA-256 of {name}": digest for name, digest in digests.items()}
-    voters = {
-        judgement.voter.name: {
-            **judgement.voter.facts.get("config", {}),
-            **{key: value for key, value in judgement.voter.facts.items() if key in ("seed", "digest")},
+    classifiers = {
+        scored.classifier.name: {
+            **scored.classifier.metadata.get("config", {}),
+            **{key: value for key, value in scored.classifier.metadata.items() if key in ("seed", "digest")},
         }
-        for judgement in evaluation.voters
+        for scored in evaluation.classifiers
     }
     groups = {
-        "Run": facts,
+        "Run": metadata,
         "Catalog": catalog,
-        "Voters": {name: value for name, value in voters.items() if value},
+        "Classifiers": {name: value for name, value in classifiers.items() if value},
     }
     return {
         group: {name: words(value) for name, value in items.items() if value not in ("", {})}

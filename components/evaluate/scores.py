@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from components.metrics import confusion
+from components.modeling.metrics import confusion
 
 DRAWS = 1000
 CALIBRATION_BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4
@@ -13,7 +13,7 @@ CALIBRATION_BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks",
 
 @dataclass(frozen=True)
 class Score:
-    """How well one classifier judges some products.
+    """How well one classifier predicts some products.
 
     Attributes:
         macro_f1: mean F1 over the classes that occur or are predicted.
@@ -39,7 +39,7 @@ class Score:
 
 
 class Bootstrap:
-    """Resamples of the judged products, the same for every classifier, so that differences are paired.
+    """Resamples of the predicted products, the same for every classifier, so that differences are paired.
 
     Groups of duplicates are drawn whole (a cluster bootstrap): twenty copies of one product tell less
     than twenty products. Macro-F1 is a function of counts, so a resample is a vector of group weights,

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.catalog import Products
-from components.evaluate.judgement import HONESTY, Evaluation
+from components.data.products import Products
+from components.evaluate.evaluation import HONESTY, Evaluation
 from components.evaluate.scores import interval
-from components.metrics import ROWS, confusion
-from components.report import class_label, percent, plain, signed
+from components.modeling.metrics import ROWS, confusion
+from components.reports.page import class_label, percent, plain, signed
 
 # Macro-F1 that the paper reports on the challenge's own test sets (Table 1; section 4.3).
 PUBLISHED = {
@@ -48,7 +48,7 @@ def verdict(products: Products, evaluation: Evaluation) -> list[str]:
     ensemble = evaluation.best["ensemble"]
     low, high = (percent(bound) for bound in ensemble.score.interval)
     row, difference, (least, most) = gain(evaluation)
-    single = evaluation.best[row].voter.name
+    single = evaluation.best[row].classifier.name
     side = "over" if difference >= 0 else "under"
     sure = (
         "more than chance explains"
@@ -68,18 +68,18 @@ def verdict(products: Products, evaluation: Evaluation) -> list[str]:
 
 
 def _better_alone(evaluation: Evaluation) -> str:
-    """A warning where one voter alone beats the ensemble."""
-    best = max(evaluation.best.values(), key=lambda judgement: judgement.score.macro_f1)
+    """A warning where one classifier alone beats the ensemble."""
+    best = max(evaluation.best.values(), key=lambda scored: scored.score.macro_f1)
     if best.score.macro_f1 <= evaluation.best["ensemble"].score.macro_f1:
         return ""
-    name = f"{ROWS[best.row].lower()} ({best.voter.name})"
+    name = f"{ROWS[best.row].lower()} ({best.classifier.name})"
     return f"; but {name} alone reaches {percent(best.score.macro_f1)} %"
 
 
 def _where_to_look(products: Products, evaluation: Evaluation) -> str:
     score = evaluation.best["ensemble"].score
-    judged = np.flatnonzero(score.support)
-    weakest = int(judged[np.argmin(score.f1[judged])])
+    present = np.flatnonzero(score.support)
+    weakest = int(present[np.argmin(score.f1[present])])
     f1 = percent(float(score.f1[weakest]), 1)
     weak = f"its weakest class is “{class_label(products, weakest)}” (F1 {f1} %)"
     confusions = worst_confusions(evaluation, len(products.classes), 1)
@@ -97,16 +97,16 @@ def _where_to_look(products: Products, evaluation: Evaluation) -> str:
 def summary(products: Products, validation: Evaluation, test: Evaluation | None) -> str:
     """The run in Markdown: the verdict and Table 1."""
     lines = ["# What the run is worth", "", _markdown(" ".join(verdict(products, validation))), ""]
-    heading = "| | voter | validation macro-F1, % | 95 % interval | accuracy, % |" + (
+    heading = "| | classifier | validation macro-F1, % | 95 % interval | accuracy, % |" + (
         " test macro-F1, % |" if test else ""
     )
     lines += [heading, "|---|---|---:|---|---:|" + ("---:|" if test else "")]
-    for row, judgement in validation.best.items():
-        score = judgement.score
+    for row, scored in validation.best.items():
+        score = scored.score
         low, high = score.interval
         cells = [
             ROWS[row],
-            _markdown(judgement.voter.name),
+            _markdown(scored.classifier.name),
             percent(score.macro_f1),
             f"{percent(low)} to {percent(high)}",
             percent(score.accuracy),

@@ -5,7 +5,7 @@ from typing import List
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
-from components.container import image_name
+from components.core.project import image_name
 
 
 @dsl.component(base_image=image_name("fusion"), install_kfp_package=False)
@@ -26,38 +26,38 @@ def fusion(
     metrics: Output[Metrics],
     report: Output[HTML],
 ):
-    """Trains every fusion classifier over the product of text and image voters, all at once.
+    """Trains every fusion classifier over the product of text and image classifiers, all at once.
 
     Args:
         products: the product table.
         images: the image store.
-        text: probabilities of the text voters.
-        image: probabilities of the image voters.
-        text_features: pooled features of the text voters.
-        image_features: pooled features of the image voters.
-        text_models: the text voters' models.
-        image_models: the image voters' models.
+        text: probabilities of the text classifiers.
+        image: probabilities of the image classifiers.
+        text_features: pooled features of the text classifiers.
+        image_features: pooled features of the image classifiers.
+        text_models: the text classifiers' models.
+        image_models: the image classifiers' models.
         configs: the fusion configurations; see FusionConfig.
         folds: folds of the validation split.
         seed: seed of every random draw.
-        members: one voter a member of the ensemble.
-        feature_level: one voter a feature-level classifier.
+        members: one classifier a member of the ensemble.
+        feature_level: one classifier a feature-level classifier.
         metrics: scores.
         report: what each modality adds.
     """
     from pathlib import Path
     from typing import Any
 
-    from components.catalog import read_products
-    from components.fusion.fusion import run_fusion
-    from components.probabilities import read_voter, read_voters
-    from components.report import safe_report
-    from components.reports.fusion import fusion_report
-    from components.stage import run_stage
+    from components.core.stage import run_stage
+    from components.data.probabilities import read_classifier, read_classifiers
+    from components.data.products import read_products
+    from components.fusion.report import fusion_report
+    from components.fusion.run import run_fusion
+    from components.reports.page import safe_report
 
     lists: dict[str, Any] = {
-        "text": [Path(voter.path) for voter in text],
-        "image": [Path(voter.path) for voter in image],
+        "text": [Path(classifier.path) for classifier in text],
+        "image": [Path(classifier.path) for classifier in image],
         "text_features": [Path(file.path) for file in text_features],
         "image_features": [Path(file.path) for file in image_features],
         "text_models": [Path(model.path) for model in text_models],
@@ -74,10 +74,10 @@ def fusion(
         safe_report(
             lambda: fusion_report(
                 read_products(Path(products.path)),
-                [read_voter(folder) for folder in lists["text"]],
-                [read_voter(folder) for folder in lists["image"]],
-                read_voters(outputs["members"]),
-                read_voters(outputs["feature_level"]),
+                [read_classifier(folder) for folder in lists["text"]],
+                [read_classifier(folder) for folder in lists["image"]],
+                read_classifiers(outputs["members"]),
+                read_classifiers(outputs["feature_level"]),
             ),
             drawn["report"],
         )

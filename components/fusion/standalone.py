@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from components.artifacts import write_json
-from components.crossfit import stratified_folds
-from components.errors import InputError
-from components.fusion.configs import DecisionConfig, parse_fusion_configs
-from components.fusion.decision import Member, fuse_members
-from components.metrics import f1_per_class, macro_f1
-from components.probabilities import Probabilities, read_matrix, write_matrix
+from components.core.artifacts import write_json
+from components.core.errors import InputError
+from components.data.probabilities import Probabilities, read_matrix, write_matrix
+from components.fusion.config import DecisionConfig, parse_fusion_configs
+from components.fusion.decision_level.members import Member, fuse_members
+from components.modeling.cross_fitting import stratified_folds
+from components.modeling.metrics import f1_per_class, macro_f1
 
 
 def fuse(
@@ -40,13 +40,13 @@ def fuse(
         InputError: a file that is not what it should be, an id without a row, a label that is not among
             the classes, too few rows for the folds; naming file and row.
     """
-    config = parse_fusion_configs([{"voter": kind, "kind": kind, "inputs": "all"}])[0]
+    config = parse_fusion_configs([{"name": kind, "kind": kind, "inputs": "all"}])[0]
     if not isinstance(config, DecisionConfig):
         raise InputError(f"fuse: kind {kind} reads features, not probabilities")
     paths = [*text, *image]
     if not paths:
         raise InputError("fuse: no matrix; give at least one of text or image")
-    first = read_matrix(paths[0], voter=paths[0].stem)
+    first = read_matrix(paths[0], name=paths[0].stem)
     ids, codes = _read_labels(labels, known_ids=set(first.ids))
     pred_probs, classes = _read_matrices(paths, first, ids)
     truth = _to_labels(codes, classes, ids, where=labels)
@@ -61,7 +61,7 @@ def fuse(
     table = {name: _score(truth, matrix) for name, matrix in matrices.items()}
     write_json(
         output / "metrics.json",
-        _metrics(kind, folds, seed, truth, fused.out_of_fold, classes, table, fused.facts),
+        _metrics(kind, folds, seed, truth, fused.out_of_fold, classes, table, fused.metadata),
     )
     return table
 
@@ -82,7 +82,7 @@ def _metrics(
     pred_probs: np.ndarray,
     classes: Sequence[str],
     table: dict[str, dict[str, float]],
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> dict[str, Any]:
     f1 = f1_per_class(labels, pred_probs.argmax(axis=1), len(classes))
     support = np.bincount(labels, minlength=len(classes))
@@ -97,7 +97,7 @@ def _metrics(
             for code, score, rows in zip(classes, f1, support, strict=True)
         },
         "inputs": {name: scores for name, scores in table.items() if not name.startswith("fusion: ")},
-        "facts": facts,
+        "metadata": metadata,
     }
 
 
@@ -139,7 +139,7 @@ def _read_matrices(
     paths: list[Path], first: Probabilities, ids: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """(V, N, C) float32 in the order of `ids`, and the classes they all have."""
-    matrices = [first, *(read_matrix(path, voter=path.stem, classes=first.classes) for path in paths[1:])]
+    matrices = [first, *(read_matrix(path, name=path.stem, classes=first.classes) for path in paths[1:])]
     aligned = [matrix.aligned(ids, where=str(path)) for path, matrix in zip(paths, matrices, strict=True)]
     return np.stack(aligned), first.classes
 

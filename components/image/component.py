@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
-from components.container import image_name
+from components.core.project import image_name
 
 
 @dsl.component(base_image=image_name("image"), install_kfp_package=False)
@@ -22,13 +22,13 @@ def image(
     metrics: Output[Metrics],
     report: Output[HTML],
 ):
-    """Trains one image classifier and judges validation and test, or one fold.
+    """Trains one image classifier and predicts validation and test, or one fold.
 
     Args:
         products: the product table.
         images: the image store.
-        config: one image configuration; see ImageConfig and ColourConfig.
-        fold: train on the other folds and judge this one; -1 for the whole training.
+        config: one image configuration; see ImageConfig and ColorConfig.
+        fold: train on the other folds and predict this one; -1 for the whole training.
         seed: seed of every random draw.
         checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.
         gpu_type: the accelerator that the task asked for, "" for a CPU; checked before training.
@@ -41,13 +41,13 @@ def image(
     """
     from pathlib import Path
 
-    from components.accelerators import check_accelerators
-    from components.catalog import read_products
-    from components.image.image import run_image
-    from components.probabilities import read_voter
-    from components.report import safe_report
+    from components.core.accelerators import check_accelerators
+    from components.core.stage import run_stage
+    from components.data.probabilities import read_classifier
+    from components.data.products import read_products
+    from components.image.run import run_image
+    from components.reports.page import safe_report
     from components.reports.training import training_report
-    from components.stage import run_stage
 
     def work() -> dict[str, float]:
         check_accelerators(gpu_type, gpu_count)
@@ -60,9 +60,10 @@ def image(
             checkpoints=Path(checkpoints) if checkpoints else None,
             **outputs,
         )
-        voter = outputs["probabilities"]
+        classifier = outputs["probabilities"]
         safe_report(
-            lambda: training_report(read_voter(voter), read_products(Path(products.path))), drawn["report"]
+            lambda: training_report(read_classifier(classifier), read_products(Path(products.path))),
+            drawn["report"],
         )
         return scores
 
@@ -72,7 +73,7 @@ def image(
         "model": Path(model.path),
     }
     drawn = {**outputs, "report": Path(report.path)}
-    label = config.get("voter", "") + (f" fold {fold}" if fold >= 0 else "")
+    label = config.get("name", "") + (f" fold {fold}" if fold >= 0 else "")
     inputs = {
         "products": Path(products.path),
         "images": Path(images.path),

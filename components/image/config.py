@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.config import check_rules, parse_kind
+from components.core.configuration import check_rules, parse_kind
 
 # Torchvision's names of networks that give a feature map.
 BACKBONES = (
@@ -35,8 +35,8 @@ class Stage:
 class ImageConfig:
     """One image configuration. Sections are those of the paper; sizes are height, width in pixels."""
 
-    voter: str
-    kind: Literal["network"] = "network"  # or "colours": see `colours.ColourConfig`
+    name: str
+    kind: Literal["network"] = "network"  # or "colors": see `colors.ColorConfig`
     backbone: str = "resnet152"  # 3.2.2; denoising takes resnet50 (3.2.1); or another of BACKBONES
     # "imagenet", another name of torchvision's ("IMAGENET1K_V2"), a .safetensors file or URI (s3://, gs://,
     # ...), or "scratch".
@@ -52,7 +52,7 @@ class ImageConfig:
     crops: Literal["anywhere", "keep_content"] = "anywhere"  # "keep_content" cuts off white borders only
 
     epochs: int = 60  # 4.1
-    min_steps: int = 0  # a small catalog gets as many epochs as these optimiser steps take
+    min_steps: int = 0  # a small catalog gets as many epochs as these optimizer steps take
     batch_size: int = 128  # the authors'
     learning_rate: float = 0.01  # 4.1
     momentum: float = 0.9  # the authors'
@@ -73,14 +73,14 @@ class ImageConfig:
     dcl_learning_rate: float = 0.01  # 4.1
     dcl_blocks: int = 7  # N of the NxN blocks; Chen et al., section 4.1
     dcl_range: int = 2  # k: how far a block strays; Chen et al., section 4.1
-    dcl_shuffle: Literal["sort", "neighbours"] = "sort"  # Chen et al., 3.1.1; "neighbours": their code's
-    dcl_location: Literal["permutation", "colours"] = "permutation"  # "colours": their code's guess
+    dcl_shuffle: Literal["sort", "neighbors"] = "sort"  # Chen et al., 3.1.1; "neighbors": their code's
+    dcl_location: Literal["permutation", "colors"] = "permutation"  # "colors": their code's guess
     dcl_swap: Literal["cls_2", "cls_2xmul"] = "cls_2"
     dcl_gamma: float = 1.0  # weight of the location loss; Chen et al. take 0.01 for rigid objects
 
-    late_checkpoints: int = 0  # the epochs before the last as further voters (3.4)
-    keep_stage1: bool = False  # the first stage's end as a further voter, where DCL follows (3.4)
-    test_flip: bool = False  # judge the mirrored image too and take the mean
+    late_checkpoints: int = 0  # the epochs before the last as further classifiers (3.4)
+    keep_stage1: bool = False  # the first stage's end as a further classifier, where DCL follows (3.4)
+    test_flip: bool = False  # predict the mirrored image too and take the mean
     cache: Literal["auto", "device", "memory", "disk", "stream"] = "auto"  # where decoded images are kept
     compile: bool = False  # torch.compile, on GPUs
     checkpoint_minutes: float = 10.0
@@ -178,29 +178,29 @@ class ImageConfig:
         }
 
 
-SMALLEST = (8, 6)  # of `image_colours.GRID`: every cell holds a pixel
+SMALLEST = (8, 6)  # of `image_colors.GRID`: every cell holds a pixel
 
 
 @dataclass(frozen=True)
-class ColourConfig:
-    """The colour classifier's settings; none is the paper's.
+class ColorConfig:
+    """The color classifier's settings; none is the paper's.
 
     Attributes:
-        voter: unique name.
+        name: unique name.
         cleaned: train without the products that denoising removed.
         size: height, width to which images are brought, in pixels.
         hidden: units of the hidden layer.
         dropout: share of them that is dropped while training.
         epochs: passes over the products.
-        min_steps: a small catalog gets as many epochs as these optimiser steps take.
+        min_steps: a small catalog gets as many epochs as these optimizer steps take.
         batch_size: products a step.
         learning_rate: AdamW's at its highest, in one cycle.
         weight_decay: AdamW's.
-        refit: after validation is judged, train again on train and validation for the test split.
+        refit: after validation is predicted, train again on train and validation for the test split.
     """
 
-    voter: str
-    kind: Literal["colours"] = "colours"
+    name: str
+    kind: Literal["colors"] = "colors"
     cleaned: bool = False
     size: tuple[int, int] = (80, 60)
     hidden: int = 256
@@ -223,14 +223,14 @@ class ColourConfig:
             raise ValueError(f"size must be [height, width], at least {list(SMALLEST)}")
 
 
-KINDS: dict[str, type] = {"network": ImageConfig, "colours": ColourConfig}
+KINDS: dict[str, type] = {"network": ImageConfig, "colors": ColorConfig}
 
 
-def parse_image_config(values: Mapping[str, Any]) -> ImageConfig | ColourConfig:
+def parse_image_config(values: Mapping[str, Any]) -> ImageConfig | ColorConfig:
     """Makes a configuration of one item of the image configurations.
 
     Raises:
         InputError: an unknown kind or key, or a wrong value.
     """
-    where = f"image configuration {values.get('voter', '')!r}"
+    where = f"image configuration {values.get('name', '')!r}"
     return parse_kind(KINDS, values, default="network", where=where)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-CUT = 10 / 448  # of each side, before the neighbour shuffle: the authors' code cuts 10 px at 448
+CUT = 10 / 448  # of each side, before the neighbor shuffle: the authors' code cuts 10 px at 448
 
 
 def shuffled_blocks(draws: Tensor, blocks: int, reach: int) -> Tensor:
@@ -34,7 +34,7 @@ def shuffled_blocks(draws: Tensor, blocks: int, reach: int) -> Tensor:
     return grid.gather(1, columns).flatten(1)
 
 
-def neighbour_blocks(draws: Tensor, blocks: int) -> Tensor:
+def neighbor_blocks(draws: Tensor, blocks: int) -> Tensor:
     """The authors' code instead: while a row is filled, its last two blocks swap at random; rows likewise.
 
     Arguments and result as `shuffled_blocks`.
@@ -90,13 +90,13 @@ def location_targets(source: Tensor, blocks: int) -> Tensor:
     return (source - count // 2) / count
 
 
-def guess_by_colour(pixels: Tensor, destroyed: Tensor, blocks: int) -> Tensor:
-    """The authors' code guesses the permutation: at each place the original's block of nearest colour.
+def guess_by_color(pixels: Tensor, destroyed: Tensor, blocks: int) -> Tensor:
+    """The authors' code guesses the permutation: at each place the original's block of nearest color.
 
     Arguments as `destroy`, result as `shuffled_blocks`, though not always a permutation: white blocks
     all match the first white one.
     """
-    colours = [
+    colors = [
         images[..., :3]
         .unflatten(2, (blocks, -1))
         .unflatten(1, (blocks, -1))
@@ -106,7 +106,7 @@ def guess_by_colour(pixels: Tensor, destroyed: Tensor, blocks: int) -> Tensor:
         .flatten(1)
         for images in (pixels, destroyed)
     ]  # (B, N * N) each: the sum over channels of a block's mean
-    return (colours[1][:, :, None] - colours[0][:, None, :]).abs().argmin(dim=2)
+    return (colors[1][:, :, None] - colors[0][:, None, :]).abs().argmin(dim=2)
 
 
 class DCLHeads(nn.Module):

@@ -1,4 +1,4 @@
-"""The network of each stage: what it makes of a batch of pixels, in training and in judging."""
+"""The network of each stage: what it makes of a batch of pixels, in training and in predicting."""
 
 import numpy as np
 import torch
@@ -11,13 +11,13 @@ from components.image.dcl import (
     cut_and_destroy,
     dcl_loss,
     destroy,
-    guess_by_colour,
+    guess_by_color,
     location_targets,
-    neighbour_blocks,
+    neighbor_blocks,
     shuffled_blocks,
 )
-from components.image_augment import DRAWS, normalise
-from components.image_backbones import Backbone
+from components.modeling.image.augmentation import DRAWS, normalize
+from components.modeling.image.backbones import Backbone
 
 RAREST = 1e-6  # the frequency of a class without a product to fit
 HEADS_FASTER = 10.0  # the heads' learning rate over the backbone's in DCL: Chen et al.'s code
@@ -49,13 +49,13 @@ class PlainNetwork(nn.Module):
 
     def forward(self, pixels: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
         """The loss of a batch: pixels (B, H, W, PIXEL) uint8, draws (B, self.draws), labels (B,)."""
-        pooled = self.backbone.pool(self.backbone(normalise(pixels)))
+        pooled = self.backbone.pool(self.backbone(normalize(pixels)))
         logits = self.head(pooled).float() + self.offsets
         return functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
 
-    def judge(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (B, C) and pooled features (B, D) of pixels (B, H, W, PIXEL) uint8, float32."""
-        pooled = self.backbone.pool(self.backbone(normalise(pixels)))
+        pooled = self.backbone.pool(self.backbone(normalize(pixels)))
         return self.class_logits(pooled).float(), pooled.float()
 
     def class_logits(self, pooled: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class DCLNetwork(PlainNetwork):
 
     def forward(self, pixels: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
         targets = self.destroy(pixels, draws[:, DRAWS:])
-        features = self.backbone(normalise(pixels))
+        features = self.backbone(normalize(pixels))
         pooled = self.backbone.pool(features)
         return dcl_loss(
             self.head(pooled) + self.offsets,
@@ -103,10 +103,10 @@ class DCLNetwork(PlainNetwork):
             source = shuffled_blocks(draws, blocks, config.dcl_range)
             destroy(originals, source, blocks, out=destroyed)
         else:
-            source = neighbour_blocks(draws, blocks)
+            source = neighbor_blocks(draws, blocks)
             destroyed.copy_(cut_and_destroy(originals, source, blocks))
-        if config.dcl_location == "colours":
-            source = guess_by_colour(originals, destroyed, blocks)
+        if config.dcl_location == "colors":
+            source = guess_by_color(originals, destroyed, blocks)
         straight = torch.arange(blocks * blocks, device=pixels.device).expand_as(source)
         return location_targets(torch.cat([straight, source]), blocks)
 

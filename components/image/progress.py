@@ -13,13 +13,13 @@ Kept = dict[str, dict[str, np.ndarray]]  # checkpoint -> split -> (rows, C) prob
 
 @dataclass
 class Progress:
-    """What a checkpoint holds besides weights and optimiser.
+    """What a checkpoint holds besides weights and optimizer.
 
     Attributes:
-        step: optimiser steps taken.
+        step: optimizer steps taken.
         losses: of the epoch under way.
         seconds: that the epoch under way took before this attempt.
-        curves: one mapping for every epoch that is trained and judged.
+        curves: one mapping for every epoch that is trained and predicted.
         kept: probabilities of the late epochs and the last.
     """
 

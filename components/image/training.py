@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
 from components.image.config import ImageConfig, Stage
-from components.image.judging import judge
 from components.image.network import PlainNetwork
+from components.image.predict import predict
 from components.image.progress import Progress
-from components.image_augment import PIXEL, Batch, Scratch, augment, uniforms
-from components.image_cache import ImageCache
-from components.losses import CHECK_STEPS, read_losses
-from components.metrics import macro_f1
+from components.modeling.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
+from components.modeling.image.augmentation import PIXEL, Batch, Scratch, augment, uniforms
+from components.modeling.image.cache import ImageCache
+from components.modeling.losses import CHECK_STEPS, read_losses
+from components.modeling.metrics import macro_f1
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +28,14 @@ NETWORK = "network."  # before the names of weights in a checkpoint
 
 @dataclass(frozen=True)
 class Examples:
-    """What a stage fits and judges.
+    """What a stage fits and predicts.
 
     Attributes:
         images: (N,) positions in the image cache, -1 for a product without an image.
-        labels: (N,) labels, -1 where unlabelled.
+        labels: (N,) labels, -1 where unlabeled.
         fit: row numbers with an image.
         predict: split -> row numbers.
-        prior: (C,) class frequencies of the rows to fit, the judgement of a product without an image.
+        prior: (C,) class frequencies of the rows to fit, the evaluation of a product without an image.
     """
 
     images: np.ndarray
@@ -125,7 +125,7 @@ class StageTraining:
             self._save_if_due()
 
     def take_step(self, rows: np.ndarray, batch: Batch, cache: ImageCache) -> None:
-        """One optimiser step on a batch: rows of the product table and their images from the cache."""
+        """One optimizer step on a batch: rows of the product table and their images from the cache."""
         step = self.progress.step
         draws = uniforms(self.seed, step // self.epoch_steps, rows, self.network.draws).to(self.device)
         pixels = self._augmented(rows, batch, draws, cache)
@@ -170,7 +170,7 @@ class StageTraining:
             step=self.progress.step,
             epoch_steps=self.epoch_steps,
             learning_rate=self.learning_rate,
-            training=f"voter {self.config.voter}, {self.stage.kind} stage",
+            training=f"classifier {self.config.name}, {self.stage.kind} stage",
         )
 
     def _end_epoch(self, epoch: int, cache: ImageCache) -> None:
@@ -178,7 +178,7 @@ class StageTraining:
         progress, predict = self.progress, self.examples.predict
         keep = epoch >= self.epochs - self.config.late_checkpoints
         splits = [split for split in predict if keep or split == "validation"]
-        probs = {split: self._judge(cache, predict[split]) for split in splits}
+        probs = {split: self._predict(cache, predict[split]) for split in splits}
         curve = {
             "epoch": epoch,
             "loss": float(np.mean(progress.losses)),
@@ -197,15 +197,15 @@ class StageTraining:
         progress.losses, progress.seconds, self.resumed_at = [], 0.0, time.monotonic()
         self._report(curve)
 
-    def _judge(self, cache: ImageCache, rows: np.ndarray) -> np.ndarray:
+    def _predict(self, cache: ImageCache, rows: np.ndarray) -> np.ndarray:
         images, prior = self.examples.images[rows], self.examples.prior
-        return judge(self.network, self.stage, cache, images, prior, pause=self._leave_if_asked)[0]
+        return predict(self.network, self.stage, cache, images, prior, pause=self._leave_if_asked)[0]
 
     def _report(self, curve: dict[str, float]) -> None:
         score = f", validation macro-F1 {curve['macro_f1']:.4f}" if "macro_f1" in curve else ""
         log.info(
             "%s, %s stage, epoch %d of %d: loss %.4f%s, %.1f s",
-            *(self.config.voter, self.stage.kind, curve["epoch"], self.epochs),
+            *(self.config.name, self.stage.kind, curve["epoch"], self.epochs),
             *(curve["loss"], score, curve["seconds"]),
         )
 
@@ -229,7 +229,7 @@ class StageTraining:
         self._read_losses()
         tensors = {f"{NETWORK}{name}": value for name, value in self.network.state_dict().items()}
         tensors |= flatten_optimizer(self.optimizer) | self.progress.tensors()
-        # An epoch's end is a step of its own: judging it may be what a kill interrupts.
+        # An epoch's end is a step of its own: predicting it may be what a kill interrupts.
         number = self.progress.step + len(self.progress.curves)
         self.checkpoints.save(number, tensors, {**self.progress.state(), "seconds": self._seconds()})
 
@@ -244,4 +244,4 @@ class StageTraining:
         restore_optimizer(self.optimizer, tensors)
         self.progress = Progress.restored(tensors, state)
         self.resumed_step = self.progress.step
-        log.info("%s, %s stage: goes on from step %d", self.config.voter, self.stage.kind, self.progress.step)
+        log.info("%s, %s stage: goes on from step %d", self.config.name, self.stage.kind, self.progress.step)

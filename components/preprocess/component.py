@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Metrics, Output
 
-from components.container import image_name
+from components.core.project import image_name
 
 
 @dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)
@@ -34,7 +34,7 @@ def preprocess(
         products_uri: the products file; like all of these a mounted path or a URI, "" for none.
         labels_uri: the labels file.
         images_uri: a folder or a zip of images.
-        test_products_uri: the products to categorise.
+        test_products_uri: the products to categorize.
         test_images_uri: their images; "" where they lie among the others.
         test_labels_uri: their codes, where they are known.
         class_names_uri: JSON of code to name.
@@ -53,15 +53,15 @@ def preprocess(
     """
     from pathlib import Path
 
-    from components.catalog import read_products
-    from components.image_store import ImageStore
+    from components.core.stage import run_stage
+    from components.data.image_store import ImageStore
+    from components.data.products import read_products
     from components.preprocess.config import Sources, fold_count, parse_preprocess_config
-    from components.preprocess.drift import catalog_drift
-    from components.preprocess.preprocess import run_preprocess
-    from components.preprocess.profile import fetch_profile, write_profile
+    from components.preprocess.profile.drift import catalog_drift
+    from components.preprocess.profile.profile import fetch_profile, write_profile
     from components.preprocess.report import preprocess_report
-    from components.report import safe_report
-    from components.stage import run_stage
+    from components.preprocess.run import run_preprocess
+    from components.reports.page import safe_report
 
     sources = Sources(
         products_uri,
@@ -89,7 +89,7 @@ def preprocess(
         made = write_profile(table, ImageStore(outputs["images"]), drawn["profile"])
 
         def draw() -> str:
-            drift = catalog_drift(made, earlier, table.facts["class_names"]) if earlier else None
+            drift = catalog_drift(made, earlier, table.metadata["class_names"]) if earlier else None
             return preprocess_report(table, made, outputs["quarantine"], drift)
 
         safe_report(draw, drawn["report"])

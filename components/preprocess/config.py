@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.config import parse_config
-from components.errors import InputError
+from components.core.configuration import parse_config
+from components.core.errors import InputError
 
 IMAGE_NAME = "image_{image_id}_product_{product_id}.jpg"
 
@@ -33,7 +33,7 @@ class PreprocessConfig:
         image_name: how an image file is called (the challenge's naming).
         validation_share: paper, section 4.1: "training and validation set at a ratio of 9:1".
         folds: paper, section 4.1: "4-fold cross-validation" for noise reduction.
-        on_bad_image: what happens to a labelled product whose image cannot be used. A test product is
+        on_bad_image: what happens to a labeled product whose image cannot be used. A test product is
             always kept, without an image.
         max_quarantined: share of rows that may be left out before the run stops.
     """

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.catalog import SPLITS, Products
-from components.charts import bar, histogram
-from components.preprocess.drift import CHANCE, LARGE, Drift
-from components.preprocess.profile import WORD_EDGES
-from components.report import check, class_label, many, percent, render, words
+from components.data.products import SPLITS, Products
+from components.preprocess.profile.drift import CHANCE, LARGE, Drift
+from components.preprocess.profile.profile import WORD_EDGES
+from components.reports.charts import bar, histogram
+from components.reports.page import check, class_label, many, percent, render, words
 
-FEW_PRODUCTS = 20  # labelled products of a class below which its figures say little
+FEW_PRODUCTS = 20  # labeled products of a class below which its figures say little
 DUPLICATES = {
     "title": "products that share a title",
     "picture": "products that share a picture",
@@ -30,7 +30,7 @@ def preprocess_report(
     """Draws the data report.
 
     Args:
-        profile: as `components.preprocess.profile.profile_catalog` returns it.
+        profile: as `components.preprocess.profile.profile.profile_catalog` returns it.
         quarantine: TSV of every row that was not taken as it came: file, line, product_id, reason,
             action, detail.
         drift: what changed since an earlier run's catalog; None where none was given.
@@ -61,15 +61,15 @@ def preprocess_report(
 
 
 def _lead(products: Products) -> str:
-    labelled = int((products.labels >= 0).sum())
+    labeled = int((products.labels >= 0).sum())
     support = np.bincount(products.labels[products.labels >= 0], minlength=len(products.classes))
     largest, smallest = int(support.argmax()), int(support.argmin())
     if support[largest] == support[smallest]:
         return (
-            f"{labelled:,} labelled products in {len(products.classes)} classes of {support[largest]:,} each."
+            f"{labeled:,} labeled products in {len(products.classes)} classes of {support[largest]:,} each."
         )
     return (
-        f"{labelled:,} labelled products in {len(products.classes)} classes, from "
+        f"{labeled:,} labeled products in {len(products.classes)} classes, from "
         f"“{class_label(products, largest)}” with {support[largest]:,} to "
         f"“{class_label(products, smallest)}” with {support[smallest]:,}."
     )
@@ -79,15 +79,15 @@ def _checks(
     products: Products, profile: dict[str, Any], dropped: int, drift: Sequence[Drift] | None
 ) -> list[dict[str, Any]]:
     """Is the data sound? One sentence for each thing that could spoil a training."""
-    rows = sum(products.facts.get("rows", {}).values()) or profile["products"] + dropped
+    rows = sum(products.metadata.get("rows", {}).values()) or profile["products"] + dropped
     taken = "Every row of the catalog was taken."
     if dropped:
         taken = f"{many(dropped, 'row')} of {rows:,} could not be used; the next table says why."
     small = [code for code, count in profile["classes"].items() if count < FEW_PRODUCTS]
-    sizes = f"Every class has at least {FEW_PRODUCTS} labelled products."
+    sizes = f"Every class has at least {FEW_PRODUCTS} labeled products."
     if small:
         sizes = (
-            f"{many(len(small), 'class', 'classes')} with fewer than {FEW_PRODUCTS} labelled products: "
+            f"{many(len(small), 'class', 'classes')} with fewer than {FEW_PRODUCTS} labeled products: "
             f"{', '.join(small[:8])}{', …' if len(small) > 8 else ''}. Their scores will be uncertain: "
             "add products, or merge these classes."
         )
@@ -110,7 +110,7 @@ def _missing_check(profile: dict[str, Any]) -> dict[str, Any]:
         return check(True, "Every product has a title, a description and a picture.")
     told = ", ".join(said)
     if missing["title"] or missing["picture"]:
-        return check(False, f"{told}: one of the two models judges them blindly.")
+        return check(False, f"{told}: one of the two models predicts them blindly.")
     return check(True, f"Every product has a title and a picture; {told}.")
 
 
@@ -126,7 +126,7 @@ def _drift_check(drift: Sequence[Drift] | None) -> list[dict[str, Any]]:
 
 
 def _classes(products: Products) -> list[dict[str, Any]]:
-    """Labelled products of each class by split, largest first."""
+    """Labeled products of each class by split, largest first."""
     labels, split = products.labels, products.table["split"].to_numpy()
     count = len(products.classes)
     by_split = {
@@ -181,7 +181,7 @@ def _drifted(entry: Drift) -> dict[str, Any]:
 
 
 def _source(products: Products) -> dict[str, str]:
-    facts = products.facts
-    source = {"dialect": facts.get("dialect"), "rows": facts.get("rows")}
-    digests = {f"SHA-256 of {name}": digest for name, digest in facts.get("digests", {}).items()}
+    metadata = products.metadata
+    source = {"dialect": metadata.get("dialect"), "rows": metadata.get("rows")}
+    digests = {f"SHA-256 of {name}": digest for name, digest in metadata.get("digests", {}).items()}
     return {name: words(value) for name, value in {**source, **digests}.items() if value}

@@ -41,7 +41,7 @@ def group_duplicates(titles: Sequence[str], images: Sequence[str | None]) -> np.
 
 
 def split_validation(labels: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Which labelled products are validation, (N,) bool: stratified, a group stays on one side.
+    """Which labeled products are validation, (N,) bool: stratified, a group stays on one side.
 
     The paper splits 9:1 at random (section 4.1), so the default share is 0.1. A class whose every
     product would be validation stays in train.
@@ -60,7 +60,7 @@ def split_validation(labels: np.ndarray, groups: np.ndarray, share: float, seed:
 
 
 def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Fold numbers 0..folds-1 of the labelled products, (N,) int64: stratified, by group."""
+    """Fold numbers 0..folds-1 of the labeled products, (N,) int64: stratified, by group."""
     return _fold_numbers(labels, groups, folds, seed)
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from components.catalog import Products, training_task
-from components.charts import bar, line_chart
-from components.errors import InputError
-from components.metrics import f1_per_class, macro_f1
-from components.probabilities import Voter
-from components.report import WEAK, check, class_label, many, percent, render, words
+from components.core.errors import InputError
+from components.data.probabilities import Classifier
+from components.data.products import Products, training_task
+from components.modeling.metrics import f1_per_class, macro_f1
+from components.reports.charts import bar, line_chart
+from components.reports.page import WEAK, check, class_label, many, percent, render, words
 
 WORST_CLASSES = 15
 NOTICEABLE = 1.0  # points of macro-F1
@@ -21,40 +21,42 @@ CURVES = {  # key of a curve -> the chart's title
 }
 
 
-def training_report(voter: Voter, products: Products) -> str:
-    """Draws the report of a voter that `write_trained` left.
+def training_report(classifier: Classifier, products: Products) -> str:
+    """Draws the report of a classifier that `write_trained` left.
 
-    Its facts hold `curves`, one mapping an epoch, and `config`, `seed`, `fold` and `metrics`.
+    Its metadata hold `curves`, one mapping an epoch, and `config`, `seed`, `fold` and `metrics`.
     """
-    curves = voter.facts.get("curves", [])
-    fold = voter.facts.get("fold")
-    judged = _judged(voter, products)
+    curves = classifier.metadata.get("curves", [])
+    fold = classifier.metadata.get("fold")
+    predicted = _predicted(classifier, products)
     return render(
         "training",
-        name=voter.name,
-        modality=voter.modality,
+        name=classifier.name,
+        modality=classifier.modality,
         fold=fold,
-        lead=_lead(judged),
-        checks=_checks(products, curves, judged),
-        figures=_figures(voter, products, curves, judged),
+        lead=_lead(predicted),
+        checks=_checks(products, curves, predicted),
+        figures=_figures(classifier, products, curves, predicted),
         charts=_charts(curves),
         resumed=bool(_resumed(curves)),
         epochs=_epochs(curves),
         columns=[key for key in CURVES if any(key in curve for curve in curves)],
-        checkpoints=_checkpoints(voter, products, judged["split"]),
-        classes=_worst_classes(products, judged),
-        split=judged["split"],
-        metrics=_numbers(voter.facts.get("metrics", {})),
-        config={name: words(value) for name, value in voter.facts.get("config", {}).items()},
+        checkpoints=_checkpoints(classifier, products, predicted["split"]),
+        classes=_worst_classes(products, predicted),
+        split=predicted["split"],
+        metrics=_numbers(classifier.metadata.get("metrics", {})),
+        config={name: words(value) for name, value in classifier.metadata.get("config", {}).items()},
     )
 
 
-def _judged(voter: Voter, products: Products) -> dict[str, Any]:
+def _predicted(classifier: Classifier, products: Products) -> dict[str, Any]:
     """The chosen checkpoint's predictions on validation, or on its fold."""
-    splits = next(iter(voter.matrices.values()))
+    splits = next(iter(classifier.matrices.values()))
     split = "validation" if "validation" in splits else "out_of_fold"
     if split not in splits:
-        raise InputError(f"voter {voter.name}: neither a validation nor an out-of-fold matrix to report on")
+        raise InputError(
+            f"classifier {classifier.name}: neither a validation nor an out-of-fold matrix to report on"
+        )
     rows = _rows_of(splits[split].ids, products)
     labels, predicted = products.labels[rows], splits[split].pred_probs.argmax(axis=1)
     score = macro_f1(labels, predicted, len(products.classes))
@@ -66,17 +68,17 @@ def _rows_of(ids: np.ndarray, products: Products) -> np.ndarray:
     return np.array([place[product] for product in ids], dtype=np.int64)
 
 
-def _lead(judged: dict[str, Any]) -> str:
+def _lead(predicted: dict[str, Any]) -> str:
     where = (
         "validation products"
-        if judged["split"] == "validation"
+        if predicted["split"] == "validation"
         else "products of the fold that it did not see"
     )
-    return f"Macro-F1 {percent(judged['macro_f1'])} % on {len(judged['labels']):,} {where}."
+    return f"Macro-F1 {percent(predicted['macro_f1'])} % on {len(predicted['labels']):,} {where}."
 
 
 def _checks(
-    products: Products, curves: list[dict[str, float]], judged: dict[str, Any]
+    products: Products, curves: list[dict[str, float]], predicted: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Did it learn, was it long enough, was it disturbed, and where is it weak?"""
     checks = [*_loss_check(curves), *_length_check(curves)]
@@ -84,7 +86,7 @@ def _checks(
         checks = [check(True, "This classifier is fitted in one go, so there are no curves.")]
     for epoch, step in _resumed(curves):
         checks.append(check(True, f"It was stopped and went on from step {step:,}, in epoch {epoch}."))
-    f1, support = _per_class(products, judged)
+    f1, support = _per_class(products, predicted)
     weak = [label for label in np.argsort(f1, kind="stable").tolist() if support[label] and f1[label] < WEAK]
     if not weak:
         return [*checks, check(True, f"Every class has an F1 of at least {percent(WEAK, 0)} %.")]
@@ -138,17 +140,17 @@ def _resumed(curves: list[dict[str, float]]) -> list[tuple[int, int]]:
 
 
 def _figures(
-    voter: Voter, products: Products, curves: list[dict[str, float]], judged: dict[str, Any]
+    classifier: Classifier, products: Products, curves: list[dict[str, float]], predicted: dict[str, Any]
 ) -> list[dict[str, str]]:
-    cleaned = bool(voter.facts.get("config", {}).get("cleaned", False))
-    fitted = len(training_task(products, fold=voter.facts.get("fold"), cleaned=cleaned).fit)
+    cleaned = bool(classifier.metadata.get("config", {}).get("cleaned", False))
+    fitted = len(training_task(products, fold=classifier.metadata.get("fold"), cleaned=cleaned).fit)
     figures = [
-        {"name": "macro-F1", "value": percent(judged["macro_f1"]), "unit": "%"},
+        {"name": "macro-F1", "value": percent(predicted["macro_f1"]), "unit": "%"},
         {"name": "products trained on", "value": f"{fitted:,}", "unit": ""},
     ]
-    seconds = sum(curve.get("seconds", 0.0) for curve in curves) or voter.facts.get("metrics", {}).get(
-        "seconds", 0
-    )
+    seconds = sum(curve.get("seconds", 0.0) for curve in curves) or classifier.metadata.get(
+        "metrics", {}
+    ).get("seconds", 0)
     if seconds > 0:
         rate = fitted * max(len(curves), 1) / seconds
         figures += [
@@ -204,10 +206,10 @@ def _epochs(curves: list[dict[str, float]]) -> list[dict[str, str]]:
     ]
 
 
-def _checkpoints(voter: Voter, products: Products, split: str) -> list[dict[str, Any]]:
+def _checkpoints(classifier: Classifier, products: Products, split: str) -> list[dict[str, Any]]:
     """Macro-F1 of every checkpoint kept: late ones vote too (paper, section 3.4)."""
     entries = []
-    for name, splits in voter.matrices.items():
+    for name, splits in classifier.matrices.items():
         if split in splits:
             labels = products.labels[_rows_of(splits[split].ids, products)]
             score = macro_f1(labels, splits[split].pred_probs.argmax(axis=1), len(products.classes))
@@ -215,14 +217,14 @@ def _checkpoints(voter: Voter, products: Products, split: str) -> list[dict[str,
     return entries
 
 
-def _per_class(products: Products, judged: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _per_class(products: Products, predicted: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """F1 and number of products of every class."""
-    labels, count = judged["labels"], len(products.classes)
-    return f1_per_class(labels, judged["predicted"], count), np.bincount(labels, minlength=count)
+    labels, count = predicted["labels"], len(products.classes)
+    return f1_per_class(labels, predicted["predicted"], count), np.bincount(labels, minlength=count)
 
 
-def _worst_classes(products: Products, judged: dict[str, Any]) -> list[dict[str, Any]]:
-    f1, support = _per_class(products, judged)
+def _worst_classes(products: Products, predicted: dict[str, Any]) -> list[dict[str, Any]]:
+    f1, support = _per_class(products, predicted)
     present = np.flatnonzero(support)
     worst = present[np.argsort(f1[present], kind="stable")][:WORST_CLASSES]
     return [

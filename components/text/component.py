@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
-from components.container import image_name
+from components.core.project import image_name
 
 
 @dsl.component(base_image=image_name("text"), install_kfp_package=False)
@@ -21,12 +21,12 @@ def text(
     metrics: Output[Metrics],
     report: Output[HTML],
 ):
-    """Trains one text classifier and judges validation and test, or one fold.
+    """Trains one text classifier and predicts validation and test, or one fold.
 
     Args:
         products: the product table.
         config: one text configuration; see TransformerConfig and LinearConfig.
-        fold: train on the other folds and judge this one; -1 for the whole training.
+        fold: train on the other folds and predict this one; -1 for the whole training.
         seed: seed of every random draw.
         checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.
         gpu_type: the accelerator that the task asked for, "" for a CPU; checked before training.
@@ -40,13 +40,13 @@ def text(
     from functools import partial
     from pathlib import Path
 
-    from components.catalog import read_products
-    from components.probabilities import read_voter
-    from components.report import safe_report
+    from components.core.stage import run_stage
+    from components.data.probabilities import read_classifier
+    from components.data.products import read_products
+    from components.reports.page import safe_report
     from components.reports.training import training_report
-    from components.stage import run_stage
     from components.text.config import LinearConfig, parse_text_config
-    from components.text.text import run_text
+    from components.text.run import run_text
 
     outputs = {
         "probabilities": Path(probabilities.path),
@@ -60,7 +60,7 @@ def text(
             # It needs neither torch nor a GPU; importing them takes longer than its training.
             from components.text.linear import train_linear as train
         else:
-            from components.accelerators import check_accelerators
+            from components.core.accelerators import check_accelerators
             from components.text.transformer import train_transformer
 
             train = partial(
@@ -70,14 +70,15 @@ def text(
             )
         whole = None if fold < 0 else fold
         scores = run_text(Path(products.path), parsed, train, fold=whole, seed=seed, **outputs)
-        voter = outputs["probabilities"]
+        classifier = outputs["probabilities"]
         safe_report(
-            lambda: training_report(read_voter(voter), read_products(Path(products.path))), drawn["report"]
+            lambda: training_report(read_classifier(classifier), read_products(Path(products.path))),
+            drawn["report"],
         )
         return scores
 
     drawn = {**outputs, "report": Path(report.path)}
-    label = config.get("voter", "") + (f" fold {fold}" if fold >= 0 else "")
+    label = config.get("name", "") + (f" fold {fold}" if fold >= 0 else "")
     inputs = {"products": Path(products.path), "config": config, "fold": fold, "seed": seed}
     for name, value in run_stage("text", work, label=label, inputs=inputs, outputs=drawn).items():
         metrics.log_metric(name, value)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.config import check_rules, parse_kind
+from components.core.configuration import check_rules, parse_kind
 
 OF_SCRATCH = ("layers", "hidden", "heads", "vocabulary", "dropout")
 
@@ -14,7 +14,7 @@ OF_SCRATCH = ("layers", "hidden", "heads", "vocabulary", "dropout")
 class TransformerConfig:
     """One transformer text configuration. Sections are those of the paper."""
 
-    voter: str
+    name: str
     kind: Literal["transformer"] = "transformer"
     cleaned: bool = False  # leave out what denoising removed; the paper cleans for images only (3.2.1)
 
@@ -38,10 +38,10 @@ class TransformerConfig:
     vocabulary: int = 8000
     dropout: float = 0.1
 
-    late_checkpoints: int = 0  # the last epochs as further voters (3.4)
+    late_checkpoints: int = 0  # the last epochs as further classifiers (3.4)
     patience: int | None = None  # stop after so many epochs without a better validation macro-F1
     label_smoothing: float = 0.0
-    ema: float = 0.0  # decay of an exponential moving average of the weights, which then is what judges
+    ema: float = 0.0  # decay of an exponential moving average of the weights, which then is what predicts
     layer_decay: float = 1.0  # each layer below the head learns at this fraction of the one above
     class_weights: bool = False  # weigh the loss by the inverse of the class frequencies
 
@@ -80,25 +80,25 @@ class LinearConfig:
     """The linear classifier's settings.
 
     Attributes:
-        voter: unique name.
+        name: unique name.
         cleaned: train without the products that denoising removed.
         word_ngrams: longest word n-gram, over title and description.
         char_ngrams: shortest and longest character n-gram within words; none where empty.
         char_limit: characters of title and description that character n-grams read.
         min_products: n-grams of fewer products are left out.
-        regularisation: inverse strength C of the L2 penalty.
+        regularization: inverse strength C of the L2 penalty.
         features: dimensions of the truncated SVD; 0 for none.
-        refit: after validation is judged, fit again on train and validation for the test split.
+        refit: after validation is predicted, fit again on train and validation for the test split.
     """
 
-    voter: str
+    name: str
     kind: Literal["linear"] = "linear"
     cleaned: bool = False
     word_ngrams: int = 2
     char_ngrams: tuple[int, ...] = (2, 5)
     char_limit: int = 300
     min_products: int = 2
-    regularisation: float = 4.0
+    regularization: float = 4.0
     features: int = 128
     refit: bool = False
 
@@ -111,7 +111,7 @@ class LinearConfig:
             "word_ngrams must be at least 1": self.word_ngrams >= 1,
             "char_limit must be at least 1": self.char_limit >= 1,
             "min_products must be at least 1": self.min_products >= 1,
-            "regularisation must be above 0": self.regularisation > 0,
+            "regularization must be above 0": self.regularization > 0,
             "features must not be negative": self.features >= 0,
         }
         check_rules(rules)
@@ -126,5 +126,5 @@ def parse_text_config(values: Mapping[str, Any]) -> TransformerConfig | LinearCo
     Raises:
         InputError: an unknown kind or key, or a wrong value.
     """
-    where = f"text configuration {values.get('voter', '')!r}"
+    where = f"text configuration {values.get('name', '')!r}"
     return parse_kind(KINDS, values, default="transformer", where=where)

@@ -13,14 +13,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from components.catalog import Products
-from components.errors import InputError
+from components.core.errors import InputError
+from components.data.products import Products
+from components.modeling.text.cpu_linear import use_onednn
+from components.modeling.text.encoder import load_encoder
+from components.modeling.text.packing import ATTENTION, packs
+from components.modeling.text.tokens import SPECIAL_TOKENS, train_tokenizer
 from components.text.config import TransformerConfig
 from components.text.weights import find_weights
-from components.text_encoder import load_encoder
-from components.text_onednn import use_onednn
-from components.text_packing import ATTENTION, packs
-from components.text_tokens import SPECIAL_TOKENS, train_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +44,14 @@ def prepare_encoder(
     model, tokenizer = load_encoder(folder, classes=len(products.classes))
     if config.max_tokens > (limit := _longest_text(model)):
         raise InputError(
-            f"text configuration {config.voter!r}: max_tokens = {config.max_tokens}, but {config.weights} "
+            f"text configuration {config.name!r}: max_tokens = {config.max_tokens}, but {config.weights} "
             f"takes texts of {limit} tokens at most"
         )
     return model, tokenizer
 
 
 def _longest_text(model: PreTrainedModel) -> float:
-    """Tokens that a model has a learnt position for; no limit where it learns none."""
+    """Tokens that a model has a learned position for; no limit where it learns none."""
     # The RoBERTa family counts positions from behind its padding token's.
     limits = [
         table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)

@@ -14,22 +14,22 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from components.artifacts import whole_file, write_json, write_manifest
-from components.catalog import Products, Task
+from components.core.artifacts import whole_file, write_json, write_manifest
+from components.data.products import Products, Task
+from components.modeling.text.ngrams import Texts, fit_vectorizers, tfidf
+from components.modeling.trained import Trained
 from components.text.config import LinearConfig
-from components.text_ngrams import Texts, fit_vectorizers, tfidf
-from components.trained import Trained
 
 log = logging.getLogger(__name__)
 
 
 def train_linear(products: Products, task: Task, config: LinearConfig, *, seed: int, model: Path) -> Trained:
-    """Fits TF-IDF and logistic regression on `task.fit` and judges `task.predict`.
+    """Fits TF-IDF and logistic regression on `task.fit` and predicts `task.predict`.
 
     Features for feature-level fusion are exported unless it is a fold's training.
 
     Raises:
-        InputError: the texts have nothing in common that could be learnt.
+        InputError: the texts have nothing in common that could be learned.
     """
     texts = Texts(products, config)
     start = time.perf_counter()
@@ -39,7 +39,7 @@ def train_linear(products: Products, task: Task, config: LinearConfig, *, seed: 
         for split, rows in task.predict.items()
     }
     seconds = time.perf_counter() - start
-    log.info("%s: fitted on %s products in %.0f s", config.voter, f"{len(task.fit):,}", seconds)
+    log.info("%s: fitted on %s products in %.0f s", config.name, f"{len(task.fit):,}", seconds)
     features = (
         _features(texts, task.fit, vectorizers, config, seed)
         if config.features and "out_of_fold" not in task.predict
@@ -60,7 +60,7 @@ def _fit(
     texts: Texts, rows: np.ndarray, labels: np.ndarray, config: LinearConfig
 ) -> tuple[dict[str, TfidfVectorizer], LogisticRegression]:
     vectorizers, matrix = fit_vectorizers(texts, rows, config)
-    classifier = LogisticRegression(C=config.regularisation, max_iter=300, tol=1e-3)
+    classifier = LogisticRegression(C=config.regularization, max_iter=300, tol=1e-3)
     return vectorizers, classifier.fit(matrix, labels[rows])
 
 
@@ -106,4 +106,4 @@ def _save(
         write_json(folder / f"{part}.json", vectorizer.get_feature_names_out().tolist())
     codes = [products.classes[label] for label in classifier.classes_]
     write_json(folder / "config.json", {"kind": "linear", "classes": codes, "char_limit": config.char_limit})
-    write_manifest(folder, voter=config.voter)
+    write_manifest(folder, name=config.name)

@@ -1,4 +1,4 @@
-"""A model's judgement of texts: batches by length, no padding, one pass."""
+"""A model's evaluation of texts: batches by length, no padding, one pass."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from components.text_encoder import head
-from components.text_packing import logits, make_batch
-from components.text_tokens import Tokens
+from components.modeling.text.encoder import head
+from components.modeling.text.packing import logits, make_batch
+from components.modeling.text.tokens import Tokens
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
 

@@ -17,9 +17,9 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, 
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
-from components.checkpoint import Termination, catch_sigterm
-from components.errors import InputError
-from components.text_packing import Batch, logits
+from components.core.errors import InputError
+from components.modeling.checkpoint import Termination, catch_sigterm
+from components.modeling.text.packing import Batch, logits
 
 
 class Classifier(nn.Module):

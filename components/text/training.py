@@ -10,13 +10,16 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PreTrainedModel
 
-from components.catalog import Task
-from components.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
-from components.losses import CHECK_STEPS, read_losses
-from components.metrics import macro_f1
+from components.data.products import Task
+from components.modeling.checkpoint import Checkpoints, Termination, flatten_optimizer, restore_optimizer
+from components.modeling.losses import CHECK_STEPS, read_losses
+from components.modeling.metrics import macro_f1
+from components.modeling.text.encoder import head
+from components.modeling.text.packing import make_batch, split_batch
+from components.modeling.text.tokens import Tokens
 from components.text.config import TransformerConfig
 from components.text.encoder import weights_of
-from components.text.optimisation import (
+from components.text.optimization import (
     batch_loss,
     class_weights,
     learning_rate,
@@ -25,9 +28,6 @@ from components.text.optimisation import (
 )
 from components.text.predict import predict
 from components.text.processes import Group
-from components.text_encoder import head
-from components.text_packing import make_batch, split_batch
-from components.text_tokens import Tokens
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Training:
         self.saved_at = time.monotonic()
 
     @property
-    def judged(self) -> PreTrainedModel:
+    def predicted(self) -> PreTrainedModel:
         """The model that is evaluated: the averaged one where weights are averaged."""
         return self.ema.module if self.ema else self.model  # type: ignore[return-value]
 
@@ -149,7 +149,7 @@ class Training:
             step=self.step,
             epoch_steps=self.epoch_steps,
             learning_rate=self._rate,
-            training=f"voter {self.config.voter}",
+            training=f"classifier {self.config.name}",
             reduce=self.group.mean,
         )
 
@@ -172,7 +172,7 @@ class Training:
         self.curves.append(curve)
         self.losses = []
         if found and curve["macro_f1"] > max((past["macro_f1"] for past in self.curves[:-1]), default=-1):
-            self.best, self.best_epoch = weights_of(self.judged), epoch
+            self.best, self.best_epoch = weights_of(self.predicted), epoch
         log.info("epoch %d of %d: %s", epoch, self.config.epochs, _in_words(curve))
 
     def _score(self, pred_probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -192,7 +192,9 @@ class Training:
 
     def _predict(self, split: str) -> np.ndarray:
         rows = self.task.predict[split][self.group.rank :: self.group.size]
-        return self.group.interleaved(predict(self.judged, self.tokens, rows, between=self._leave_between)[0])
+        return self.group.interleaved(
+            predict(self.predicted, self.tokens, rows, between=self._leave_between)[0]
+        )
 
     def _patience_is_over(self) -> bool:
         patience = self.config.patience

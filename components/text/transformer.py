@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from components.catalog import Products, Task
-from components.checkpoint import Checkpoints, catch_sigterm, fingerprint, weights_digest
+from components.data.products import Products, Task
+from components.modeling.checkpoint import Checkpoints, catch_sigterm, fingerprint, weights_digest
+from components.modeling.text.encoder import save_encoder
+from components.modeling.text.tokens import Tokens, tokenize
+from components.modeling.trained import Trained
 from components.text.config import TransformerConfig
 from components.text.encoder import compile_encoder, prepare_encoder
 from components.text.predict import predict
 from components.text.processes import Group, train_together
 from components.text.training import Training
 from components.text.weights import find_weights
-from components.text_encoder import save_encoder
-from components.text_tokens import Tokens, tokenise
-from components.trained import Trained
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def train_transformer(
     checkpoints: Path | None,
     processes: int = 1,
 ) -> Trained:
-    """Fine-tunes an encoder on `task.fit` and judges `task.predict`.
+    """Fine-tunes an encoder on `task.fit` and predicts `task.predict`.
 
     The epoch with the best validation macro-F1 is the chosen one; without a validation split (a fold's
     training) the last. Where a checkpoint of the same training lies in `checkpoints`, it goes on from there,
@@ -77,7 +77,7 @@ def _train(
     encoder, tokenizer = prepare_encoder(products, task.fit, config, seed=seed)
     tokenizer.model_max_length = config.max_tokens
     table = products.table
-    tokens = tokenise(
+    tokens = tokenize(
         tokenizer, table["title"].tolist(), table["description"].tolist(), max_tokens=config.max_tokens
     )
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
@@ -101,21 +101,21 @@ def _train(
         )
         training.run()
         training.save()
-        trained = _judge(training, products)
+        trained = _predict(training, products)
         if group.rank == 0:
-            save_encoder(model, training.judged, tokenizer, products.classes, voter=training.config.voter)
+            save_encoder(model, training.predicted, tokenizer, products.classes, name=training.config.name)
     return dataclasses.replace(trained, forget=store.clear) if store else trained
 
 
-def _judge(training: Training, products: Products) -> Trained:
+def _predict(training: Training, products: Products) -> Trained:
     """What the chosen epoch's weights say of every split, and its late companions."""
     chosen = "best" if training.best else "last"
     if training.best:
-        training.judged.load_state_dict(training.best)
+        training.predicted.load_state_dict(training.best)
     task, fold = training.task, "out_of_fold" in training.task.predict
     rows = task.predict["out_of_fold"] if fold else np.arange(len(products.table))
     leave = training.termination.exit_if_requested  # the last checkpoint is saved
-    pred_probs, features = predict(training.judged, training.tokens, rows, between=leave)
+    pred_probs, features = predict(training.predicted, training.tokens, rows, between=leave)
     place = np.empty(len(products.table), np.int64)
     place[rows] = np.arange(len(rows))
     matrices = {chosen: {split: pred_probs[place[split_rows]] for split, split_rows in task.predict.items()}}
@@ -146,8 +146,8 @@ def _identity(
     for array in (tokens.ids, tokens.offsets, products.labels, task.fit, *task.predict.values()):
         digest.update(np.ascontiguousarray(array).data)
     settings = dataclasses.asdict(dataclasses.replace(config, checkpoint_minutes=0.0))
-    facts = (seed, sorted(task.predict), products.classes)
-    return fingerprint(settings, *facts, digest.hexdigest(), weights_digest(encoder))
+    metadata = (seed, sorted(task.predict), products.classes)
+    return fingerprint(settings, *metadata, digest.hexdigest(), weights_digest(encoder))
 
 
 def _sizes(tokens: Tokens, encoder: torch.nn.Module) -> tuple[int, int, int]:

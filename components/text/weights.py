@@ -10,9 +10,9 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.constants import HF_HOME
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from components.artifacts import MANIFEST, read_manifest, write_manifest
-from components.errors import InputError
-from components.text_encoder import ALLOWED
+from components.core.artifacts import MANIFEST, read_manifest, write_manifest
+from components.core.errors import InputError
+from components.modeling.text.encoder import ALLOWED
 
 HUB_PATTERNS = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt", "*.model")
 

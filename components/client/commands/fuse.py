@@ -1,0 +1,75 @@
+"""`pipeline.py fuse`: the fusion alone, on probability matrices from elsewhere."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from components.client.commands.cluster import explained
+
+MANY = ("--text", "--image")
+KINDS = ("linear", "mlp", "logistic", "mean", "product")
+
+
+class ManyValues(click.Command):
+    """Lets `--text A B` stand for `--text A --text B`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeats the option's name before each of its further values."""
+        return super().parse_args(ctx, list(_repeated(args)))
+
+
+def _repeated(args: list[str]) -> Iterator[str]:
+    option, values = "", 0
+    for argument in args:
+        if argument.startswith("-"):
+            option, values = argument, 0
+        elif option in MANY:
+            values += 1
+            if values > 1:
+                yield option
+        yield argument
+
+
+matrix = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(cls=ManyValues)
+@click.option(
+    "--text", multiple=True, type=matrix, metavar="T1.npz [T2.npz ...]", help="Text classifiers' matrices."
+)
+@click.option(
+    "--image", multiple=True, type=matrix, metavar="I1.npz [...]", help="Image classifiers' matrices."
+)
+@click.option("--labels", required=True, type=matrix, help="Table of id and code, TSV or CSV with a header.")
+@click.option("--kind", required=True, type=click.Choice(KINDS), help="How they are fused.")
+@click.option("--folds", type=click.IntRange(min=2), default=8, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), help="Folder for oof.npz and metrics.json."
+)
+def fuse(
+    text: tuple[Path, ...],
+    image: tuple[Path, ...],
+    labels: Path,
+    kind: str,
+    folds: int,
+    seed: int,
+    output: Path,
+) -> None:
+    """Fuse probability matrices from elsewhere, every row predicted by what never saw it.
+
+    A matrix is an .npz file with `ids`, `classes` and `pred_probs`; rows are joined by id.
+    """
+    # Compiling a pipeline imports this module too, and needs neither torch nor scikit-learn.
+    from components.fusion.standalone import fuse as fuse_matrices
+
+    with explained():
+        table = fuse_matrices(
+            list(text), list(image), labels, kind=kind, folds=folds, seed=seed, output=output
+        )
+    width = max(map(len, table))
+    click.echo(f"{'':{width}}  macro-F1  accuracy")
+    for name, scores in table.items():
+        click.echo(f"{name:{width}}  {scores['macro_f1']:8.4f}  {scores['accuracy']:8.4f}")
+    click.echo(f"wrote {output / 'oof.npz'} and {output / 'metrics.json'}")

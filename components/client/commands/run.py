@@ -1,0 +1,68 @@
+"""The command `run`: the compiled pipeline on this machine."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components.client.cluster.settings import ClusterSettings
+from components.client.commands.cluster import Toolkit, denoise_option, explained, preset_option
+from components.client.local.run import LocalRun
+from components.client.parameters import LARGEST_SEED
+from components.client.presets import PRESETS
+from components.core.project import code_revision, image_name
+
+existing = click.Path(exists=True, dir_okay=False, path_type=Path, resolve_path=True)
+file_or_folder = click.Path(exists=True, path_type=Path, resolve_path=True)
+
+
+@click.command()
+@preset_option
+@denoise_option
+@click.option("--products", type=existing, help="Products with their texts: TSV or CSV.")
+@click.option("--labels", type=existing, help="Their codes, joined by id.")
+@click.option("--images", type=file_or_folder, help="Their images: a folder or a zip.")
+@click.option("--test-products", type=existing, help="Products to categorize.")
+@click.option("--test-images", type=file_or_folder, help="Images of the products to categorize.")
+@click.option("--test-labels", type=existing, help="Their codes, if known: scored too, never learned from.")
+@click.option("--class-names", type=existing, help='JSON of code to name: {"10": "Books"}.')
+@click.option("--corrections", type=existing, help="TSV of product_id and code: labels you put right.")
+@click.option("--keep-ids", type=existing, help="Product ids that denoising must not remove, one a line.")
+@click.option(
+    "--earlier-profile", type=existing, help="The profile.json of an earlier run: drift is told by it."
+)
+@click.option(
+    "--columns", default="", help="Another catalog's columns: product_id=sku,title=name,...,code=type"
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results. [runs/<catalog>]")
+@click.option("--param", multiple=True, metavar="KEY=JSON", help="Any other parameter of the pipeline.")
+@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True)
+@click.option("--fresh", is_flag=True, help="Forget what an earlier run into this folder finished.")
+@click.pass_obj
+def run(
+    tools: Toolkit,
+    preset: str,
+    denoise_on: str | None,
+    columns: str,
+    output: Path | None,
+    param: tuple[str, ...],
+    fresh: bool,
+    **options: Any,
+) -> None:
+    """Run the compiled pipeline on this machine, with no cluster.
+
+    With no catalog named it generates a sample first. A second run into the same folder goes on from
+    the finished stages whose inputs and code are unchanged.
+    """
+    arguments: dict[str, Any] = {name: str(value) for name, value in options.items() if value is not None}
+    metadata = {"preset": preset, "code": code_revision(), "images": image_name("<stage>")}
+    arguments |= {"seed": options["seed"], "metadata": metadata}
+    with explained():
+        arguments |= tools.parse_parameters(param, PRESETS[preset])
+        if columns:
+            arguments["preprocess_config"] = {**arguments.get("preprocess_config", {}), "columns": columns}
+        local_run = LocalRun(output, arguments, fresh=fresh)
+        compiled = local_run.folder / "pipeline.yaml"
+        # A second attempt on this machine would fail as the first did, minutes later.
+        tools.compile_pipeline(preset, compiled, denoise_on=denoise_on, settings=ClusterSettings(retries=0))
+        local_run.execute(tools.load_local(compiled, local_run.artifacts))

@@ -1,0 +1,129 @@
+"""The folder that a run on this machine leaves: what was asked of it, what it found, which reports it has."""
+
+import html
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import InputError
+
+RUN = "run.json"  # the run's parameters, and whether it finished
+METRICS = "metrics.json"
+# In the order of reading: report -> the question that it answers.
+QUESTIONS = {
+    "evaluate": "How good is it, why, and what to do next?",
+    "preprocess": "Is the data sound, and what does it hold?",
+    "denoise": "Which labels look wrong?",
+    "text": "How did the training on titles and descriptions go?",
+    "image": "How did the training on pictures go?",
+    "fusion": "What do text and image add to each other?",
+    "ensemble": "Why did the vote decide so?",
+}
+FILES = {
+    "predictions": "the ensemble's codes of the test products",
+    "predictions_text": "the same of the best text model",
+    "predictions_image": "the same of the best image model",
+    "label_issues": "labels that are probably wrong, worst first",
+    "quarantine": "rows that were not taken as they came",
+    "profile": "the catalog's profile, for a later run's --earlier-profile",
+    "metrics": "every figure",
+    "summary": "the verdict in Markdown",
+    "run": "everything that was printed",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report of a run: its file, its title, the question it answers."""
+
+    path: Path
+    title: str
+    question: str
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that ended well.
+
+    Attributes:
+        parameters: every parameter of the pipeline and the value it had.
+        seconds: how long the run took.
+        metrics: what `metrics.json` holds.
+    """
+
+    folder: Path
+    parameters: dict[str, Any]
+    seconds: float
+    metrics: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the run is called: its folder's name."""
+        return self.folder.name
+
+    @property
+    def reports(self) -> list[Report]:
+        """Every report, in the order of reading."""
+        return find_reports(self.folder)
+
+
+def read_run(folder: Path) -> FinishedRun:
+    """Reads a run's folder.
+
+    Raises:
+        InputError: it is no run's folder, the run did not finish, or a file of it is missing or damaged.
+    """
+    folder = folder.resolve()
+    if not (folder / RUN).is_file():
+        raise InputError(
+            f"{folder}: not the folder of a run: it has no {RUN}. Name what `run --output` was given, "
+            "such as runs/sample"
+        )
+    said = _read(folder / RUN)
+    if not said.get("finished"):
+        reports = "".join(f"\n  {report.path}" for report in find_reports(folder))
+        raise InputError(
+            f"{folder}: this run did not finish; run.log says why. Start it again with the same --output: it "
+            "goes on from its finished stages." + (f"\nIts reports so far:{reports}" if reports else "")
+        )
+    return FinishedRun(folder, said["parameters"], said["seconds"], _read(folder / METRICS))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}). Start the run again with the same --output"
+        ) from error
+
+
+def find_reports(folder: Path) -> list[Report]:
+    """Every report in a run's folder, finished or not, in the order of reading."""
+    found = []
+    for path in sorted((folder / "reports").glob("*.html")):
+        stage = path.stem.split("-")[0]
+        if stage in QUESTIONS:
+            found.append(Report(path, _title(path), QUESTIONS[stage]))
+    return sorted(found, key=lambda report: _place(report.path.stem))
+
+
+def _place(stem: str) -> tuple[int, bool, str]:
+    return list(QUESTIONS).index(stem.split("-")[0]), "-fold-" in stem, stem
+
+
+def files(folder: Path) -> list[tuple[str, str]]:
+    """The run's other files that are there: name and what it holds."""
+    there = {
+        path.stem: path.name for path in folder.iterdir() if path.suffix in (".tsv", ".csv", ".json", ".md")
+    }
+    there["run"] = "run.log"
+    return [(there[stem], what) for stem, what in FILES.items() if stem in there]
+
+
+def _title(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        found = re.search("<title>(.*?)</title>", file.read(4_000))
+    return html.unescape(found[1]) if found else path.stem

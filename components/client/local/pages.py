@@ -1,0 +1,89 @@
+"""The pages about whole runs: a run's index, and two runs side by side."""
+
+from pathlib import Path
+from typing import Any
+
+from components.client.local.comparison import Comparison
+from components.client.local.finished_run import FinishedRun, files
+from components.core.artifacts import write_text
+from components.modeling.metrics import ROWS
+from components.reports.charts import gain_bar
+from components.reports.page import check, class_label_of, percent, render, words
+
+INDEX = "index.html"
+
+
+def write_index(run: FinishedRun) -> Path:
+    """Draws the page that lists a run's reports and files; returns its path."""
+    table = run.metrics["validation"]["rows"]
+    test = run.metrics.get("test")
+    chief = table["ensemble"]
+    page = render(
+        "index",
+        name=run.name,
+        verdict=run.metrics.get("verdict", []),
+        figures=[
+            {"name": "macro-F1 of the ensemble", "value": percent(chief["macro_f1"]), "unit": "%"},
+            {"name": "accuracy", "value": percent(chief["accuracy"]), "unit": "%"},
+            {"name": "products predicted", "value": f"{run.metrics['validation']['products']:,}"},
+            {"name": "minutes", "value": f"{run.seconds / 60:.0f}"},
+        ],
+        rows=[_row(key, row, test["rows"].get(key) if test else None) for key, row in table.items()],
+        tested=test is not None,
+        reports=[
+            {
+                "href": report.path.relative_to(run.folder).as_posix(),
+                "title": report.title,
+                "question": report.question,
+                "kilobytes": max(1, round(report.path.stat().st_size / 1024)),
+            }
+            for report in run.reports
+        ],
+        files=[{"href": name, "what": what} for name, what in files(run.folder)],
+        parameters={
+            name: words(value) for name, value in run.parameters.items() if value not in ("", {}, [])
+        },
+    )
+    write_text(run.folder / INDEX, page)
+    return run.folder / INDEX
+
+
+def _row(key: str, row: dict[str, Any], test: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "name": ROWS[key],
+        "classifier": row["name"],
+        "macro_f1": row["macro_f1"],
+        "interval": row["macro_f1_interval"],
+        "test": test["macro_f1"] if test else None,
+        "chief": key == "ensemble",
+    }
+
+
+def write_comparison(compared: Comparison, path: Path) -> None:
+    """Draws two runs side by side."""
+    most = max((abs(change.points) for change in compared.classes), default=0.0)
+    page = render(
+        "compare",
+        first=compared.first.name,
+        second=compared.second.name,
+        lead=compared.verdict,
+        checks=[check(compared.same_products, compared.fairness)],
+        parameters=compared.parameters,
+        splits=[
+            {
+                "name": split,
+                "rows": [{**vars(row), "called": ROWS[row.name], "points": row.points} for row in rows],
+            }
+            for split, rows in compared.tables.items()
+        ],
+        classes=[
+            {
+                **vars(change),
+                "name": class_label_of(change.name, compared.class_names),
+                "points": change.points,
+                "drawn": gain_bar(change.points, most),
+            }
+            for change in compared.classes
+        ],
+    )
+    write_text(path, page)

@@ -1,0 +1,252 @@
+"""A run on this machine: where its files lie, what it prints, what it leaves."""
+
+import contextlib
+import csv
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components.client.local.finished_run import RUN, read_run
+from components.core.artifacts import MANIFEST, write_json
+from components.core.errors import InputError
+from components.core.stage import FINISHED_VARIABLE, LOCK_VARIABLE
+
+LOCK = ".lock"
+RESULTS = (
+    *("predictions*.tsv", "predictions*.csv", "label_issues.tsv", "quarantine.tsv", "profile.json"),
+    *("metrics.json", "confusion.json", "summary.md", "report.html", "index.html"),
+)
+CATALOG = ("products", "labels", "images", "test_products", "test_images")
+STAGE_LINE = re.compile(r"\s*(\[(?:preprocess|denoise|text|image|fusion|ensemble|evaluate)\b[^\]]*\] .*)")
+
+
+class LocalRun:
+    """One run into one folder.
+
+    Args:
+        folder: where the results go; None for `runs/<name of the catalog's folder>`.
+        arguments: the pipeline's parameters; with no `products` a sample catalog is generated.
+        fresh: forget what an earlier run finished.
+
+    Raises:
+        InputError: a catalog without products, a folder that holds something else, or that a run is using.
+    """
+
+    def __init__(self, folder: Path | None, arguments: dict[str, Any], *, fresh: bool) -> None:
+        products = arguments.get("products")
+        if products is None and any(arguments.get(name) for name in CATALOG):
+            raise InputError("--products is missing: name the products file beside its labels and images")
+        name = Path(products).parent.name if products else "sample"
+        self.folder = (folder or Path("runs") / name).resolve()
+        self.finished, self.artifacts = self.folder / ".finished", self.folder / "artifacts"
+        self.arguments = arguments
+        self._take_folder()
+        if fresh:
+            shutil.rmtree(self.finished, ignore_errors=True)
+            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        self._forget_results()
+
+    def execute(self, pipeline: Callable[..., Any]) -> None:
+        """Runs the pipeline, printing the stages' own lines, and gathers the results.
+
+        Everything that is printed goes into `run.log`.
+
+        Raises:
+            InputError: the run asks for a GPU that is not here.
+            SystemExit: a stage failed; its message was printed. Status 2 where the input is wrong.
+        """
+        # Not at the top: compiling imports this module and needs kfp alone.
+        from components.client.local.pages import write_index
+
+        start = time.perf_counter()
+        wanted = {**_defaults(pipeline), **self.arguments}
+        if wanted["accelerator_type"]:
+            # Torch would stay in this process's memory for the whole run.
+            from components.core.accelerators import check_accelerators
+
+            check_accelerators(wanted["accelerator_type"], wanted["accelerator_count"])
+        if "products" not in self.arguments:
+            # Not at the top: compiling imports this module and needs kfp alone.
+            from components.client.sample.catalog import write_sample
+
+            written = write_sample(self.folder / "sample", seed=self.arguments["seed"])
+            self.arguments = {**written, **self.arguments}
+            click.echo(f"generated a sample catalog in {self.folder / 'sample'}")
+        self._set_environment()
+        console = Console(self.folder / "run.log")
+        arguments = {**self.arguments, "checkpoints": str(self.folder / "checkpoints")}
+        said = {"parameters": {**_defaults(pipeline), **arguments}, "finished": False}
+        write_json(self.folder / RUN, said)
+        try:
+            with contextlib.redirect_stdout(console), contextlib.redirect_stderr(console), console.logging():
+                pipeline(**arguments)
+        except Exception as error:
+            self._gather()
+            console.explain(error)
+        self._gather()
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        Path(self._alive.lock_file).unlink()
+        write_json(self.folder / RUN, {**said, "finished": True, "seconds": time.perf_counter() - start})
+        write_index(read_run(self.folder))
+        click.echo((self.folder / "summary.md").read_text(encoding="utf-8"))
+        planted = self.folder / "sample" / "planted.tsv"
+        if self.arguments["products"] == str(planted.with_name("X_train.tsv")):
+            click.echo(denoising_seen(planted, self.folder / "label_issues.tsv"))
+        click.echo(f"finished in {time.perf_counter() - start:.0f} s; open {self.folder / 'index.html'}")
+
+    def _take_folder(self) -> None:
+        # Not at the top: compiling imports this module and needs kfp alone.
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Freed when the process ends, however it ends. By the second its stages know that it lives; it is
+        # this process's own, since the next run may be there before they look.
+        self._lock = FileLock(self.folder / LOCK)
+        self._alive = FileLock(self.folder / f"{LOCK}-{os.getpid()}")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"{self.folder}: another run is at work in this folder; wait, or name another --output"
+            ) from None
+        for left in self.folder.glob(f"{LOCK}-*"):
+            left.unlink()
+        self._alive.acquire()
+        strangers = [path.name for path in self.folder.iterdir() if not path.name.startswith(LOCK)]
+        if strangers and RUN not in strangers:
+            raise InputError(
+                f"{self.folder}: holds {strangers[0]!r} and is no run's folder; a run deletes what an "
+                "earlier one left: name an empty or a new folder"
+            )
+        write_json(self.folder / RUN, {"parameters": self.arguments, "finished": False})
+
+    def _forget_results(self) -> None:
+        # What an earlier run left must not pass for this one's, but may be what this one reads.
+        read = {value for value in self.arguments.values() if isinstance(value, str)}
+        for path in [path for pattern in RESULTS for path in self.folder.glob(pattern)]:
+            if str(path) not in read:
+                path.unlink()
+        for folder in (self.artifacts, self.folder / "reports"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _set_environment(self) -> None:
+        root = str(Path(__file__).parents[2])
+        os.environ |= {
+            FINISHED_VARIABLE: str(self.finished),
+            LOCK_VARIABLE: self._alive.lock_file,
+            "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+            "PYTHONUNBUFFERED": "1",
+            # Threads that spin while they wait cost a busy machine ten times the work they do.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+
+    def _gather(self) -> None:
+        wanted = {
+            "preprocess/quarantine": "quarantine.tsv",
+            "preprocess/profile": "profile.json",
+            "denoise/label_issues": "label_issues.tsv",
+        }
+        for pattern, name in wanted.items():
+            for path in self.artifacts.glob(f"*/{pattern}"):
+                shutil.copyfile(path, self.folder / name)
+        for path in sorted(self.artifacts.glob("**/report")):
+            target = self.folder / "reports" / f"{_task_name(path.parent)}.html"
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, target)
+        for path in self.artifacts.glob("*/evaluate/results/*"):
+            if path.name != "manifest.json":
+                shutil.copyfile(path, self.folder / path.name)
+
+
+def denoising_seen(planted: Path, label_issues: Path) -> str:
+    """What denoising found of the labels that were changed on purpose, in one sentence."""
+    changed = {row["product_id"] for row in _rows(planted)}
+    issues = _rows(label_issues)
+    flagged = {row["product_id"] for row in issues}
+    removed = {row["product_id"] for row in issues if row["removed"] == "true"}
+    return (
+        f"denoising: of {len(changed)} labels changed on purpose {len(changed & flagged)} are among the "
+        f"{len(flagged)} flagged; of {len(removed)} products removed from training {len(changed & removed)} "
+        "had such a label"
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def _defaults(pipeline: Callable[..., Any]) -> dict[str, Any]:
+    inputs = pipeline.component_spec.inputs  # type: ignore[attr-defined]
+    return {name: value.default for name, value in inputs.items()}
+
+
+def _task_name(folder: Path) -> str:
+    stage = folder.name.split("-")[0]
+    manifest = folder / "probabilities" / MANIFEST
+    if stage not in ("text", "image") or not manifest.is_file():
+        return stage
+    metadata = json.loads(manifest.read_text(encoding="utf-8"))
+    fold = metadata["metadata"].get("fold")
+    return f"{stage}-{metadata['name']}" + ("" if fold is None else f"-fold-{fold}")
+
+
+class Console(io.TextIOBase):
+    """Standard output during a run: all of it to the log, the stages' own lines to the screen."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("w", encoding="utf-8")
+        self._screen = sys.stdout
+        self._pending = ""
+        self._start = time.perf_counter()
+        self.failures: list[str] = []
+
+    def write(self, text: str) -> int:
+        """Takes text as it comes, in pieces of lines."""
+        self._file.write(text)
+        self._file.flush()
+        *lines, self._pending = (self._pending + text).split("\n")
+        for line in lines:
+            self._show(line)
+        return len(text)
+
+    def _show(self, line: str) -> None:
+        if match := STAGE_LINE.match(line):
+            seconds = int(time.perf_counter() - self._start)
+            print(f"{seconds // 60:3d}:{seconds % 60:02d} {match[1]}", file=self._screen, flush=True)
+            if "] error: " in match[1]:
+                self.failures.append(match[1])
+
+    @contextlib.contextmanager
+    def logging(self):
+        """Sends the runner's own log lines to the log file alone."""
+        root = logging.getLogger()
+        handlers = root.handlers[:]
+        root.handlers = [logging.StreamHandler(self._file)]
+        try:
+            yield
+        finally:
+            root.handlers = handlers
+
+    def explain(self, error: Exception) -> None:
+        """Says why the run ended and ends the process: status 2 for the user's input, else 1."""
+        if self.failures:
+            click.echo(f"\nThe run stopped. Everything it printed is in {self.path}.", err=True)
+            sys.exit(2)
+        tail = self.path.read_text(encoding="utf-8").splitlines()[-30:]
+        click.echo(
+            "\n".join(["", *tail, "", f"A stage failed ({error}). The whole log: {self.path}"]), err=True
+        )
+        sys.exit(1)

@@ -1,0 +1,107 @@
+"""The parameters that a user sets of a run: read and checked before anything starts."""
+
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from components.core.configuration import parse_config
+from components.core.errors import InputError
+from components.denoise.config import DenoiseConfig
+from components.ensemble.config import EnsembleConfig
+from components.fusion.config import parse_fusion_configs
+from components.image.config import parse_image_config
+from components.preprocess.config import parse_preprocess_config
+from components.text.config import parse_text_config
+
+LARGEST_SEED = 2**32 - 1  # numpy's and scikit-learn's
+
+
+def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str, Any]:
+    """Reads `KEY=JSON` items; a configuration among them is checked as its stage will check it.
+
+    Without this a misspelt key of a text configuration would show after hours of training folds.
+
+    Args:
+        items: as given on the command line.
+        types: the pipeline's parameters and their types; a "String" is taken as it is.
+
+    Raises:
+        InputError: an unknown parameter, a value that is not JSON, a configuration that is wrong.
+    """
+    parsed = {}
+    for item in items:
+        key, separator, value = item.partition("=")
+        if not separator or key not in types:
+            alike = difflib.get_close_matches(key, types, n=1)
+            hint = f" Did you mean {alike[0]}?" if alike and separator else ""
+            raise InputError(
+                f"--param {item!r}: expected KEY=JSON with KEY one of {', '.join(sorted(types))}.{hint}"
+            )
+        try:
+            parsed[key] = value if types[key] == "String" else json.loads(value)
+        except ValueError as error:
+            raise InputError(f"--param {key}: not JSON: {error}") from error
+        _check_type(key, parsed[key], types[key])
+        if key in _CHECKS:
+            _CHECKS[key](key, parsed[key])
+    return parsed
+
+
+def _check_type(key: str, value: Any, expected: str) -> None:
+    kind, name = _TYPES.get(expected, (object, ""))
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InputError(f"--param {key}: {value!r} is not {name}")
+
+
+def _check_range(lowest: int, highest: int, key: str, value: int) -> None:
+    if not lowest <= value <= highest:
+        raise InputError(f"--param {key}: {value} is not within {lowest} and {highest}")
+
+
+def _check_object(parse: Callable[[Mapping[str, Any]], Any], key: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise InputError(f"--param {key}: expected a JSON object, {{...}}")
+    parse(value)
+
+
+def _check_classifiers(parse: Callable[[Mapping[str, Any]], Any], key: str, value: Any) -> None:
+    _refuse_other_than_objects(key, value)
+    names = [parse(item).name for item in value]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"--param {key}: classifier {', '.join(twice)} is named twice; every name once")
+
+
+def _check_fusion(key: str, value: Any) -> None:
+    _refuse_other_than_objects(key, value)
+    parse_fusion_configs(value)
+
+
+def _refuse_other_than_objects(key: str, value: Any) -> None:
+    if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+        raise InputError(f"--param {key}: expected a JSON list of one or more objects, [{{...}}]")
+
+
+def _checked_by(cls: type, where: str) -> Callable[[str, Any], None]:
+    return partial(_check_object, partial(parse_config, cls, where=where))
+
+
+_TYPES = {
+    "Integer": (int, "a whole number"),
+    "List": (list, "a JSON list, [...]"),
+    "Dict": (dict, "a JSON object, {...}"),
+}
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "preprocess_config": partial(_check_object, parse_preprocess_config),
+    "text_fold_config": partial(_check_object, parse_text_config),
+    "image_fold_config": partial(_check_object, parse_image_config),
+    "denoise_config": _checked_by(DenoiseConfig, "denoise configuration"),
+    "text_configs": partial(_check_classifiers, parse_text_config),
+    "image_configs": partial(_check_classifiers, parse_image_config),
+    "fusion_configs": _check_fusion,
+    "ensemble_config": _checked_by(EnsembleConfig, "ensemble configuration"),
+    "fusion_folds": partial(_check_range, 2, 1000),
+    "seed": partial(_check_range, 0, LARGEST_SEED),
+}

@@ -1,0 +1,124 @@
+"""Durable artifacts: what a stage leaves behind is whole or absent, and its manifest proves it."""
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import InputError
+
+MANIFEST = "manifest.json"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path that becomes `path` only when the block ends well.
+
+    The file is flushed to the disk before it is renamed, so a crash leaves the old file or the new
+    one, never half of one.
+
+    Raises:
+        OSError: the disk is full or cannot be written; the message names the path and its size.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except Exception as error:
+        if _is_disk_full(error):
+            size = temporary.stat().st_size if temporary.exists() else 0
+            raise OSError(
+                errno.ENOSPC,
+                f"no space left after writing {size:,} bytes of {path}; free some space and start again: "
+                "what was finished before is kept",
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_disk_full(error: Exception) -> bool:
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError):
+        return error.errno in numbers
+    # safetensors gives the number in words alone.
+    return any(f"(os error {number})" in str(error) for number in numbers)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as JSON, whole or not at all; refuses NaN and infinity."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, *, known: Mapping[str, str] | None = None, **metadata: Any) -> None:
+    """Writes `folder/manifest.json`: `metadata`, and every file's size and SHA-256. Call it last.
+
+    Args:
+        known: the SHA-256 of files that were hashed while they were written.
+    """
+    known = known or {}
+    paths = {
+        str(path.relative_to(folder)): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
+    }
+    files = {
+        name: {"bytes": path.stat().st_size, "sha256": known.get(name) or sha256(path)}
+        for name, path in paths.items()
+    }
+    write_json(folder / MANIFEST, {**metadata, "files": files})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Reads `folder/manifest.json` and checks every file it lists.
+
+    Raises:
+        InputError: the manifest is missing, or a file is missing, of another size, or was changed.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(f"{folder}: no {MANIFEST}: the step that made it did not finish; run it again")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    for name, expected in manifest["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise InputError(f"{file}: listed in {path} but missing; run the step that made it again")
+        got = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        if got != expected:
+            raise InputError(
+                f"{file}: changed since it was written: {got['bytes']} bytes, SHA-256 {got['sha256']}; "
+                f"{path} expects {expected['bytes']} bytes, {expected['sha256']}"
+            )
+    return manifest
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

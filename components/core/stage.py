@@ -1,0 +1,156 @@
+"""Runs one stage as a process of its own: log lines, errors for people, reuse of finished work."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from components.core.artifacts import read_manifest, sha256, write_manifest
+from components.core.errors import InputError
+
+log = logging.getLogger(__name__)
+
+# Set by `pipeline.py run`: where finished work is kept for the next run into the same folder.
+FINISHED_VARIABLE = "FINISHED_STAGES"
+LOCK_VARIABLE = "RUN_LOCK"  # the file that is locked as long as that run lives
+CODE = Path(__file__).parents[1]
+# What ships in a stage's image beside its own folder: only this code can change what it computes.
+SHARED = ("core", "data", "modeling", "reports")
+# What a stage computes with; other versions may compute something else.
+LIBRARIES = (
+    "cleanlab",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "tokenizers",
+    "torch",
+    "torchvision",
+    "transformers",
+)
+
+
+def run_stage(
+    stage: str,
+    work: Callable[[], dict[str, float]],
+    *,
+    label: str = "",
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, Path],
+) -> dict[str, float]:
+    """Does a stage's work, or takes over what an earlier run left where nothing has changed.
+
+    Unchanged means: the same inputs (files and folders by content), parameters, versions of the libraries
+    it computes with, and code (the stage's folder and what ships beside it in every stage's image).
+
+    Args:
+        stage: name of the stage and of its folder.
+        work: what to do; returns metrics.
+        label: tells tasks of one stage apart in the log.
+        inputs: parameters, and paths of files or folders.
+        outputs: the paths that `work` writes.
+
+    Returns:
+        The metrics of `work`.
+
+    Raises:
+        SystemExit: with status 2 where the user's input is wrong; the message is on stdout.
+    """
+    name = f"{stage} {label}".strip()
+    logging.basicConfig(level=logging.WARNING, format=f"[{name}] %(message)s", stream=sys.stdout, force=True)
+    logging.getLogger("components").setLevel(logging.INFO)
+    if lock := os.environ.get(LOCK_VARIABLE):
+        threading.Thread(target=_end_with_the_run, args=(lock,), daemon=True).start()
+    try:
+        finished = os.environ.get(FINISHED_VARIABLE)
+        if not finished:
+            return _timed(work)
+        folder = Path(finished) / f"{stage}-{_key(stage, inputs)[:24]}"
+        kept = _reuse(folder, outputs)
+        if kept is None:
+            kept = _timed(work)
+            _keep(folder, outputs, kept)
+        return kept
+    except InputError as error:
+        # Every line is marked as the stage's: a run shows marked lines alone.
+        log.error("error: %s", str(error).replace("\n", f"\n[{name}] "))
+        sys.exit(2)
+
+
+def _end_with_the_run(lock: str) -> None:
+    # A run that was killed cannot stop its stages: they would compute on beside the next one.
+    # Not at the top: only a run on one machine has it installed.
+    from filelock import FileLock
+
+    FileLock(lock).acquire(poll_interval=1)
+    log.warning("the run has ended: this stage ends too")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _timed(work: Callable[[], dict[str, float]]) -> dict[str, float]:
+    start = time.perf_counter()
+    log.info("started")
+    metrics = work()
+    log.info("finished in %.0f s", time.perf_counter() - start)
+    return metrics
+
+
+def _key(stage: str, inputs: Mapping[str, Any]) -> str:
+    files = [path for room in (*SHARED, stage) for path in (CODE / room).rglob("*") if path.is_file()]
+    code = {str(path.relative_to(CODE)): sha256(path) for path in files if path.suffix != ".pyc"}
+    described = {name: _described(value) for name, value in inputs.items()}
+    return hashlib.sha256(json.dumps([code, _versions(), described], sort_keys=True).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    return {name: one.version for name in LIBRARIES for one in distributions(name=name)}
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, Path):
+        files = [value] if value.is_file() else sorted(path for path in value.rglob("*") if path.is_file())
+        return [[str(path.relative_to(value)), sha256(path)] for path in files]
+    if isinstance(value, list):
+        return [_described(item) for item in value]
+    return value
+
+
+def _reuse(folder: Path, outputs: Mapping[str, Path]) -> dict[str, float] | None:
+    if not folder.exists():
+        return None
+    try:
+        metrics = read_manifest(folder)["metrics"]
+    except InputError as error:
+        log.warning("what an earlier run finished cannot be used: %s", error)
+        return None
+    for name, path in outputs.items():
+        _link(folder / name, path)
+    log.info("unchanged: taken over from an earlier run")
+    return metrics
+
+
+def _keep(folder: Path, outputs: Mapping[str, Path], metrics: dict[str, float]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, path in outputs.items():
+        if path.exists():
+            _link(path, folder / name)
+    write_manifest(folder, metrics=metrics)
+
+
+def _link(source: Path, target: Path) -> None:
+    # Files are replaced, never rewritten, so a second name for one is as good as a copy.
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target, copy_function=os.link)
+    elif source.exists():
+        target.unlink(missing_ok=True)
+        os.link(source, target)

@@ -1,0 +1,99 @@
+"""Images packed into few shards: encoded once, mapped into memory, found by key."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from components.core.artifacts import read_manifest, whole_file, write_manifest
+from components.core.errors import InputError
+
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),  # pixels
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("image", pa.large_binary(), nullable=False),  # an upright RGB JPEG
+    ]
+)
+SHARD_BYTES = 256 * 2**20
+BATCH_ROWS = 256
+
+
+def write_image_store(folder: Path, images: Iterable[tuple[str, int, int, bytes]], **metadata: Any) -> int:
+    """Packs `(key, width, height, JPEG bytes)` into Arrow shards of about 256 MB under `folder`.
+
+    Holds one batch of 256 images in memory at a time. Keys must be unique.
+
+    Returns:
+        How many images were written.
+    """
+    count = shard = 0
+    iterator = iter(images)
+    pending = next(iterator, None)
+    while pending is not None or shard == 0:
+        with (
+            whole_file(folder / f"images-{shard:05d}.arrow") as temporary,
+            pa.OSFile(str(temporary), "wb") as sink,
+            pa.ipc.new_file(sink, SCHEMA) as writer,
+        ):
+            while pending is not None and sink.tell() < SHARD_BYTES:
+                batch = []
+                while pending is not None and len(batch) < BATCH_ROWS:
+                    batch.append(pending)
+                    pending = next(iterator, None)
+                columns = [
+                    pa.array(column, field.type)
+                    for column, field in zip(zip(*batch, strict=True), SCHEMA, strict=True)
+                ]
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+                count += len(batch)
+        shard += 1
+    write_manifest(folder, images=count, shards=shard, **metadata)
+    return count
+
+
+class ImageStore:
+    """Reads a packed image store; the shards stay on disk, mapped into memory."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens the store in `folder`.
+
+        Raises:
+            InputError: the store is incomplete or damaged, or a key occurs twice.
+        """
+        self.folder = folder
+        self.metadata = read_manifest(folder)
+        shards = [
+            pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in sorted(folder.glob("*.arrow"))
+        ]
+        self._table = pa.concat_tables(shards)
+        self.keys: list[str] = self._table.column("key").to_pylist()
+        self._row = {key: row for row, key in enumerate(self.keys)}
+        if len(self._row) != len(self.keys):
+            raise InputError(f"{folder}: a key occurs twice in the image store; make it again")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._row
+
+    def encoded(self, key: str) -> memoryview:
+        """The JPEG bytes of one image, without a copy.
+
+        Raises:
+            InputError: no image has this key.
+        """
+        return memoryview(self._table.column("image")[self._find(key)].as_buffer()).cast("B")
+
+    def size(self, key: str) -> tuple[int, int]:
+        """(width, height) of one image in pixels."""
+        row = self._find(key)
+        return self._table.column("width")[row].as_py(), self._table.column("height")[row].as_py()
+
+    def _find(self, key: str) -> int:
+        if key not in self._row:
+            raise InputError(f"{self.folder}: no image {key!r} in the store; were both made by the same run?")
+        return self._row[key]

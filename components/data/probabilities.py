@@ -1,0 +1,191 @@
+"""The probability matrix: written, read and aligned by product id, never by position."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.core.artifacts import read_manifest, whole_file, write_manifest
+from components.core.errors import InputError
+from components.data.alignment import rows_of
+
+SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """Class probabilities of some products.
+
+    Attributes:
+        ids: (N,) product ids, unique strings.
+        classes: (C,) codes, in the order of the columns.
+        pred_probs: (N, C) float32, rows sum to 1.
+    """
+
+    ids: np.ndarray
+    classes: tuple[str, ...]
+    pred_probs: np.ndarray
+
+    def aligned(self, ids: Sequence[str] | np.ndarray, *, where: str) -> np.ndarray:
+        """The rows of `ids`, in that order: (len(ids), C) float32.
+
+        Raises:
+            InputError: an id has no row here.
+        """
+        return self.pred_probs[rows_of(self.ids, ids, what="probabilities", where=where)]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """One classifier's probabilities: for every checkpoint kept, one matrix a split.
+
+    Attributes:
+        name: unique within a run ("camembert-large").
+        modality: "text", "image", "fusion" or "ensemble".
+        matrices: checkpoint -> split -> matrix; the first checkpoint is the chosen one, the others
+            are late checkpoints that vote too (paper, section 3.4). Splits: validation, test,
+            out_of_fold.
+        metadata: configuration, seed, validation scores.
+    """
+
+    name: str
+    modality: str
+    matrices: dict[str, dict[str, Probabilities]]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def chosen(self, split: str, ids: Sequence[str] | np.ndarray) -> np.ndarray:
+        """The chosen checkpoint's probabilities of the products `ids`, (len(ids), C) float32.
+
+        Raises:
+            InputError: the classifier did not predict this split, or not all of these products.
+        """
+        checkpoint, splits = next(iter(self.matrices.items()))
+        if split not in splits:
+            raise InputError(
+                f"classifier {self.name} ({checkpoint}): no {split} matrix, it has "
+                f"{', '.join(sorted(splits))}; a training of one fold predicts nothing but that fold"
+            )
+        return splits[split].aligned(ids, where=f"classifier {self.name}, {split}")
+
+
+def check_probabilities(matrix: Probabilities, *, where: str) -> None:
+    """Checks a matrix at the door.
+
+    Raises:
+        InputError: wrong shapes, a repeated id, NaN, values outside [0, 1] or a row that does not sum
+            to 1, naming the row and its product.
+    """
+    ids, values = matrix.ids, matrix.pred_probs
+    if values.ndim != 2 or values.shape != (len(ids), len(matrix.classes)):
+        raise InputError(
+            f"{where}: pred_probs has shape {values.shape}, "
+            f"expected ({len(ids)}, {len(matrix.classes)}) from ids and classes"
+        )
+    if len(set(ids.tolist())) != len(ids):
+        row = _first_repeated(ids)
+        raise InputError(f"{where}: row {row}: id {ids[row]!r} occurs twice; every product has one row")
+    if len(set(matrix.classes)) != len(matrix.classes):
+        raise InputError(f"{where}: a class occurs twice: {matrix.classes}")
+    sums = values.sum(axis=1, dtype=np.float64)
+    problems = {
+        "is not a number": ~np.isfinite(values).all(axis=1),
+        "is not within 0 and 1": (values < 0).any(axis=1) | (values > 1 + SUM_TOLERANCE).any(axis=1),
+        "does not sum to 1": ~(np.abs(sums - 1) <= SUM_TOLERANCE),
+    }
+    for problem, broken in problems.items():
+        if broken.any():
+            row = int(np.flatnonzero(broken)[0])
+            raise InputError(
+                f"{where}: row {row} (product {ids[row]!r}) {problem}: sum {sums[row]:.6g} "
+                f"({int(broken.sum())} such rows)"
+            )
+
+
+def read_matrix(path: Path, *, name: str, classes: Sequence[str] | None = None) -> Probabilities:
+    """Reads one `.npz` with `ids`, `classes`, `pred_probs`.
+
+    Args:
+        name: whose matrix it is, for messages.
+        classes: the class order to insist on.
+
+    Raises:
+        InputError: not such a file, or a matrix that breaks the rules; names file, row and classifier.
+    """
+    where = f"{path} (classifier {name})"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = {"ids", "classes", "pred_probs"} - set(file.files)
+            if missing:
+                raise InputError(f"{where}: lacks {sorted(missing)}; it holds {file.files}")
+            ids, codes, values = file["ids"], file["classes"], file["pred_probs"]
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{where}: not an .npz of plain arrays: {error}") from error
+    matrix = Probabilities(
+        ids.astype(str).astype(object), tuple(codes.astype(str).tolist()), values.astype(np.float32)
+    )
+    check_probabilities(matrix, where=where)
+    if classes is not None and matrix.classes != tuple(classes):
+        raise InputError(
+            f"{where}: its classes are {_short(matrix.classes)}, expected {_short(classes)}, in this order"
+        )
+    return matrix
+
+
+def write_matrix(path: Path, matrix: Probabilities) -> None:
+    """Checks one matrix and writes it as `.npz`, whole or not at all."""
+    check_probabilities(matrix, where=str(path))
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            ids=np.array(matrix.ids.tolist(), dtype=str),
+            classes=np.array(matrix.classes, dtype=str),
+            pred_probs=matrix.pred_probs.astype(np.float32, copy=False),
+        )
+
+
+def write_classifier(folder: Path, classifier: Classifier) -> None:
+    """Writes a classifier as `folder/<checkpoint>/<split>.npz`, the manifest last."""
+    for checkpoint, splits in classifier.matrices.items():
+        for split, matrix in splits.items():
+            write_matrix(folder / checkpoint / f"{split}.npz", matrix)
+    write_manifest(
+        folder,
+        name=classifier.name,
+        modality=classifier.modality,
+        checkpoints={checkpoint: sorted(splits) for checkpoint, splits in classifier.matrices.items()},
+        metadata=classifier.metadata,
+    )
+
+
+def read_classifier(folder: Path, *, classes: Sequence[str] | None = None) -> Classifier:
+    """Reads what `write_classifier` wrote; see `read_matrix` for what is refused."""
+    manifest = read_manifest(folder)
+    matrices = {
+        checkpoint: {
+            split: read_matrix(
+                folder / checkpoint / f"{split}.npz",
+                name=f"{manifest['name']}/{checkpoint}",
+                classes=classes,
+            )
+            for split in splits
+        }
+        for checkpoint, splits in manifest["checkpoints"].items()
+    }
+    return Classifier(manifest["name"], manifest["modality"], matrices, manifest["metadata"])
+
+
+def read_classifiers(folder: Path, *, classes: Sequence[str] | None = None) -> list[Classifier]:
+    """Reads every classifier in the sub-folders of `folder`, sorted by folder name."""
+    return [read_classifier(path, classes=classes) for path in sorted(folder.iterdir()) if path.is_dir()]
+
+
+def _first_repeated(ids: np.ndarray) -> int:
+    _, first = np.unique(ids.astype(str), return_index=True)
+    return int(np.setdiff1d(np.arange(len(ids)), first)[0])
+
+
+def _short(classes: Sequence[str]) -> str:
+    return f"[{', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''}] ({len(classes)})"

@@ -1,0 +1,173 @@
+"""The product table that passes between the stages: its columns, its checks, its file."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.core.artifacts import whole_file
+from components.core.errors import InputError
+
+SCHEMA = pa.schema(
+    [
+        pa.field("product_id", pa.string(), nullable=False),  # unique
+        pa.field("title", pa.string(), nullable=False),  # "" where there is none
+        pa.field("description", pa.string(), nullable=False),  # "" where there is none
+        pa.field("image", pa.string()),  # key in the image store; null where there is no image
+        pa.field("code", pa.string()),  # the user's own label; null where unlabeled
+        pa.field("label", pa.int64()),  # 0..C-1 over the sorted codes; null where unlabeled
+        pa.field("split", pa.string(), nullable=False),  # train, validation or test
+        pa.field("fold", pa.int64()),  # 0..F-1 over train and validation; null on test, labeled or not
+        pa.field("group", pa.int64(), nullable=False),  # products with one text or image share a group
+        pa.field("removed", pa.bool_(), nullable=False),  # taken out of train as a label issue
+        pa.field("row_id", pa.string(), nullable=False),  # the catalog's own row number, for predictions
+        pa.field("image_id", pa.string(), nullable=False),  # the catalog's image id, for predictions
+    ]
+)
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Products:
+    """A product table with its classes.
+
+    Attributes:
+        table: one row a product, the columns of `SCHEMA`, in the order of the catalog's files
+            (labeled products first, then the test products).
+        classes: the sorted codes; label `i` means `classes[i]`.
+        metadata: what the files said of themselves: dialect, column names, digests, class names.
+    """
+
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Product ids, (N,) strings."""
+        return self.table["product_id"].to_numpy(dtype=object)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels, (N,) int64, -1 where unlabeled."""
+        return self.table["label"].fillna(-1).to_numpy(dtype=np.int64)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers of a split, in the table's order; `out_of_fold` names train and validation."""
+        if split == "out_of_fold":
+            return np.flatnonzero(self.table["fold"].notna())
+        return np.flatnonzero((self.table["split"] == split).to_numpy())
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one training fits and predicts: row numbers of a product table."""
+
+    fit: np.ndarray
+    predict: dict[str, np.ndarray]  # split name -> rows
+
+
+def training_task(products: Products, *, fold: int | None, cleaned: bool) -> Task:
+    """Says which rows a classifier is fitted on and which it predicts.
+
+    Without a fold it is fitted on train and predicts validation and test. Given a fold it is fitted on
+    train and validation products of the other folds and predicts that fold, as `out_of_fold`: the matrix
+    that denoising needs (paper, section 3.2.1). Test products are never fitted on, labeled or not.
+
+    Args:
+        cleaned: leave out the rows that denoising removed.
+
+    Raises:
+        InputError: the fold does not exist, or nothing is left to fit on.
+    """
+    table = products.table
+    if fold is None:
+        fit = (table["split"] == "train").to_numpy()
+        predict = {split: products.rows(split) for split in ("validation", "test")}
+        predict = {split: rows for split, rows in predict.items() if len(rows)}
+    else:
+        folds = table["fold"].fillna(-1).to_numpy(dtype=np.int64)
+        if not 0 <= fold <= folds.max():
+            raise InputError(f"fold {fold} does not exist: the products have folds 0 to {folds.max()}")
+        fit = (folds >= 0) & (folds != fold)
+        predict = {"out_of_fold": np.flatnonzero(folds == fold)}
+    if cleaned:
+        fit = fit & ~table["removed"].to_numpy(dtype=bool)
+    if not fit.any():
+        raise InputError("no product is left to train on: check the split and what denoising removed")
+    return Task(np.flatnonzero(fit), predict)
+
+
+def read_products(path: Path) -> Products:
+    """Reads a product table.
+
+    Raises:
+        InputError: the file is not a product table, or breaks one of its rules.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: not a product table: {error}") from error
+    metadata = table.schema.metadata or {}
+    if b"classes" not in metadata or table.schema.names != SCHEMA.names:
+        raise InputError(f"{path}: not a product table: expected the columns {SCHEMA.names}")
+    frame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    products = Products(frame, tuple(json.loads(metadata[b"classes"])), json.loads(metadata[b"metadata"]))
+    check_products(products, where=str(path))
+    return products
+
+
+def write_products(products: Products, path: Path) -> None:
+    """Checks a product table and writes it as one Parquet file, whole or not at all."""
+    check_products(products, where=str(path))
+    metadata = {"classes": json.dumps(list(products.classes)), "metadata": json.dumps(products.metadata)}
+    table = pa.Table.from_pandas(products.table, schema=SCHEMA, preserve_index=False)
+    with whole_file(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+
+
+def check_products(products: Products, *, where: str) -> None:
+    """Checks the rules that every stage relies on.
+
+    Raises:
+        InputError: naming the rule and the first offending product.
+    """
+    table = products.table
+    labels, count = products.labels, len(products.classes)
+    expected = pd.Series(products.classes, dtype=object).reindex(labels).to_numpy()
+    wrong_code = (labels >= 0) & (expected != table["code"].to_numpy(dtype=object))
+    rules = {
+        "product_id occurs twice": table["product_id"].duplicated().to_numpy(),
+        "split is not train, validation or test": ~table["split"].isin(SPLITS).to_numpy(),
+        f"label is not in 0..{count - 1}": (labels < -1) | (labels >= count),
+        "label and code disagree": wrong_code,
+        "a train or validation product has no label": (table["split"] != "test").to_numpy() & (labels < 0),
+        "a removed product is not in train": (table["removed"] & (table["split"] != "train")).to_numpy(),
+    }
+    for rule, broken in rules.items():
+        if broken.any():
+            row = int(np.flatnonzero(broken)[0])
+            raise InputError(
+                f"{where}: {rule}: product {table['product_id'].iloc[row]!r} "
+                f"(row {row}; {int(broken.sum())} such rows)"
+            )
+
+
+def image_rows(products: Products, rows: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The distinct images of some products.
+
+    Returns:
+        Their keys, and for every product of the whole table the position of its image among the keys,
+        (N,) int64: -1 where it has none or is not among `rows`.
+    """
+    images = products.table["image"].iloc[rows]
+    keys = sorted(images.dropna().unique().tolist())
+    position = {key: number for number, key in enumerate(keys)}
+    index = np.full(len(products.table), -1, dtype=np.int64)
+    index[rows] = [position.get(key, -1) for key in images.tolist()]
+    return keys, index

@@ -1,0 +1,179 @@
+"""Denoise: finds label issues by confident learning and takes the worst out of train (paper, 3.2.1)."""
+
+import csv
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cleanlab.filter import find_label_issues
+from cleanlab.rank import get_label_quality_scores
+
+from components.core.artifacts import whole_file
+from components.core.errors import InputError
+from components.data.probabilities import read_classifier
+from components.data.products import Products, read_products, write_products
+from components.data.uris import fetch
+from components.denoise.config import DenoiseConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelIssues:
+    """Flagged products, worst first.
+
+    Attributes:
+        rows: row numbers in the product table.
+        suggested: the label that the model suggests for each.
+        scores: quality of each label by `DenoiseConfig.rank`, 0 (surely wrong) to 1.
+        removed: whether each is removed from train.
+    """
+
+    rows: np.ndarray
+    suggested: np.ndarray
+    scores: np.ndarray
+    removed: np.ndarray
+
+
+def run_denoise(
+    products: Path,
+    out_of_fold: Sequence[Path],
+    config: DenoiseConfig,
+    *,
+    keep_ids: str,
+    cleaned: Path,
+    label_issues: Path,
+) -> dict[str, float]:
+    """Ranks label issues by the classifiers' out-of-fold probabilities and marks the removed ones.
+
+    Args:
+        out_of_fold: one classifier folder a fold and modality; where several predicted a product, the
+            mean of their probabilities counts.
+        keep_ids: path or URI of product ids, one a line, that are never removed; "" for none.
+        cleaned: file for the product table, its `removed` column set. Nothing leaves validation or test:
+            a validation set cleaned by the same models would flatter the result.
+        label_issues: TSV for every flagged product, worst first.
+
+    Raises:
+        InputError: a product was predicted by no fold, or a file breaks its rules.
+    """
+    catalog = read_products(products)
+    rows = catalog.rows("out_of_fold")
+    pred_probs = mean_out_of_fold(catalog, rows, out_of_fold)
+    issues = find_issues(catalog, rows, pred_probs, config, kept=_read_ids(keep_ids, catalog))
+    removed = np.zeros(len(catalog.table), dtype=bool)
+    removed[issues.rows[issues.removed]] = True
+    table = catalog.table.assign(removed=removed)
+    metadata = {**catalog.metadata, "denoise": {"flagged": len(issues.rows), "removed": int(removed.sum())}}
+    write_products(Products(table, catalog.classes, metadata), cleaned)
+    write_issues(catalog, issues, label_issues)
+    log.info(
+        "flagged %d of %d labeled products, removed %d from train",
+        len(issues.rows),
+        len(rows),
+        removed.sum(),
+    )
+    return {
+        "flagged": len(issues.rows),
+        "flagged_share": len(issues.rows) / len(rows),
+        "removed": int(removed.sum()),
+    }
+
+
+def mean_out_of_fold(products: Products, rows: np.ndarray, folders: Sequence[Path]) -> np.ndarray:
+    """Mean out-of-fold probabilities of `rows` over all classifiers, (len(rows), C) float64.
+
+    Raises:
+        InputError: a classifier has no out-of-fold matrix, or some product is in none.
+    """
+    place = {product: row for row, product in enumerate(products.ids[rows])}
+    total = np.zeros((len(rows), len(products.classes)))
+    count = np.zeros(len(rows), np.int64)
+    for folder in folders:
+        classifier = read_classifier(folder, classes=products.classes)
+        matrix = next(iter(classifier.matrices.values())).get("out_of_fold")
+        if matrix is None:
+            raise InputError(
+                f"{folder} (classifier {classifier.name}): no out-of-fold matrix; give its training a fold"
+            )
+        unknown = [product for product in matrix.ids if product not in place]
+        if unknown:
+            raise InputError(
+                f"{folder} (classifier {classifier.name}): product {unknown[0]!r} is not in the product table"
+            )
+        at = np.array([place[product] for product in matrix.ids])
+        total[at] += matrix.pred_probs
+        count[at] += 1
+    if (count == 0).any():
+        first = products.ids[rows[np.flatnonzero(count == 0)[0]]]
+        raise InputError(
+            f"{int((count == 0).sum())} labeled products were predicted by no fold, the first is {first!r}: "
+            "run every fold"
+        )
+    return total / count[:, None]
+
+
+def find_issues(
+    products: Products,
+    rows: np.ndarray,
+    pred_probs: np.ndarray,
+    config: DenoiseConfig,
+    *,
+    kept: frozenset[str],
+) -> LabelIssues:
+    """Flags label issues (Northcutt et al., arXiv:1911.00068) and ranks them.
+
+    Args:
+        rows: the labeled products, the rows of `pred_probs`.
+        pred_probs: (len(rows), C) out-of-fold probabilities.
+        kept: product ids that are never removed.
+    """
+    labels = products.labels[rows]
+    order: Any = find_label_issues(
+        labels,
+        pred_probs,
+        filter_by=config.filter_by,
+        return_indices_ranked_by=config.rank,
+        n_jobs=1,
+    )
+    order = np.asarray(order, dtype=np.int64)
+    # A low score alone may flag a product whose own label is still the likeliest.
+    order = order[pred_probs[order].argmax(axis=1) != labels[order]]
+    scores = get_label_quality_scores(labels, pred_probs, method=config.rank)[order]
+    in_train = products.table["split"].to_numpy()[rows[order]] == "train"
+    may_go = in_train & ~np.isin(products.ids[rows[order]].astype(str), list(kept))
+    base = len(order) if config.share_of == "flagged" else len(products.rows("train"))
+    quota = config.count or round(config.share * base)
+    removed = may_go & (np.cumsum(may_go) <= quota)
+    return LabelIssues(rows[order], pred_probs[order].argmax(axis=1), scores, removed)
+
+
+def write_issues(products: Products, issues: LabelIssues, path: Path) -> None:
+    """Writes flagged products as TSV: product_id, given_code, suggested_code, score, removed."""
+    classes, ids, labels = products.classes, products.ids, products.labels
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(["product_id", "given_code", "suggested_code", "score", "removed"])
+        for row, suggested, score, removed in zip(
+            issues.rows, issues.suggested, issues.scores, issues.removed, strict=True
+        ):
+            flag = "true" if removed else "false"
+            writer.writerow([ids[row], classes[labels[row]], classes[suggested], f"{score:.6f}", flag])
+
+
+def _read_ids(uri: str, products: Products) -> frozenset[str]:
+    if not uri:
+        return frozenset()
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            ids = frozenset(fetch(uri, Path(scratch)).read_text(encoding="utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{uri}: not a text file of product ids, one a line: {error}") from error
+    unknown = sorted(ids - set(products.ids))
+    if unknown:
+        raise InputError(f"{uri}: {len(unknown)} ids are not in the catalog, the first is {unknown[0]!r}")
+    return ids

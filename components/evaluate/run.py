@@ -1,0 +1,163 @@
+"""Evaluate: Table 1 of the paper, the predictions, and a report of what the run is worth."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.core.artifacts import write_json, write_manifest, write_text
+from components.core.errors import InputError
+from components.data.image_store import ImageStore
+from components.data.products import Products, read_products
+from components.evaluate.evaluation import (
+    HONESTY,
+    Evaluation,
+    Scored,
+    evaluate_split,
+    read_all_classifiers,
+    with_best_of,
+)
+from components.evaluate.predictions import write_predictions
+from components.evaluate.report import evaluate_report
+from components.evaluate.summary import PUBLISHED, reduced_confusion, summary, verdict
+from components.modeling.metrics import ROWS, confusion
+from components.reports.page import read_issues, safe_report
+
+log = logging.getLogger(__name__)
+
+# File name of each prediction, and the row of Table 1 whose classifier makes it.
+PREDICTIONS = {"predictions": "ensemble", "predictions_text": "text", "predictions_image": "image"}
+
+
+def run_evaluate(
+    products: Path,
+    images: Path,
+    text: Sequence[Path],
+    image: Sequence[Path],
+    members: Path,
+    feature_level: Path,
+    ensemble: Path,
+    label_issues: Path,
+    *,
+    seed: int,
+    metadata: dict[str, Any],
+    output: Path,
+) -> dict[str, float]:
+    """Scores every classifier, writes the predictions, and draws the report.
+
+    Leaves in `output`: `predictions.tsv`, `predictions_text.tsv`, `predictions_image.tsv` (`.csv` in
+    the CSV dialect; none where there is no test split), `metrics.json`, `confusion.json`,
+    `summary.md`, `report.html` and a manifest.
+
+    Args:
+        text: classifier folders; the best on validation stands for text. `image` likewise.
+        members: folder of decision-level classifiers; `feature_level` likewise.
+        ensemble: the ensemble's classifier folder.
+        label_issues: TSV of what denoising flagged, worst first.
+        seed: of the bootstrap.
+        metadata: lineage to show: code revision, image tags, seeds, configurations.
+
+    Returns:
+        Ten scalars at most for the pipelines UI, all finite.
+
+    Raises:
+        InputError: a classifier lacks a split or a product, or there is nothing labeled to predict on.
+    """
+    table = read_products(products)
+    classifiers = read_all_classifiers(text, image, members, feature_level, ensemble, classes=table.classes)
+    validation = evaluate_split(table, classifiers, "validation", seed=seed)
+    if validation is None:
+        raise InputError(
+            f"{products}: no labeled product in the validation split, so nothing can be predicted"
+        )
+    test = evaluate_split(table, classifiers, "test", seed=seed)
+    test = with_best_of(test, validation) if test else None
+    _write_predictions(table, validation, output)
+    write_json(output / "metrics.json", metrics_document(table, validation, test))
+    counts = confusion(validation.labels, validation.best["ensemble"].predicted, len(table.classes))
+    classes, matrix = reduced_confusion(table.classes, counts)
+    write_json(output / "confusion.json", {"classes": classes, "matrix": matrix.tolist()})
+    write_text(output / "summary.md", summary(table, validation, test))
+    safe_report(
+        lambda: evaluate_report(
+            table, ImageStore(images), validation, test, read_issues(label_issues), metadata=metadata
+        ),
+        output / "report.html",
+    )
+    write_manifest(output, seed=seed)
+    scalars = _scalars(validation, test)
+    log.info("macro-F1 of the ensemble on validation: %.4f", scalars["ensemble_macro_f1"])
+    return scalars
+
+
+def metrics_document(products: Products, validation: Evaluation, test: Evaluation | None) -> dict[str, Any]:
+    """What `metrics.json` holds: Table 1 and every classifier, by split, beside the published figures."""
+    return {
+        "validation": _split_document(products, validation),
+        "test": _split_document(products, test) if test else None,
+        "verdict": verdict(products, validation),
+        "class_names": products.metadata.get("class_names", {}),
+        "digests": products.metadata.get("digests", {}),
+        "published_macro_f1": PUBLISHED,
+    }
+
+
+def _split_document(products: Products, evaluation: Evaluation) -> dict[str, Any]:
+    honest = (
+        HONESTY
+        if evaluation.split == "validation"
+        else dict.fromkeys(ROWS, "No model was fitted, tuned or chosen on these products.")
+    )
+    return {
+        "products": len(evaluation.rows),
+        "rows": {
+            row: {**_entry(products, scored), "honesty": honest[row]}
+            for row, scored in evaluation.best.items()
+        },
+        "classifiers": [{**_entry(products, scored), "row": scored.row} for scored in evaluation.classifiers],
+    }
+
+
+def _entry(products: Products, scored: Scored) -> dict[str, Any]:
+    score = scored.score
+    per_class = zip(products.classes, score.f1, score.precision, score.recall, score.support, strict=True)
+    return {
+        "name": scored.classifier.name,
+        "macro_f1": score.macro_f1,
+        "macro_f1_interval": list(score.interval),
+        "weighted_f1": score.weighted_f1,
+        "accuracy": score.accuracy,
+        "calibration_error": scored.calibration.error,
+        "per_class": {
+            code: {
+                "f1": float(f1),
+                "precision": float(precision),
+                "recall": float(recall),
+                "support": int(count),
+            }
+            for code, f1, precision, recall, count in per_class
+        },
+    }
+
+
+def _write_predictions(products: Products, validation: Evaluation, output: Path) -> None:
+    test = products.rows("test")
+    if len(test) == 0:
+        return
+    for stem, row in PREDICTIONS.items():
+        if row in validation.best:
+            pred_probs = validation.best[row].classifier.chosen("test", products.ids[test])
+            write_predictions(products, np.argmax(pred_probs, axis=1), output, stem)
+
+
+def _scalars(validation: Evaluation, test: Evaluation | None) -> dict[str, float]:
+    scalars = {f"{row}_macro_f1": scored.score.macro_f1 for row, scored in validation.best.items()}
+    ensemble = validation.best["ensemble"]
+    scalars["ensemble_weighted_f1"] = ensemble.score.weighted_f1
+    scalars["ensemble_accuracy"] = ensemble.score.accuracy
+    scalars["ensemble_calibration_error"] = ensemble.calibration.error
+    if test:
+        scalars["ensemble_macro_f1_test"] = test.best["ensemble"].score.macro_f1
+    return scalars

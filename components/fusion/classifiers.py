@@ -1,0 +1,86 @@
+"""The classifiers that a fusion reads, and the classifiers that it makes."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.core.errors import InputError
+from components.data.probabilities import Classifier, Probabilities, read_classifier, write_classifier
+from components.data.products import Products
+from components.modeling.metrics import macro_f1
+
+# A classifier to fuse: its name ("resnet152"; "resnet152@epoch-18" for a late checkpoint) and its matrices.
+Input = tuple[str, dict[str, Probabilities]]
+
+
+def read_inputs(folders: list[Path], table: Products) -> list[Input]:
+    """Reads classifier folders; late checkpoints are classifiers of their own.
+
+    Raises:
+        InputError: a classifier breaks its rules, or a name occurs twice.
+    """
+    inputs = []
+    for folder in folders:
+        classifier = read_classifier(folder, classes=table.classes)
+        for number, (checkpoint, splits) in enumerate(classifier.matrices.items()):
+            inputs.append((classifier.name if number == 0 else f"{classifier.name}@{checkpoint}", splits))
+    names = [name for name, _ in inputs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"fusion: classifier {', '.join(twice)} is given twice; every classifier needs a name of its own"
+        )
+    return inputs
+
+
+def stack(inputs: list[Input], split: str, table: Products) -> np.ndarray:
+    """(V, N, C) float32: every classifier's rows of a split, in the table's order."""
+    ids = table.ids[table.rows(split)]
+    if split == "validation" and not len(ids):
+        raise InputError("fusion: the products have no validation split to fuse on")
+    if not len(ids):
+        return np.zeros((len(inputs), 0, len(table.classes)), np.float32)
+    for name, splits in inputs:
+        if split not in splits:
+            raise InputError(f"fusion: classifier {name} has no {split} matrix, it has {', '.join(splits)}")
+    return np.stack(
+        [splits[split].aligned(ids, where=f"classifier {name}, {split}") for name, splits in inputs]
+    )
+
+
+def write_fused(
+    folder: Path,
+    number: int,
+    name: str,
+    splits: dict[str, np.ndarray],
+    metadata: dict[str, Any],
+    table: Products,
+) -> None:
+    """Writes one fused classifier, its matrices by split in the order of the table's rows."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:80]
+    matrices = {
+        split: Probabilities(table.ids[table.rows(split)], table.classes, values)
+        for split, values in splits.items()
+        if len(values)
+    }
+    write_classifier(
+        folder / f"{number:03d}-{slug}", Classifier(name, "fusion", {"chosen": matrices}, metadata)
+    )
+
+
+def best_on_validation(inputs: list[Input], names: Iterable[str], table: Products) -> str | None:
+    """Which of the named classifiers has the best macro-F1 on validation; None where none is named."""
+    rows, wanted = table.rows("validation"), set(names)
+    scores = {
+        name: macro_f1(
+            table.labels[rows],
+            splits["validation"].aligned(table.ids[rows], where=f"classifier {name}").argmax(axis=1),
+            len(table.classes),
+        )
+        for name, splits in inputs
+        if name in wanted
+    }
+    return max(scores, key=scores.__getitem__) if scores else None

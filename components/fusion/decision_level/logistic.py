@@ -1,0 +1,146 @@
+"""Regularised logistic regression on log-probabilities: the stacking that beats the paper's nets.
+
+All log-probabilities side by side are the inputs of one multinomial logistic regression with a ridge on
+its weights (Wolpert 1992; Ting and Witten 1999). Two things are left to choose: how strong the ridge is,
+and how small a probability still counts. Beside these candidates stands the weighted product of the
+inputs, softmax(sum of w_m log p_m), which few rows are enough to fit.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from components.fusion.decision_level.threads import one_thread
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to fit.
+
+    Attributes:
+        ridge: strength in rows: half of it times the squared weights is added to the summed
+            cross-entropy, so it is 1/C of scikit-learn's. Infinity stands for the weighted product.
+        smallest: probabilities below it count as this.
+    """
+
+    ridge: float
+    smallest: float
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """A fitted fusion: `weights` (V * C + 1, C), the last row the bias."""
+
+    weights: np.ndarray
+    smallest: float
+
+    def predict(self, pred_probs: np.ndarray) -> np.ndarray:
+        """(V, N, C) probabilities of the inputs -> (N, C) float32."""
+        logits = _columns(to_logs(pred_probs, self.smallest)) @ torch.from_numpy(self.weights)
+        return logits.softmax(-1).float().numpy()
+
+
+def candidates(ridges: Sequence[float], smallest: Sequence[float]) -> list[Candidate]:
+    """The product of the inputs, then every ridge, the strongest first, with every smallest probability."""
+    product = Candidate(np.inf, max(smallest))
+    return [product, *(Candidate(ridge, small) for small in smallest for ridge in sorted(ridges)[::-1])]
+
+
+@one_thread()
+def fit_candidates(pred_probs: np.ndarray, labels: np.ndarray, ways: Sequence[Candidate]) -> list[Stacked]:
+    """Fits one classifier a candidate; of one `smallest`, each starts from the one before.
+
+    Args:
+        pred_probs: (V, N, C) probabilities of V inputs.
+        labels: (N,) classes.
+    """
+    targets = torch.from_numpy(labels)
+    fitted = []
+    for smallest, alike in groupby(ways, key=lambda way: way.smallest):
+        logs = to_logs(pred_probs, smallest)
+        columns = _columns(logs)
+        # The curvature of the cross-entropy is bounded by that of this quadratic (Boehning 1992).
+        curvature = columns.T @ columns / 4
+        weights = torch.zeros(columns.shape[1], logs.shape[2], dtype=torch.float64)
+        for way in alike:
+            if np.isfinite(way.ridge):
+                weights = _fit_ridge(columns, targets, curvature, way.ridge, weights)
+                fitted.append(Stacked(weights.numpy(), smallest))
+            else:
+                fitted.append(Stacked(_product_weights(logs, targets).numpy(), smallest))
+    return fitted
+
+
+def _product_weights(logs: Tensor, targets: Tensor) -> Tensor:
+    """The weighted product as weights of all log-probabilities: a multiple of one for each input."""
+    identity = torch.eye(logs.shape[2], dtype=torch.float64)
+    weights = [weight * identity for weight in _fit_weights(logs, targets)]
+    return torch.cat([*weights, torch.zeros_like(identity[:1])])
+
+
+def _fit_weights(logs: Tensor, targets: Tensor) -> Tensor:
+    equal = torch.full((len(logs),), 1 / len(logs), dtype=torch.float64)
+
+    def loss(weights: Tensor) -> Tensor:
+        fit = cross_entropy(_product(logs, weights), targets, reduction="sum")
+        return fit + 0.5 * (weights - equal).square().sum()
+
+    return minimize(loss, equal, rows=len(targets))
+
+
+def _fit_ridge(columns: Tensor, targets: Tensor, curvature: Tensor, ridge: float, start: Tensor) -> Tensor:
+    penalty = torch.full((len(curvature),), ridge, dtype=torch.float64)
+    penalty[-1] = 0  # the bias
+    # In the coordinates of the bounding quadratic all directions are about equally steep.
+    factor = torch.linalg.cholesky(curvature + penalty.diag())
+    whitened = torch.linalg.solve_triangular(factor, columns.T, upper=False).T
+
+    def loss(rotated: Tensor) -> Tensor:
+        weights = torch.linalg.solve_triangular(factor.T, rotated, upper=True)
+        fit = cross_entropy(whitened @ rotated, targets, reduction="sum")
+        return fit + 0.5 * (penalty @ weights.square()).sum()
+
+    rotated = minimize(loss, factor.T @ start, rows=len(targets))
+    return torch.linalg.solve_triangular(factor.T, rotated, upper=True)
+
+
+def minimize(loss: Callable[[Tensor], Tensor], start: Tensor, *, rows: int) -> Tensor:
+    """Where a smooth, convex loss, summed over `rows` rows, is least: shaped as `start`."""
+    parameter = start.clone().requires_grad_()
+    # Losses are sums over rows: a millionth of a nat a row is more precise than any choice made by them.
+    optimizer = torch.optim.LBFGS(
+        [parameter],
+        max_iter=300,
+        tolerance_grad=1e-2,
+        tolerance_change=1e-6 * rows,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss(parameter)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    return parameter.detach()
+
+
+def to_logs(pred_probs: np.ndarray, smallest: float) -> Tensor:
+    """Logarithms of probabilities of any shape, none below that of `smallest`, float64."""
+    return torch.from_numpy(pred_probs.astype(np.float64)).clamp(min=smallest).log()
+
+
+def _product(logs: Tensor, weights: Tensor) -> Tensor:
+    return torch.tensordot(weights, logs, dims=1)
+
+
+def _columns(logs: Tensor) -> Tensor:
+    """(V, N, C) -> (N, V * C + 1), the last column ones."""
+    side_by_side = logs.transpose(0, 1).flatten(1)
+    return torch.cat([side_by_side, side_by_side.new_ones(len(side_by_side), 1)], dim=1)

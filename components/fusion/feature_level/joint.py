@@ -1,0 +1,121 @@
+"""The network of feature-level fusion end to end: both backbones and a classifier on top (section 3.3.1)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from components.core.artifacts import read_manifest
+from components.fusion.config import ConcatConfig
+from components.fusion.feature_level.features import make_model
+from components.modeling.image.augmentation import normalize
+from components.modeling.image.backbones import Backbone, load_state
+from components.modeling.text.encoder import head, load_encoder
+from components.modeling.text.packing import Batch, logits
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """What the image classifier was trained on, and a joint training augments likewise.
+
+    Attributes:
+        resize: height, width of the cached images.
+        crop: height, width of what the network sees.
+        fit: "stretch" or "pad"; see `image_cache.decode`.
+        rotation: degrees at most, either way.
+        flip: half of the images, horizontally.
+        padding: white pixels that a random crop may reach beyond the image.
+    """
+
+    resize: tuple[int, int]
+    crop: tuple[int, int]
+    fit: str
+    rotation: float
+    flip: bool
+    padding: int
+
+
+class JointNetwork(nn.Module):
+    """A text encoder and an image backbone, and one of the feature-level classifiers on both.
+
+    Args:
+        encoder: of texts, with its classifier's last layer taken off: its outputs are pooled features.
+    """
+
+    def __init__(
+        self, encoder: PreTrainedModel, width: int, backbone: Backbone, classes: int, config: ConcatConfig
+    ) -> None:
+        super().__init__()
+        self.encoder, self.backbone = encoder, backbone
+        self.classifier = make_model(width, backbone.width, classes, config)
+
+    def forward(self, texts: Batch, pixels: Tensor, with_image: Tensor) -> Tensor:
+        """Class logits (B, C) float32 of products, in the order of `texts.rows`.
+
+        Args:
+            pixels: (B, H, W, PIXEL) uint8.
+            with_image: (B,) bool; the image features of a product without an image are zero.
+        """
+        text = logits(self.encoder, texts)
+        image = self.backbone.pool(self.backbone(normalize(pixels)))
+        return self.classifier(text, image.float() * with_image[:, None]).float()
+
+
+def load_joint_network(
+    text: Path, image: Path, classes: int, config: ConcatConfig
+) -> tuple[JointNetwork, PreTrainedTokenizerBase, ImageInput]:
+    """Puts the backbones of two trained classifiers under a new classifier.
+
+    Args:
+        text: model folder of a transformer text classifier.
+        image: model folder of an image classifier.
+
+    Raises:
+        InputError: a folder that is damaged, or of a classifier without a backbone to train.
+    """
+    encoder, tokenizer = load_encoder(text)
+    width = _take_off_head(encoder)
+    settings = model_settings(image)
+    stage = "dcl_" if settings["dcl_epochs"] else ""
+    resize, crop = settings[f"{stage}resize"], settings[f"{stage}crop"]
+    inputs = ImageInput(
+        (resize[0], resize[1]),
+        (crop[0], crop[1]),
+        settings["fit"],
+        settings["rotation"],
+        settings["flip"],
+        settings["padding"],
+    )
+    backbone = Backbone(settings["backbone"], inputs.crop)
+    load_state(backbone, load_file(image / "model.safetensors"), where=str(image))
+    return JointNetwork(encoder, width, backbone, classes, config), tokenizer, inputs
+
+
+def model_settings(folder: Path) -> dict[str, Any]:
+    """A model folder's `config.json` and its classifier's name, once its files are found to be whole.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    manifest = read_manifest(folder)
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return {**settings, "name": manifest.get("name", "")}
+
+
+def joint_models(folders: list[Path], key: str) -> dict[str, Path]:
+    """Classifier -> model folder of those whose settings have `key`: the ones with a backbone to train."""
+    settings = {folder: model_settings(folder) for folder in folders}
+    return {found["name"]: folder for folder, found in settings.items() if key in found}
+
+
+def _take_off_head(encoder: PreTrainedModel) -> int:
+    """Puts the identity in the place of the last linear layer; returns how many features it read."""
+    last = head(encoder)
+    name = next(name for name, module in encoder.named_modules() if module is last)
+    parent, _, attribute = name.rpartition(".")
+    setattr(encoder.get_submodule(parent), attribute, nn.Identity())
+    return last.in_features

@@ -1,0 +1,155 @@
+"""Feature-level fusion without a GPU: one small net reads n-grams and colors, and learns both at once.
+
+What an image adds depends on what the text leaves open, so a net that sees both learns more from the
+train split than classifiers of probabilities can from the much smaller validation split.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from components.core.errors import InputError
+from components.data.image_store import ImageStore
+from components.data.products import Products, image_rows, training_task
+from components.fusion.config import LightConfig
+from components.modeling.image.color_histogram import describe_all
+from components.modeling.one_cycle import train_one_cycle
+from components.modeling.text.ngrams import Texts, fit_vectorizers, tfidf
+
+log = logging.getLogger(__name__)
+
+SIZE = (80, 60)  # height, width to which images are brought: colors need no more
+NGRAM_DEVIATION = 0.05  # of an n-gram's first vector; torch's own, 1, drowns what a text of few n-grams says
+PREDICTED_AT_ONCE = 1024
+
+
+def train_light(
+    products: Products, images: Path, config: LightConfig, *, seed: int, device: torch.device
+) -> dict[str, np.ndarray]:
+    """Trains the net on the train split and predicts the others.
+
+    The last epoch is taken: none is chosen on validation.
+
+    Args:
+        images: the image store.
+
+    Returns:
+        Split -> (N, C) float32 class probabilities, in the order of the table's rows.
+
+    Raises:
+        InputError: no product has an image, one cannot be decoded, or the texts have nothing in common.
+    """
+    start = time.perf_counter()
+    texts, pictures = Texts(products, config), _describe(products, images, config)
+    task = training_task(products, fold=None, cleaned=config.cleaned)
+    predict = _train(texts, pictures, products, task.fit, config, seed, device)
+    splits = {split: predict(rows) for split, rows in task.predict.items()}
+    if config.refit and "test" in task.predict:
+        both = np.union1d(task.fit, task.predict["validation"])
+        splits["test"] = _train(texts, pictures, products, both, config, seed, device)(task.predict["test"])
+    seconds = time.perf_counter() - start
+    log.info("%s: trained on %s products in %.0f s", config.name, f"{len(task.fit):,}", seconds)
+    return splits
+
+
+@dataclass(frozen=True)
+class _Colors:
+    """What `describe_all` says of every image, (images, D), and (N,) each product's image, -1 for none."""
+
+    described: Tensor
+    index: np.ndarray
+
+    def of(self, rows: np.ndarray) -> Tensor:
+        """(B, D) of the products of `rows` that have an image."""
+        return self.described[self.index[rows][self.index[rows] >= 0]]
+
+
+def _describe(products: Products, images: Path, config: LightConfig) -> _Colors:
+    keys, index = image_rows(products, np.arange(len(products.table)))
+    if not keys:
+        raise InputError(
+            f"fusion {config.name}: no product has an image; leave the kind light out for a catalog of texts"
+        )
+    return _Colors(describe_all(ImageStore(images), keys, SIZE), index)
+
+
+class _Inputs:
+    """Both modalities of every product, on the host: TF-IDF (N, n-grams), and colors, standardized."""
+
+    def __init__(self, ngrams: csr_array, colors: _Colors, fit: np.ndarray, device: torch.device) -> None:
+        self.ngrams, self.colors, self.device = ngrams, colors, device
+        described = colors.of(fit)
+        self.mean = described.mean(dim=0) if len(described) else torch.zeros(described.shape[1])
+        # Colors that hardly occur vary little: they are not blown up to the size of the others.
+        self.scale = 1 / (described.std(dim=0, correction=0).nan_to_num(0) + 0.02)
+
+    def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """N-grams of all texts end to end, where each text begins, their weights; colors, 0 for no image."""
+        part = self.ngrams[rows]
+        begins, found = part.indptr[:-1].astype(np.int64), part.indices.astype(np.int64)
+        colors = torch.zeros(len(rows), len(self.mean))
+        with_image = torch.from_numpy(self.colors.index[rows] >= 0)
+        colors[with_image] = (self.colors.of(rows) - self.mean) * self.scale
+        return (
+            torch.from_numpy(found).to(self.device),
+            torch.from_numpy(begins).to(self.device),
+            torch.from_numpy(part.data).to(self.device),
+            colors.to(self.device),
+        )
+
+
+class _LightNet(nn.Module):
+    def __init__(self, ngrams: int, colors: int, classes: int, config: LightConfig) -> None:
+        super().__init__()
+        self.ngrams = nn.EmbeddingBag(ngrams, config.hidden, mode="sum")
+        nn.init.normal_(self.ngrams.weight, std=NGRAM_DEVIATION)
+        self.bias = nn.Parameter(torch.zeros(config.hidden))
+        self.colors = nn.Linear(colors, config.hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(2 * config.hidden, classes)
+
+    def forward(self, found: Tensor, begins: Tensor, weights: Tensor, colors: Tensor) -> Tensor:
+        """What `_Inputs.batch` gives to class logits (B, C)."""
+        text = self.ngrams(found, begins, per_sample_weights=self.dropout(weights)) + self.bias
+        both = torch.cat([text, self.colors(colors)], dim=1).relu()
+        return self.head(self.dropout(both))
+
+
+def _train(
+    texts: Texts,
+    colors: _Colors,
+    products: Products,
+    fit: np.ndarray,
+    config: LightConfig,
+    seed: int,
+    device: torch.device,
+) -> Callable[[np.ndarray], np.ndarray]:
+    # Returns what predicts rows.
+    vectorizers, _ = fit_vectorizers(texts, fit, config)
+    ngrams = tfidf(texts, np.arange(len(products.table)), vectorizers)
+    inputs = _Inputs(ngrams, colors, fit, device)
+    torch.manual_seed(seed)
+    known = sum(len(vectorizer.vocabulary_) for vectorizer in vectorizers.values())
+    net = _LightNet(known, len(inputs.mean), len(products.classes), config).to(device)
+
+    def loss_of(rows: np.ndarray) -> Tensor:
+        return cross_entropy(net(*inputs.batch(rows)), torch.from_numpy(products.labels[rows]).to(device))
+
+    train_one_cycle(net, fit, loss_of, config, seed=seed)
+    return partial(_predict, net, inputs)
+
+
+@torch.no_grad()
+def _predict(net: _LightNet, inputs: _Inputs, rows: np.ndarray) -> np.ndarray:
+    net.eval()
+    parts = np.split(rows, range(PREDICTED_AT_ONCE, len(rows), PREDICTED_AT_ONCE))
+    return torch.cat([net(*inputs.batch(part)).softmax(dim=1).cpu() for part in parts]).numpy()

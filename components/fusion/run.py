@@ -1,0 +1,151 @@
+"""The fusion stage: members from text and image classifiers, and the feature-level baselines."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from components.core.artifacts import write_manifest
+from components.core.errors import InputError
+from components.data.products import Products, read_products
+from components.fusion.classifiers import Input, read_inputs, stack, write_fused
+from components.fusion.config import DecisionConfig, parse_fusion_configs
+from components.fusion.decision_level.members import Member, fuse_members
+from components.fusion.feature_level.baselines import Modality, fuse_features
+from components.modeling.cross_fitting import affordable_folds, stratified_folds
+from components.modeling.metrics import macro_f1
+
+
+def run_fusion(
+    products: Path,
+    images: Path,
+    text: list[Path],
+    image: list[Path],
+    text_features: list[Path],
+    image_features: list[Path],
+    text_models: list[Path],
+    image_models: list[Path],
+    configs: list[dict[str, Any]],
+    *,
+    folds: int,
+    seed: int,
+    members: Path,
+    feature_level: Path,
+) -> dict[str, float]:
+    """Fuses text and image classifiers in every configured way (paper, section 3.3).
+
+    Args:
+        products: the product table.
+        images: the image store, for feature-level fusion that is trained on images.
+        text: classifier folders of text classifiers; late checkpoints count as classifiers of their own.
+        image: the same of image classifiers.
+        text_features: pooled features of text classifiers, for feature-level fusion.
+        image_features: the same of image classifiers.
+        text_models: model folders of text classifiers, for feature-level fusion end to end.
+        image_models: the same of image classifiers.
+        configs: see `configs.KINDS`.
+        folds: of the cross-validation on the validation split (section 4.1: 8); a small split gets as
+            many as it allows.
+        members: folder to write, one classifier folder a decision-level member. Their validation matrices
+            are out-of-fold.
+        feature_level: folder to write, one classifier folder a feature-level classifier.
+
+    Returns:
+        Macro-F1 on validation: the best single classifier, the best and the mean of the members, and the best
+        feature-level classifier where there is one; and the number of members.
+
+    Raises:
+        InputError: no classifier, ids, classes or values that do not fit the products, too few rows for the
+            folds, fewer than two folds, a configuration that is wrong.
+    """
+    if folds < 2:
+        raise InputError(
+            f"fusion: folds = {folds}: what is learned on validation needs two folds at least; give "
+            "--param fusion_folds=N with N from 2 on, 8 is usual"
+        )
+    parsed = parse_fusion_configs(configs)
+    table = read_products(products)
+    texts, pictures = read_inputs(text, table), read_inputs(image, table)
+    if not texts and not pictures:
+        raise InputError("fusion: no text classifier and no image classifier; give at least one")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    decisions = [config for config in parsed if isinstance(config, DecisionConfig)]
+    metrics = _fuse_decisions(
+        table, texts, pictures, decisions, members, folds=folds, seed=seed, device=device
+    )
+    baselines = [config for config in parsed if not isinstance(config, DecisionConfig)]
+    if baselines:
+        of_text = Modality("text", texts, text_features, text_models)
+        of_image = Modality("image", pictures, image_features, image_models)
+        scores = fuse_features(
+            table, images, of_text, of_image, baselines, feature_level, seed=seed, device=device
+        )
+        if scores:
+            metrics["best_feature_level_macro_f1"] = max(scores)
+    feature_level.mkdir(parents=True, exist_ok=True)
+    write_manifest(feature_level, seed=seed)
+    return metrics
+
+
+def make_members(
+    configs: Sequence[DecisionConfig], texts: Sequence[str], images: Sequence[str]
+) -> list[Member]:
+    """The product of text classifiers, image classifiers and fusion configurations (paper, section 3.4).
+
+    Classifiers are numbered texts first. Where one modality has none, a pair is the other's alone.
+    """
+    names = [*texts, *images]
+    numbers = list(range(len(names)))
+    modalities = [side for side in (numbers[: len(texts)], numbers[len(texts) :]) if side]
+    return [
+        Member(f"{config.name}({', '.join(names[i] for i in inputs)})", tuple(inputs), config)
+        for config in configs
+        for inputs in ([numbers] if config.inputs == "all" else product(*modalities))
+    ]
+
+
+def _fuse_decisions(
+    table: Products,
+    texts: list[Input],
+    images: list[Input],
+    configs: Sequence[DecisionConfig],
+    folder: Path,
+    *,
+    folds: int,
+    seed: int,
+    device: torch.device,
+) -> dict[str, float]:
+    names = [name for name, _ in texts + images]
+    validation, test = (stack(texts + images, split, table) for split in ("validation", "test"))
+    rows, classes = table.rows("validation"), len(table.classes)
+    labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
+    labeled, setting = int((table.labels >= 0).sum()), "--param fusion_folds={}"
+    folds = affordable_folds(labels, folds=folds, groups=groups, labeled=labeled, setting=setting)
+    fold_of = stratified_folds(labels, folds=folds, seed=seed, groups=groups)
+    members = make_members(configs, [name for name, _ in texts], [name for name, _ in images])
+    fused = fuse_members(members, validation, labels, fold_of, test, seed=seed, device=device)
+    scores = []
+    for number, member in enumerate(members):
+        result = fused[member.name]
+        scores.append(macro_f1(labels, result.out_of_fold.argmax(axis=1), classes))
+        metadata = {
+            "config": asdict(member.config),
+            "inputs": [names[i] for i in member.inputs],
+            "folds": folds,
+            "seed": seed,
+            "macro_f1": scores[-1],
+            **result.metadata,
+        }
+        splits = {"validation": result.out_of_fold, "test": result.test}
+        write_fused(folder, number, member.name, splits, metadata, table)
+    write_manifest(folder, classifiers=[member.name for member in members], folds=folds, seed=seed)
+    return {
+        "best_single_macro_f1": max(macro_f1(labels, one.argmax(axis=1), classes) for one in validation),
+        "best_member_macro_f1": max(scores),
+        "mean_member_macro_f1": float(np.mean(scores)),
+        "members": float(len(members)),
+    }

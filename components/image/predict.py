@@ -1,0 +1,63 @@
+"""Class probabilities and pooled features of products from their images."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from components.image.config import Stage
+from components.image.network import PlainNetwork
+from components.modeling.image.augmentation import centre_crop
+from components.modeling.image.cache import ImageCache
+
+
+def predict(
+    network: PlainNetwork,
+    stage: Stage,
+    cache: ImageCache,
+    images: np.ndarray,
+    prior: np.ndarray,
+    *,
+    pause: Callable[[], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicts products by the center crop of their image, without randomness.
+
+    Args:
+        images: (N,) positions in the cache; -1 for a product without an image.
+        prior: (C,) the probabilities of a product without an image.
+        pause: called after every batch; it may save and leave.
+
+    Returns:
+        Probabilities (N, C) and pooled features (N, D), float32; features of a product without an
+        image are zero.
+    """
+    distinct, slot = np.unique(images[images >= 0], return_inverse=True)
+    probs = np.tile(prior.astype(np.float32), (len(images), 1))
+    features = np.zeros((len(images), network.backbone.width), np.float32)
+    network.eval()
+    with torch.inference_mode():
+        predicted = []
+        for batch in _predict_batches(network, stage, cache, distinct):
+            predicted.append(batch)
+            pause()
+    if predicted:
+        probs[images >= 0] = torch.cat([probs for probs, _ in predicted]).numpy()[slot]
+        features[images >= 0] = torch.cat([pooled for _, pooled in predicted]).numpy()[slot]
+    return probs, features
+
+
+def _predict_batches(
+    network: PlainNetwork, stage: Stage, cache: ImageCache, images: np.ndarray
+) -> Iterator[tuple[Tensor, Tensor]]:
+    size = 2 * stage.batch_size
+    chunks = (images[start : start + size] for start in range(0, len(images), size))
+    for batch in cache.batches(chunks):
+        with torch.autocast(cache.device.type, torch.bfloat16, enabled=cache.device.type == "cuda"):
+            pixels = centre_crop(batch, stage.crop)
+            logits, pooled = network.predict(pixels)
+            probs = logits.double().softmax(1)
+            if network.config.test_flip:
+                logits, mirrored = network.predict(pixels.flip(2))
+                probs, pooled = (probs + logits.double().softmax(1)) / 2, (pooled + mirrored) / 2
+        yield probs.float().cpu(), pooled.cpu()

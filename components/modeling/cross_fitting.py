@@ -1,0 +1,154 @@
+"""Cross-fitting: what is learned from a split predicts the same split, each row by what never saw it."""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from components.core.errors import InputError
+
+log = logging.getLogger(__name__)
+
+Learnt = TypeVar("Learnt")
+
+
+def affordable_folds(
+    labels: np.ndarray, *, folds: int, groups: np.ndarray, labeled: int, setting: str
+) -> int:
+    """`folds`, or as many as the rows allow where that is fewer, with a warning.
+
+    Args:
+        labels: (N,) classes of the validation split.
+        folds: at least 2.
+        groups: (N,), see `stratified_folds`.
+        labeled: products of the catalog that have a label, of which validation is a part.
+        setting: how a user sets `folds`, for the messages.
+
+    Raises:
+        InputError: the rows do not even allow two.
+    """
+    largest, distinct = int(np.bincount(labels).max(initial=0)), len(np.unique(groups))
+    possible = min(folds, largest, distinct)
+    if possible < 2:
+        more = math.ceil((2 - possible) * labeled / max(len(labels), 1))
+        raise InputError(
+            f"{len(labels)} validation products, {largest} in the largest class, {distinct} that are no "
+            "duplicates: too few to learn a vote on, which takes two different products of a class. Label "
+            f"about {more} more of one class, then {setting.format(2)} is possible"
+        )
+    if possible < folds:
+        log.warning(
+            "%d folds instead of %d: the largest class has %d validation products, and %d of all "
+            "are no duplicates; %s asks for no more than that",
+            *(possible, folds, largest, distinct, setting.format(possible)),
+        )
+    return possible
+
+
+def stratified_folds(
+    labels: np.ndarray, *, folds: int, seed: int, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Gives every row a fold, classes spread evenly and the rows of a group together.
+
+    A class with fewer rows than folds is absent from some of them.
+
+    Args:
+        labels: (N,) classes.
+        groups: (N,) products that share a text or an image share a group.
+
+    Returns:
+        (N,) int64 in 0..folds-1.
+
+    Raises:
+        InputError: no class has as many rows as there are folds, or there are fewer groups than folds.
+    """
+    largest = int(np.bincount(labels).max(initial=0))
+    distinct = len(labels) if groups is None else len(np.unique(groups))
+    if folds < 2 or largest < folds or distinct < folds:
+        raise InputError(
+            f"{folds} folds cannot be made of {len(labels)} rows in {distinct} groups, {largest} in the "
+            "largest class: take at least 2 folds, and no more than the rows of the largest class"
+        )
+    if distinct < len(labels):
+        splitter: StratifiedGroupKFold | StratifiedKFold = StratifiedGroupKFold(
+            folds, shuffle=True, random_state=seed
+        )
+    else:
+        splitter, groups = StratifiedKFold(folds, shuffle=True, random_state=seed), None
+    splits = splitter.split(labels[:, None], labels, groups)
+    fold_of = np.empty(len(labels), np.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        for fold, (_, held_out) in enumerate(splits):
+            fold_of[held_out] = fold
+    return fold_of
+
+
+def cross_fit(
+    fit: Callable[[np.ndarray], Learnt],
+    predict: Callable[[Learnt, np.ndarray], np.ndarray],
+    folds: np.ndarray,
+) -> tuple[np.ndarray, list[Learnt]]:
+    """Fits once a fold on the rows of the other folds, and predicts the rows of the fold.
+
+    Args:
+        fit: rows (n,) -> what was learned.
+        predict: what was learned, rows (n,) -> (n, C) probabilities.
+        folds: (N,) fold of every row.
+
+    Returns:
+        The out-of-fold probabilities (N, C), and what was learned in every fold.
+    """
+    learned = [fit(np.flatnonzero(folds != fold)) for fold in range(int(folds.max()) + 1)]
+    held_out = [np.flatnonzero(folds == fold) for fold in range(len(learned))]
+    predicted = np.concatenate([predict(what, rows) for what, rows in zip(learned, held_out, strict=True)])
+    pred_probs = np.empty_like(predicted)
+    pred_probs[np.concatenate(held_out)] = predicted
+    return pred_probs, learned
+
+
+def row_weights(labels: np.ndarray, classes: int, balance: float) -> np.ndarray:
+    """What every row counts, (N,) float64, N in sum: frequency of its class to the power of -`balance`.
+
+    With `balance` 1 every class counts alike, as in macro-F1, with 0 every row. One row more of each class
+    is counted, so that a class of one or two rows does not decide.
+    """
+    weights = (np.bincount(labels, minlength=classes) + 1.0)[labels] ** -balance
+    return weights * (len(labels) / weights.sum())
+
+
+def mixture_weights(
+    pred_probs: np.ndarray, labels: np.ndarray, *, balance: float = 0.0, iterations: int = 300
+) -> np.ndarray:
+    """The weights of a weighted mean that minimize its log-loss, by expectation-maximization.
+
+    The log-loss is convex in the weights, so the start does not matter. One row's worth of evidence
+    for equal weights keeps a classifier that is right on every row of a small split from taking all.
+
+    Args:
+        pred_probs: (M, N, C) probabilities of M classifiers.
+        labels: (N,) classes.
+        balance: see `row_weights`.
+
+    Returns:
+        (M,) float64, not negative, sum 1.
+    """
+    likelihoods = pred_probs[:, np.arange(len(labels)), labels].astype(np.float64) + 1e-6
+    counts = row_weights(labels, pred_probs.shape[2], balance)
+    weights = np.full(len(likelihoods), 1 / len(likelihoods))
+    for _ in range(iterations):
+        shares = weights[:, None] * likelihoods
+        before, weights = weights, shares / shares.sum(axis=0) @ counts + 1 / len(weights)
+        weights /= len(labels) + 1
+        if np.abs(weights - before).max() < 1e-5:
+            break
+    return weights
+
+
+def weighted_mean(pred_probs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(M, N, C) probabilities and (M,) weights that sum to 1 -> (N, C) float32."""
+    return np.tensordot(weights, pred_probs, axes=1).astype(np.float32)

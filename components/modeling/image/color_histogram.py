@@ -1,0 +1,83 @@
+"""What colors images have, and where: what the light classifiers read of an image."""
+
+import math
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from components.data.image_store import ImageStore
+from components.modeling.image.cache import ImageCache
+
+WHITE_FROM = 240  # a pixel whose every channel is at least this is background
+# Where the bins of CIELAB end, finer near gray: lightness, and both a and b.
+LIGHTNESS = (20.0, 35.0, 50.0, 65.0, 80.0)
+CHROMA = (-25.0, -10.0, -4.0, 4.0, 10.0, 25.0, 45.0)
+LEVELS = 32  # of each channel, in the table from RGB to bins
+CHUNK = 512  # images described at a time
+GRID = (8, 6)  # cells in which the share is taken that is not background
+
+
+def describe(images: Tensor) -> Tensor:
+    """What colors images have, and where: (B, H, W, 3) uint8 -> (B, D) float32.
+
+    Square roots of the shares of each color (so that Euclidean distance is Hellinger's) in the whole, its
+    upper, middle and lower third and its center, background left out; and the share of every cell of a
+    grid that is not background.
+    """
+    height, width = images.shape[1:3]
+    table, bins = _bin_of_color()
+    red, green, blue = (images // (256 // LEVELS)).long().unbind(3)
+    color = table[(red * LEVELS + green) * LEVELS + blue]
+    shown = (images < WHITE_FROM).any(dim=3)
+    third, quarter = height // 3, (height // 4, width // 4)
+    whole = slice(None)
+    regions = [(whole, whole), *((slice(i * third, (i + 1) * third), whole) for i in range(3))]
+    regions.append((slice(quarter[0], -quarter[0]), slice(quarter[1], -quarter[1])))
+    parts = [_shares(color[:, y, x], shown[:, y, x], bins).sqrt() for y, x in regions]
+    cells = functional.adaptive_avg_pool2d(shown[:, None].float(), GRID)
+    return torch.cat([*parts, cells.flatten(1)], dim=1)
+
+
+def _shares(color: Tensor, shown: Tensor, bins: int) -> Tensor:
+    # (B, h, w) bins and masks to (B, bins): each bin's share of what is shown.
+    images = torch.arange(len(color))[:, None, None] * bins
+    counts = torch.bincount((color + images)[shown], minlength=len(color) * bins)
+    counts = counts.view(len(color), bins).float()
+    return counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+@cache
+def _bin_of_color() -> tuple[Tensor, int]:
+    # The bin of every coarse RGB color, (LEVELS ** 3,) int64, and how many bins some color falls into.
+    steps = (np.arange(LEVELS) + 0.5) / LEVELS
+    rgb = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    lightness, a, b = _to_lab(rgb).T
+    sides = np.digitize(lightness, LIGHTNESS), np.digitize(a, CHROMA), np.digitize(b, CHROMA)
+    size = len(CHROMA) + 1
+    found, table = np.unique((sides[0] * size + sides[1]) * size + sides[2], return_inverse=True)
+    return torch.from_numpy(table.ravel().astype(np.int64)), len(found)
+
+
+def _to_lab(rgb: np.ndarray) -> np.ndarray:
+    """sRGB in 0..1, (N, 3) -> CIELAB under D65, (N, 3) (IEC 61966-2-1; CIE 15)."""
+    linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = linear @ np.array(to_xyz).T / (0.9505, 1.0, 1.089)
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+def describe_all(store: ImageStore, keys: list[str], size: tuple[int, int]) -> Tensor:
+    """`describe` of the images of `keys`, brought to `size` = (height, width): (len(keys), D) float32.
+
+    Raises:
+        InputError: an image cannot be decoded.
+    """
+    cpu = torch.device("cpu")
+    chunks = np.array_split(np.arange(len(keys)), math.ceil(len(keys) / CHUNK))
+    with ImageCache(store, keys, size, fit="stretch", place="stream", device=cpu) as cache:
+        described = [describe(batch.images[..., :3].contiguous()) for batch in cache.batches(chunks)]
+    return torch.cat(described)

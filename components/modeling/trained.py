@@ -1,0 +1,80 @@
+"""What a training leaves behind, text or image: probabilities, features, curves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.data.features import Features, write_features
+from components.data.probabilities import Classifier, Probabilities, write_classifier
+from components.data.products import Products, Task
+from components.modeling.metrics import macro_f1
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained classifier's evaluation of the products.
+
+    Attributes:
+        matrices: checkpoint -> split -> (rows of the split, C) float32 class probabilities, in the
+            order of `Task.predict`; the first checkpoint is the chosen one.
+        features: (N, D) float32 pooled features of all N products; None for a fold's training.
+        metrics: scalars for the pipelines UI: finite, named in plain words.
+        curves: one mapping an epoch: "epoch", "loss", "macro_f1", "learning_rate", "seconds", ...
+        forget: deletes the training's checkpoints; called once all is written, so that what fails before
+            finds them again.
+    """
+
+    matrices: dict[str, dict[str, np.ndarray]]
+    features: np.ndarray | None
+    metrics: dict[str, float]
+    curves: list[dict[str, float]] = field(default_factory=list)
+    forget: Callable[[], None] | None = None
+
+
+def write_trained(
+    trained: Trained,
+    products: Products,
+    task: Task,
+    *,
+    name: str,
+    modality: str,
+    metadata: dict[str, Any],
+    probabilities: Path,
+    features: Path,
+) -> dict[str, float]:
+    """Writes the classifier's matrices and features, and scores the chosen checkpoint where it can.
+
+    Then the training's own checkpoints go.
+
+    Returns:
+        The training's metrics, with `macro_f1` of the chosen checkpoint on validation (or out of fold).
+
+    Raises:
+        InputError: a matrix or the features break their rules (NaN, rows that do not sum to 1).
+    """
+    ids, labels = products.ids, products.labels
+    matrices = {
+        checkpoint: {
+            split: Probabilities(ids[task.predict[split]], products.classes, values)
+            for split, values in splits.items()
+        }
+        for checkpoint, splits in trained.matrices.items()
+    }
+    metrics = dict(trained.metrics)
+    chosen = next(iter(trained.matrices.values()))
+    for split in ("validation", "out_of_fold"):
+        if split in chosen:
+            truth = labels[task.predict[split]]
+            metrics["macro_f1"] = macro_f1(truth, chosen[split].argmax(axis=1), len(products.classes))
+    write_classifier(
+        probabilities,
+        Classifier(name, modality, matrices, {**metadata, "metrics": metrics, "curves": trained.curves}),
+    )
+    kept = np.zeros((len(ids), 0), np.float32) if trained.features is None else trained.features
+    write_features(features, Features(name, ids, kept))
+    if trained.forget is not None:
+        trained.forget()
+    return metrics

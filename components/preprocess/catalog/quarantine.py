@@ -1,0 +1,76 @@
+"""The quarantine report: every row that was not taken as it came, and why."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from components.core.artifacts import whole_file
+from components.core.errors import InputError
+
+DROPPED = "quarantined"
+WITHOUT_IMAGE = "kept without image"
+NORMALISED = "normalized"
+IGNORED = "ignored"
+FLAGGED = "flagged"
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row that was not taken as it came.
+
+    Attributes:
+        file: name of the catalog's file.
+        line: line number in it, from 1; 0 where unknown.
+        product_id: the row's product id, "" where it could not be read.
+        reason: a short code such as `image_missing`.
+        action: quarantined, kept without image, normalized, flagged, or ignored.
+        detail: what was found.
+    """
+
+    file: str
+    line: int
+    product_id: str
+    reason: str
+    action: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}, product {self.product_id!r}: {self.reason}: {self.detail}"
+
+
+def first_of(problems: Iterable[object]) -> str:
+    """The first twenty problems in full, one a line, and how many more there are."""
+    lines = [str(problem) for problem in problems]
+    more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "\n".join(f"  {line}" for line in lines[:SHOWN] + more)
+
+
+def write_findings(findings: Iterable[Finding], path: Path) -> None:
+    """Writes the report as TSV: file, line, product_id, reason, action, detail."""
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(field.name for field in fields(Finding))
+        writer.writerows([_cell(value) for value in astuple(finding)] for finding in findings)
+
+
+def refuse_if_too_many(findings: list[Finding], rows: int, limit: float) -> None:
+    """Stops where more than a share `limit` of the rows had to be left out.
+
+    Raises:
+        InputError: with the counts by reason and the first twenty rows.
+    """
+    dropped = [finding for finding in findings if finding.action == DROPPED]
+    if len(dropped) > limit * rows:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(f.reason for f in dropped).most_common())
+        raise InputError(
+            f"{len(dropped)} of {rows} rows cannot be used ({len(dropped) / rows:.1%}, allowed {limit:.1%}): "
+            f"{reasons}\n{first_of(dropped)}\nMend them, or allow more with max_quarantined."
+        )
+
+
+def _cell(value: object) -> object:
+    # A cell that starts a formula is a program in a spreadsheet.
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value

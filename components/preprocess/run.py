@@ -1,0 +1,227 @@
+"""Preprocess: a catalog becomes a checked product table and a packed image store (paper, section 3.1.1)."""
+
+import json
+import logging
+import tempfile
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.core.artifacts import sha256
+from components.core.errors import InputError
+from components.data.products import SCHEMA, SPLITS, Products, write_products
+from components.data.uris import fetch
+from components.preprocess.catalog.cleaning import clean_text, hides_characters, mixes_look_alikes
+from components.preprocess.catalog.dialects import read_table
+from components.preprocess.catalog.quarantine import (
+    DROPPED,
+    FLAGGED,
+    NORMALISED,
+    Finding,
+    first_of,
+    refuse_if_too_many,
+    write_findings,
+)
+from components.preprocess.catalog.records import (
+    Catalog,
+    Record,
+    apply_corrections,
+    check_code_column,
+    drop_unlabeled,
+    read_catalog,
+)
+from components.preprocess.config import PreprocessConfig, Sources
+from components.preprocess.images.decoding import open_images
+from components.preprocess.images.packing import pack_images
+from components.preprocess.split import assign_folds, group_duplicates, split_validation
+
+log = logging.getLogger(__name__)
+
+
+def run_preprocess(
+    sources: Sources, config: PreprocessConfig, *, products: Path, images: Path, quarantine: Path
+) -> dict[str, float]:
+    """Reads, cleans, checks, splits and packs a catalog.
+
+    Leaves the product table, the image store and the quarantine report. Every row of the catalog is in
+    the table or in the report as quarantined.
+
+    Returns:
+        Counts for the pipelines UI.
+
+    Raises:
+        InputError: the catalog cannot be used; the report of what was found is left all the same.
+    """
+    findings: list[Finding] = []
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            return _preprocess(sources, config, Path(scratch), findings, products, images)
+    finally:
+        write_findings(findings, quarantine)
+
+
+def _preprocess(
+    sources: Sources,
+    config: PreprocessConfig,
+    scratch: Path,
+    findings: list[Finding],
+    products: Path,
+    images: Path,
+) -> dict[str, float]:
+    paths = {name: fetch(uri, scratch / name) for name, uri in asdict(sources).items() if uri}
+    if "images" not in paths:
+        raise InputError("images: name the folder or zip with the products' images")
+    train, test, metadata = _read_catalogs(paths, config, findings)
+    for record in [*train, *test]:
+        _clean(record, findings)
+    log.info("read and cleaned %s labeled and %s test products", f"{len(train):,}", f"{len(test):,}")
+    train_images = open_images(paths["images"])
+    test_images = open_images(paths["test_images"]) if "test_images" in paths else train_images
+    found, count = pack_images(
+        [(train, train_images, config.on_bad_image), (test, test_images, "keep")], images
+    )
+    findings += found
+    refuse_if_too_many(findings, sum(metadata["rows"].values()), config.max_quarantined)
+    dropped = {finding.product_id for finding in found if finding.action == DROPPED}
+    kept = [record for record in train if record.product_id not in dropped]
+    _refuse_classes({record.code for record in train}, kept, config)
+    table = _table(kept, test, config)
+    quarantined = sum(finding.action == DROPPED for finding in findings)
+    if findings:
+        reasons = Counter(finding.reason for finding in findings).most_common()
+        told = ", ".join(f"{reason} {count}" for reason, count in reasons)
+        log.info("quarantine: %d rows left out; found: %s; see quarantine.tsv", quarantined, told)
+    _check_nothing_is_lost(metadata["rows"], len(table), quarantined)
+    metadata["digests"] = {name: sha256(path) for name, path in paths.items() if path.is_file()}
+    classes = sorted({record.code for record in kept if record.code is not None})
+    write_products(Products(table, tuple(classes), metadata), products)
+    splits = Counter(table["split"])
+    counts = {split: splits[split] for split in SPLITS}
+    log.info("split: %s", counts)
+    return {**counts, "images": count, "quarantined": quarantined}
+
+
+def _check_nothing_is_lost(rows: dict[str, int], kept: int, quarantined: int) -> None:
+    if kept + quarantined != sum(rows.values()):
+        raise RuntimeError(f"{rows} rows were read, {kept} kept and {quarantined} quarantined: some are lost")
+
+
+def _read_catalogs(
+    paths: dict[str, Path], config: PreprocessConfig, findings: list[Finding]
+) -> tuple[list[Record], list[Record], dict[str, Any]]:
+    if "test_labels" in paths and "test_products" not in paths:
+        raise InputError("test_labels: there are no test products; name them too, or leave the labels out")
+    options = {"mapping": config.columns, "image_name": config.image_name}
+    if "labels" not in paths and not config.columns:
+        raise InputError("labels: name the file with the products' codes")
+    labeled = read_catalog(paths["products"], paths.get("labels"), **options)
+    if labeled.labels is None:
+        check_code_column(labeled)
+    drop_unlabeled(labeled)
+    if "corrections" in paths:
+        apply_corrections(labeled.records, read_table(paths["corrections"]))
+    findings += labeled.findings
+    metadata = {
+        "dialect": labeled.dialect.name,
+        "delimiter": (labeled.labels or labeled.products).delimiter,
+        "labels_columns": labels_columns(labeled),
+        "rows": {"labeled": labeled.rows, "test": 0},
+        "class_names": _class_names(paths.get("class_names")),
+        "preprocess": asdict(config),
+    }
+    if "test_products" not in paths:
+        return labeled.records, [], metadata
+    test = read_catalog(paths["test_products"], paths.get("test_labels"), **options)
+    findings += test.findings
+    metadata["rows"]["test"] = test.rows
+    _refuse_shared_ids(labeled.records, test.records)
+    _refuse_unknown_codes(labeled.records, test.records)
+    return labeled.records, test.records, metadata
+
+
+def labels_columns(catalog: Catalog) -> list[list[str]]:
+    """[column, field] of the labels file in its order: the form that predictions go out in."""
+    dialect = catalog.dialect
+    if catalog.labels is None:
+        return [[dialect.products["product_id"], "product_id"], [dialect.labels["code"], "code"]]
+    field_of = {column: field for field, column in dialect.labels.items()}
+    return [[column, field_of[column]] for column in catalog.labels.header if column in field_of]
+
+
+def _class_names(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+        return {str(code): str(name) for code, name in names.items()}
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f'{path}: expected a JSON object of code to name, {{"10": "Books"}}: {error}'
+        ) from error
+
+
+def _refuse_shared_ids(train: list[Record], test: list[Record]) -> None:
+    lines = {record.product_id: record.line for record in train}
+    shared = [
+        f"{record.file}, line {record.line}: product {record.product_id!r} is labeled on line "
+        f"{lines[record.product_id]}"
+        for record in test
+        if record.product_id in lines
+    ]
+    if shared:
+        raise InputError(f"{len(shared)} test products are among the labeled ones\n{first_of(shared)}")
+
+
+def _refuse_unknown_codes(train: list[Record], test: list[Record]) -> None:
+    unknown = sorted({record.code for record in test if record.code} - {record.code for record in train})
+    if unknown:
+        raise InputError(f"the test labels have codes that no labeled product has: {', '.join(unknown[:20])}")
+
+
+def _clean(record: Record, findings: list[Finding]) -> None:
+    if hides_characters(record.title) or hides_characters(record.description):
+        findings.append(record.finding("hidden_characters", NORMALISED, "in title or description"))
+    if mixes_look_alikes(record.title) or mixes_look_alikes(record.description):
+        detail = "Cyrillic or Greek letters inside a Latin word, in title or description"
+        findings.append(record.finding("look_alike_characters", FLAGGED, detail))
+    record.title = clean_text(record.title)
+    record.description = clean_text(record.description)
+
+
+def _refuse_classes(codes_before: set[str | None], kept: list[Record], config: PreprocessConfig) -> None:
+    counts = Counter(record.code for record in kept)
+    vanished = sorted(map(str, codes_before - set(counts)))
+    if vanished:
+        raise InputError(f"no usable product is left of {len(vanished)} classes: {', '.join(vanished[:20])}")
+    small = sorted(f"{code!r} has {count}" for code, count in counts.items() if count < config.folds)
+    if small:
+        raise InputError(
+            f"{len(small)} classes have fewer products than the {config.folds} folds\n{first_of(small)}\n"
+            "Add products, merge or drop these classes, or use fewer folds."
+        )
+    if len(counts) < 2:
+        raise InputError(f"the catalog has {len(counts)} class; at least two are needed")
+
+
+def _table(train: list[Record], test: list[Record], config: PreprocessConfig) -> pd.DataFrame:
+    records, count = [*train, *test], len(train)
+    columns = ("product_id", "title", "description", "image", "code", "row_id", "image_id")
+    table = pd.DataFrame(
+        {name: [getattr(record, name) for record in records] for name in columns}, dtype=object
+    )
+    codes = sorted({record.code for record in train if record.code is not None})
+    label_of = {code: label for label, code in enumerate(codes)}
+    labels = np.array([label_of[record.code] for record in train if record.code is not None])
+    groups = group_duplicates([record.title for record in records], [record.image for record in records])
+    validation = split_validation(labels, groups[:count], config.validation_share, config.seed)
+    folds = assign_folds(labels, groups[:count], config.folds, config.seed)
+    table["label"] = pd.array([label_of.get(record.code or "") for record in records], dtype="Int64")
+    table["split"] = [*np.where(validation, "validation", "train"), *["test"] * len(test)]
+    table["fold"] = pd.array([*folds.tolist(), *[None] * len(test)], dtype="Int64")
+    table["group"] = groups
+    table["removed"] = False
+    return table.reindex(columns=SCHEMA.names)

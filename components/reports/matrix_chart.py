@@ -1,0 +1,95 @@
+"""Matrices as inline SVG: what is taken for what, who agrees with whom."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup
+
+from components.reports.charts import tag
+from components.reports.page import plain
+
+MATRIX_SIDE = 640  # pixels that a large matrix may take
+LONGEST_NAME = 40  # characters of a row's or column's name
+
+
+def heatmap(
+    shade: np.ndarray,
+    names: Sequence[str],
+    *,
+    title: str,
+    hints: Sequence[Sequence[str]],
+    texts: Sequence[Sequence[str]] | None = None,
+    columns: Sequence[str] | None = None,
+    mistakes: bool = False,
+) -> Markup:
+    """A square matrix of cells.
+
+    Args:
+        shade: (K, K) in 0..1, how dark each cell is; cells of 0 are left out.
+        hints: (K, K) texts shown where the pointer rests.
+        texts: (K, K) texts inside the cells.
+        columns: what the columns are called, where not as the rows.
+        mistakes: draw the cells off the diagonal in the warning color.
+    """
+    size = 40 if texts else max(11, min(34, MATRIX_SIDE // max(len(names), 1)))
+    side = size * len(names)
+    left, beside = _names(names, size, turned=False)
+    top, above = _names(columns or names, size, turned=True)
+    parts = [tag("rect", class_="frame", x=left, y=top, width=side, height=side)]
+    parts += [tag("g", *beside, transform=f"translate({left - 6} {top})")]
+    parts += [tag("g", *above, transform=f"translate({left} {top - 6})")]
+    cells, values = [], []
+    for row, column in np.argwhere(shade > 0).tolist():
+        kind = "wrong" if mistakes and row != column else "right"
+        x, y = left + size * column, top + size * row
+        cells.append(_cell(x, y, size, float(shade[row, column]), kind=kind, hint=hints[row][column]))
+        if texts:
+            middle = {"x": x + size / 2, "y": y + size / 2 + 4}
+            values.append(tag("text", texts[row][column], class_="value middle", **middle))
+    # Cells under texts are fainter, so that the texts stay readable on the darkest.
+    parts += [tag("g", *cells, class_="under" if texts else "cells"), *values]
+    width, height = left + side + 4, top + side + 4
+    return tag(
+        "svg",
+        *parts,
+        class_="matrix",
+        role="img",
+        aria_label=title,
+        width=width,
+        height=height,
+        viewBox=f"0 0 {width} {height}",
+    )
+
+
+def _cell(x: int, y: int, size: int, shade: float, *, kind: str, hint: str) -> Markup:
+    box = {"x": x + 0.5, "y": y + 0.5, "width": size - 1, "height": size - 1}
+    opacity = f"{0.1 + 0.9 * shade:.3f}"
+    return tag("rect", tag("title", hint), class_=f"cell {kind}", fill_opacity=opacity, **box)
+
+
+def agreement_chart(same: np.ndarray, names: Sequence[str]) -> Markup:
+    """How often each two of K classifiers predict the same class, (K, K) shares, in per cent."""
+    hints = [[f"{a} and {b}: {same[i, j]:.1%}" for j, b in enumerate(names)] for i, a in enumerate(names)]
+    texts = [[f"{100 * value:.0f}" for value in row] for row in same.tolist()]
+    least = same.min()
+    return heatmap(
+        (same - least + 0.05) / (1.05 - least),
+        [f"{number}: {name}" for number, name in enumerate(names, start=1)],
+        title="Agreement of the classifiers, per cent",
+        hints=hints,
+        texts=texts,
+        columns=[str(number) for number in range(1, len(names) + 1)],
+    )
+
+
+def _names(names: Sequence[str], size: int, *, turned: bool) -> tuple[int, list[Markup]]:
+    """A matrix's names along one side: the margin that they need, and the texts."""
+    short = [plain(name, LONGEST_NAME) for name in names]
+    texts = []
+    for index, name in enumerate(short):
+        at = size * (index + 0.5) + 4
+        if turned:
+            texts.append(tag("text", name, class_="tick", transform=f"translate({at} 0) rotate(-90)"))
+        else:
+            texts.append(tag("text", name, class_="tick end", x=0, y=at))
+    return round(14 + 6.4 * max(map(len, short), default=1)), texts

@@ -1,0 +1,84 @@
+"""`pipeline.py fuse` on probability matrices from elsewhere."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from components.data.probabilities import read_matrix
+
+ROOT = Path(__file__).parents[2]
+CODES = np.array(["10", "20", "30"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    ids = np.array([f"p{i}" for i in range(400)])
+    labels = rng.integers(0, 3, 400)
+    for name, strength in (("text1", 2.0), ("text2", 1.5), ("image", 1.0)):
+        logits = rng.normal(0, 1, (400, 3))
+        logits[np.arange(400), labels] += strength
+        pred_probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        order = rng.permutation(400)
+        np.savez(
+            tmp_path / f"{name}.npz",
+            ids=ids[order],
+            classes=CODES,
+            pred_probs=pred_probs[order].astype(np.float32),
+        )
+    rows = [f"{product}\t{CODES[label]}" for product, label in zip(ids, labels, strict=True)]
+    (tmp_path / "labels.tsv").write_text("\n".join(["id\tcode", *rows]) + "\n")
+    return tmp_path
+
+
+def fuse(folder: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "pipeline.py"), "fuse", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def test_several_matrices_are_fused_better_than_any_alone(folder: Path):
+    arguments = ["--text", "text1.npz", "text2.npz", "--image", "image.npz", "--labels", "labels.tsv"]
+    done = fuse(folder, *arguments, "--kind", "logistic", "--output", "out")
+    truth = dict(line.split("\t") for line in (folder / "labels.tsv").read_text().splitlines()[1:])
+    fused = read_matrix(folder / "out" / "oof.npz", name="fused", classes=CODES.tolist())
+    assert set(fused.ids) == set(truth)
+    predicted = CODES[fused.pred_probs.argmax(axis=1)]
+    expected = f1_score([truth[product] for product in fused.ids], predicted, average="macro")
+    assert f"{expected:.4f}" in done.stdout
+    single = read_matrix(folder / "text1.npz", name="text1")
+    alone = f1_score(
+        [truth[product] for product in single.ids], CODES[single.pred_probs.argmax(axis=1)], average="macro"
+    )
+    assert expected > alone
+    assert json.loads((folder / "out" / "metrics.json").read_text())
+
+
+def test_a_matrix_that_lacks_a_product_is_refused_without_a_traceback(folder: Path):
+    with np.load(folder / "image.npz") as file:
+        short = {name: file[name] for name in file.files}
+    np.savez(folder / "image.npz", ids=short["ids"][1:], classes=CODES, pred_probs=short["pred_probs"][1:])
+    arguments = ["--text", "text1.npz", "--image", "image.npz", "--labels", "labels.tsv", "--kind", "mean"]
+    done = fuse(folder, *arguments, "--output", "out", status=2)
+    assert "image.npz" in done.stderr
+    assert str(short["ids"][0]) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_labels_without_a_header_keep_their_first_row(folder: Path):
+    table = (folder / "labels.tsv").read_text()
+    (folder / "bare.tsv").write_text(table.partition("\n")[2])
+    arguments = ["--text", "text1.npz", "--image", "image.npz", "--kind", "mean"]
+    fuse(folder, *arguments, "--labels", "labels.tsv", "--output", "with")
+    fuse(folder, *arguments, "--labels", "bare.tsv", "--output", "without")
+    assert (folder / "with" / "oof.npz").read_bytes() == (folder / "without" / "oof.npz").read_bytes()

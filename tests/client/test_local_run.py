@@ -1,0 +1,142 @@
+"""A run's folder: whose it is, what an earlier run left there, and stages whose run is gone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from components.client.local.finished_run import read_run
+from components.client.local.run import LOCK, RESULTS, LocalRun
+from components.core.errors import InputError
+from components.core.stage import LOCK_VARIABLE
+
+STAGE = """
+import time
+from components.core.stage import run_stage
+
+def work():
+    print("working", flush=True)
+    time.sleep(300)
+
+run_stage("text", work, inputs={}, outputs={})
+"""
+
+
+class Pipeline:
+    """A compiled pipeline that notes what it is given and fails."""
+
+    def __init__(self, **defaults: Any) -> None:
+        settings = {"accelerator_type": "", "accelerator_count": "0", **defaults}
+        inputs = {name: SimpleNamespace(default=value) for name, value in settings.items()}
+        self.component_spec = SimpleNamespace(inputs=inputs)
+        self.given: dict[str, Any] = {}
+
+    def __call__(self, **arguments: Any) -> None:
+        self.given = arguments
+        raise RuntimeError("no stage")
+
+
+@pytest.fixture(autouse=True)
+def environment_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+
+def catalog(folder: Path, **more: Any) -> dict[str, Any]:
+    return {"products": str(folder / "X_train.tsv"), "seed": 0, **more}
+
+
+def finished_run(folder: Path) -> None:
+    LocalRun(folder, catalog(folder), fresh=False)._lock.release()
+    for pattern in RESULTS:
+        (folder / pattern.replace("*", "_text")).write_text("old")
+    (folder / "reports").mkdir()
+    (folder / "reports" / "text-gone.html").write_text("old")
+    (folder / ".finished" / "text-1").mkdir(parents=True)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path):
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "model.bin").write_text("mine")
+    with pytest.raises(InputError, match="holds 'artifacts' and is no run's folder"):
+        LocalRun(tmp_path, catalog(tmp_path), fresh=True)
+    assert (tmp_path / "artifacts" / "model.bin").read_text() == "mine"
+
+
+def test_what_an_earlier_run_left_does_not_pass_for_this_ones(tmp_path: Path):
+    finished_run(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    run = LocalRun(tmp_path, catalog(tmp_path), fresh=False)
+    there = {path.name for path in run.folder.iterdir() if not path.name.startswith(LOCK)}
+    assert there == {".finished", "notes.txt", "run.json"}
+    assert (tmp_path / ".finished" / "text-1").exists()
+
+
+def test_a_result_that_this_run_reads_stays(tmp_path: Path):
+    finished_run(tmp_path)
+    LocalRun(tmp_path, catalog(tmp_path, earlier_profile=str(tmp_path / "profile.json")), fresh=False)
+    assert (tmp_path / "profile.json").read_text() == "old"
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_fresh_forgets_what_is_finished(tmp_path: Path):
+    finished_run(tmp_path)
+    LocalRun(tmp_path, catalog(tmp_path), fresh=True)
+    assert not (tmp_path / ".finished").exists()
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path):
+    first = LocalRun(tmp_path, catalog(tmp_path), fresh=False)
+    with pytest.raises(InputError, match="another run is at work in this folder"):
+        LocalRun(tmp_path, catalog(tmp_path), fresh=False)
+    first._lock.release()
+    first._alive.release()
+    LocalRun(tmp_path, catalog(tmp_path), fresh=False)
+
+
+def test_names_that_a_user_gives_win_over_the_samples(tmp_path: Path):
+    pipeline = Pipeline()
+    names = str(tmp_path / "names.json")
+    with pytest.raises(SystemExit):
+        LocalRun(tmp_path / "run", {"seed": 0, "class_names": names}, fresh=False).execute(pipeline)
+    assert pipeline.given["class_names"] == names
+    assert Path(pipeline.given["products"]).exists()
+
+
+def test_a_gpu_that_is_not_here_is_told_before_anything_starts(tmp_path: Path):
+    pipeline = Pipeline(accelerator_type="nvidia.com/gpu", accelerator_count="64")
+    run = LocalRun(tmp_path / "run", catalog(tmp_path), fresh=False)
+    with pytest.raises(InputError, match="set accelerator_type to an empty string"):
+        run.execute(pipeline)
+    assert not pipeline.given
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.json"])
+def test_a_damaged_or_missing_file_of_a_run_is_named(tmp_path: Path, name: str):
+    (tmp_path / "run.json").write_text(json.dumps({"finished": True, "parameters": {}, "seconds": 1}))
+    (tmp_path / "metrics.json").write_text("{}")
+    (tmp_path / name).write_text("{")
+    with pytest.raises(InputError, match=f"{name}: cannot be read"):
+        read_run(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=name):
+        read_run(tmp_path)
+
+
+def test_a_stage_ends_when_its_run_is_killed(tmp_path: Path):
+    lock = FileLock(tmp_path / LOCK)
+    lock.acquire()
+    environment = {**os.environ, LOCK_VARIABLE: str(tmp_path / LOCK)}
+    stage = subprocess.Popen([sys.executable, "-c", STAGE], stdout=subprocess.PIPE, env=environment)
+    assert stage.stdout
+    while b"working" not in stage.stdout.readline():
+        assert stage.poll() is None
+    assert stage.poll() is None
+    lock.release()  # as the system does for a process that is gone
+    assert stage.wait(timeout=60) == -signal.SIGTERM

@@ -1,0 +1,70 @@
+"""What a user types after --param, and what it answers."""
+
+import json
+
+import pytest
+
+from components.client.parameters import parse_parameters
+from components.client.presets import PRESETS
+from components.core.errors import InputError
+
+TYPES = {
+    "snapshot": "String",
+    "folds": "JsonArray",
+    "seed": "Integer",
+    "preprocess_config": "Dict",
+    "fusion_folds": "Integer",
+    "tolerations": "List",
+    "text_configs": "JsonArray",
+    "image_configs": "JsonArray",
+    "fusion_configs": "JsonArray",
+    "ensemble_config": "JsonObject",
+    "denoise_config": "JsonObject",
+}
+
+
+def test_values_are_json_and_strings_are_taken_as_they_are():
+    items = ["snapshot=2026-01-01", "folds=[0, 1]", 'ensemble_config={"vote": "soft"}']
+    expected = {"snapshot": "2026-01-01", "folds": [0, 1], "ensemble_config": {"vote": "soft"}}
+    assert parse_parameters(items, TYPES) == expected
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("key", ["text_configs", "image_configs", "fusion_configs", "ensemble_config"])
+def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
+    assert parse_parameters([f"{key}={json.dumps(preset[key])}"], TYPES) == {key: preset[key]}
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("snapshots=1", r"--param 'snapshots=1': expected KEY=JSON with KEY one of denoise_config"),
+        ("folds", "expected KEY=JSON"),
+        ('preprocess_config={"folds": 3}', "folds is a parameter of the whole pipeline"),
+        ('preprocess_config={"seed": 3}', "seed is a parameter of the whole pipeline"),
+        ('preprocess_config={"image_name": "{foo}.jpg"}', "expected a name with {image_id} and {product_id}"),
+        ("seed=1.5", "--param seed: 1.5 is not a whole number"),
+        ("seed=-1", "--param seed: -1 is not within 0 and 4294967295"),
+        ("fusion_folds=1", "--param fusion_folds: 1 is not within 2 and"),
+        ('fusion_folds="x"', "fusion_folds: 'x' is not a whole number"),
+        ("tolerations={}", "tolerations: {} is not a JSON list"),
+        ('fusion_configs=[{"name": "x", "kind": ["linear"]}]', r"kind = \['linear'\] is not one of"),
+        ('text_configs=[{"name": "../x", "kind": "linear"}]', "classifier = '../x' names files too"),
+        ('text_configs=[{"name": "", "kind": "linear"}]', "classifier = '' names files too"),
+        ("folds=[0,", "--param folds: not JSON"),
+        ('text_configs={"name": "a"}', "text_configs: expected a JSON list"),
+        ("image_configs=[]", "one or more objects"),
+        ('text_configs=[{"name": "a", "epoch": 3}]', "unknown key 'epoch'"),
+        ('text_configs=[{"name": "a", "kind": "tree"}]', "kind = 'tree' is not one of transformer, linear"),
+        ('image_configs=[{"name": "a", "crop": [300, 300]}]', "the crop within the resize"),
+        ('image_configs=[{"name": "a"}, {"name": "a"}]', "classifier a is named twice"),
+        ('fusion_configs=[{"name": "a", "kind": "vote"}]', "kind = 'vote' is not one of linear"),
+        ("fusion_configs=[1]", "fusion_configs: expected a JSON list"),
+        ('ensemble_config={"vote": "loud"}', "vote = 'loud' is not one of"),
+        ("denoise_config=[]", "denoise_config: expected a JSON object"),
+        ('denoise_config={"share": 2}', "share = 2.0: expected between 0 and 1"),
+    ],
+)
+def test_a_wrong_value_is_told_before_anything_starts(item: str, message: str):
+    with pytest.raises(InputError, match=message):
+        parse_parameters([item], TYPES)

@@ -1,0 +1,117 @@
+"""`show` and `compare`: a run's reports, two runs side by side, and folders that are neither."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Browser, check_calm
+from click.testing import CliRunner, Result
+from hostile import hostile_titles
+from synthetic import make_products, write_run
+
+from components.evaluate.run import run_evaluate
+from components.reports.page import render
+from pipeline import main
+
+PARAMETERS = {"seed": 0, "text_configs": [{"name": "tfidf", "regularization": 4.0}], "checkpoints": "a"}
+
+
+def finished_run(
+    folder: Path, *, seed: int = 0, names: dict[str, str] | None = None, **parameters: Any
+) -> Path:
+    """What a local run leaves, as far as these commands read it."""
+    run = write_run(
+        folder / "artifacts", make_products(metadata={"class_names": names or {"10": "Books"}}), seed=seed
+    )
+    run_evaluate(**run.stages, seed=0, metadata={}, output=folder)
+    (folder / "reports").mkdir()
+    (folder / "report.html").rename(folder / "reports" / "evaluate.html")
+    for name in ("text-tfidf", "text-tfidf-fold-0", "preprocess"):
+        page = render("failure", reason="none")
+        (folder / "reports" / f"{name}.html").write_text(page, encoding="utf-8")
+    said = {"parameters": {**PARAMETERS, **parameters}, "finished": True, "seconds": 75.0}
+    (folder / "run.json").write_text(json.dumps(said))
+    return folder
+
+
+def command(*arguments: object, status: int = 0) -> Result:
+    done = CliRunner().invoke(main, [*map(str, arguments), "--no-browser"])
+    assert done.exit_code == status, done.output
+    return done
+
+
+def test_show_prints_the_verdict_and_the_reports_in_the_order_of_reading(tmp_path: Path):
+    folder = finished_run(tmp_path / "one")
+    shown = command("show", folder).output
+    assert "The ensemble reaches a macro-F1 of" in shown
+    order = [
+        shown.index(f"{name}.html") for name in ("evaluate", "preprocess", "text-tfidf", "text-tfidf-fold-0")
+    ]
+    assert order == sorted(order)
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert '<a href="reports/evaluate.html">What this run is worth</a>' in page
+    assert '<a href="metrics.json">' in page
+
+
+def test_every_link_of_the_index_leads_to_a_file(tmp_path: Path):
+    folder = finished_run(tmp_path / "one")
+    command("show", folder)
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    links = [piece.split('"')[0] for piece in page.split('<a href="')[1:]]
+    assert len(links) >= 6
+    assert all((folder / link).is_file() for link in links if link != "run.log")
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path):
+    assert f"{tmp_path}: not the folder of a run" in command("show", tmp_path, status=2).output
+    missing = tmp_path / "none"
+    assert f"{missing}: not the folder of a run" in command("compare", missing, missing, status=2).output
+
+
+def test_an_unfinished_run_says_how_to_go_on_and_which_reports_it_has(tmp_path: Path):
+    folder = finished_run(tmp_path / "one")
+    (folder / "run.json").write_text(json.dumps({"parameters": {}, "finished": False}))
+    said = command("show", folder, status=2).output
+    assert "did not finish" in said
+    assert "same --output" in said
+    assert "preprocess.html" in said
+
+
+def test_compare_tells_the_parameters_the_rows_and_the_classes_that_differ(tmp_path: Path):
+    first = finished_run(tmp_path / "one")
+    configs = [{"name": "tfidf", "regularization": 8.0}]
+    second = finished_run(tmp_path / "two", text_configs=configs, checkpoints="b")
+    metrics = json.loads((second / "metrics.json").read_text())
+    ensemble = metrics["validation"]["rows"]["ensemble"]
+    ensemble["macro_f1"] -= 0.25
+    ensemble["per_class"]["10"]["f1"] = 0.0
+    (second / "metrics.json").write_text(json.dumps(metrics))
+    said = command("compare", first, second).output
+    assert "The ensemble of one is 25.00 points of macro-F1 better" in said
+    assert "outside the 95 % interval of one" in said
+    assert "text_configs.tfidf.regularization: 4.0 → 8.0" in said
+    assert "checkpoints" not in said
+    assert "predicted on the same products" in said
+    assert "−25.00" in said
+    assert "10 Books" in said
+    assert "10 Books" in (second / "compare-one.html").read_text(encoding="utf-8")
+
+
+def test_runs_on_different_products_are_told_apart(tmp_path: Path):
+    first, second = finished_run(tmp_path / "one"), finished_run(tmp_path / "two", seed=1)
+    said = json.loads((second / "run.json").read_text())
+    said["parameters"]["seed"] = 1
+    (second / "run.json").write_text(json.dumps(said))
+    assert "different products" in command("compare", first, second).output
+
+
+@pytest.mark.slow
+def test_the_pages_are_calm_in_a_browser_though_names_mean_harm(tmp_path: Path, browser: Browser):
+    titles = hostile_titles("http://localhost:9")
+    names = dict(zip(["10", "20", "30"], [titles[1], titles[5], titles[6]], strict=True))
+    first = finished_run(tmp_path / "one", names=names, seed_note=titles[0])
+    second = finished_run(tmp_path / "<b>two", names=names, seed_note=titles[1])
+    command("show", first)
+    command("compare", first, second, "--output", tmp_path / "compare.html")
+    check_calm(browser, [first / "index.html", tmp_path / "compare.html"], tmp_path)

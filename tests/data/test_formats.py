@@ -1,0 +1,272 @@
+"""The files that pass between stages: written whole, checked when read."""
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from components.core.artifacts import read_manifest, whole_file, write_json, write_manifest
+from components.core.errors import InputError
+from components.core.stage import FINISHED_VARIABLE, run_stage
+from components.data.image_store import ImageStore, write_image_store
+from components.data.probabilities import (
+    Classifier,
+    Probabilities,
+    read_classifier,
+    read_matrix,
+    write_classifier,
+    write_matrix,
+)
+from components.data.uris import fetch
+from components.modeling.checkpoint import Checkpoints, fingerprint, flatten_optimizer, restore_optimizer
+
+IDS = np.array(["a", "b", "c"], dtype=object)
+GOOD = np.array([[0.2, 0.8], [0.5, 0.5], [1.0, 0.0]], np.float32)
+
+
+def save(path: Path, **arrays) -> Path:
+    defaults = {"ids": np.array(["a", "b", "c"]), "classes": np.array(["10", "20"]), "pred_probs": GOOD}
+    np.savez(path, **{**defaults, **arrays})
+    return path
+
+
+def write_and_fail(path: Path, error: Exception) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(RuntimeError):
+        write_and_fail(path, RuntimeError())
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_named_with_path_and_bytes(tmp_path: Path):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match=r"after writing 4 bytes of .*model"):
+        write_and_fail(tmp_path / "model", full)
+
+
+def test_not_a_number_never_reaches_json(tmp_path: Path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "metrics.json", {"macro_f1": float("nan")})
+
+
+def test_a_changed_file_is_told_by_its_digest(tmp_path: Path):
+    (tmp_path / "data").write_text("12345")
+    write_manifest(tmp_path)
+    assert read_manifest(tmp_path)["files"]["data"]["bytes"] == 5
+    (tmp_path / "data").write_text("12346")
+    with pytest.raises(InputError, match="data: changed since it was written"):
+        read_manifest(tmp_path)
+
+
+def test_an_unfinished_artifact_is_refused(tmp_path: Path):
+    (tmp_path / "data").write_text("12345")
+    with pytest.raises(InputError, match="did not finish"):
+        read_manifest(tmp_path)
+
+
+def test_a_classifier_is_read_as_it_was_written(tmp_path: Path):
+    matrix = Probabilities(IDS, ("10", "20"), GOOD)
+    write_classifier(
+        tmp_path,
+        Classifier("tfidf", "text", {"final": {"test": matrix}, "epoch3": {"test": matrix}}, {"n": 1}),
+    )
+    classifier = read_classifier(tmp_path, classes=("10", "20"))
+    assert (classifier.name, classifier.modality, list(classifier.matrices), classifier.metadata) == (
+        "tfidf",
+        "text",
+        ["final", "epoch3"],
+        {"n": 1},
+    )
+    assert np.array_equal(classifier.matrices["epoch3"]["test"].pred_probs, GOOD)
+    assert classifier.matrices["final"]["test"].ids.tolist() == ["a", "b", "c"]
+
+
+def test_rows_are_joined_by_id(tmp_path: Path):
+    matrix = Probabilities(IDS, ("10", "20"), GOOD)
+    assert np.array_equal(matrix.aligned(["c", "a"], where="x"), GOOD[[2, 0]])
+    with pytest.raises(InputError, match="no probabilities for 1 of 2 products, the first is 'z'"):
+        matrix.aligned(["a", "z"], where="x")
+
+
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        ({"pred_probs": np.where(GOOD == 0.5, np.nan, GOOD)}, r"row 1 \(product 'b'\) is not a number"),
+        ({"pred_probs": GOOD * 0.9}, r"row 0 \(product 'a'\) does not sum to 1: sum 0.9"),
+        (
+            {"pred_probs": GOOD + np.array([0.3, -0.3], np.float32)},
+            r"row 2 \(product 'c'\) is not within 0 and 1",
+        ),
+        ({"classes": np.array(["20", "10"])}, r"its classes are \[20, 10\] \(2\), expected \[10, 20\]"),
+        ({"ids": np.array(["a", "b", "a"])}, "row 2: id 'a' occurs twice"),
+        ({"ids": np.array(["a", "b"])}, r"has shape \(3, 2\), expected \(2, 2\)"),
+        ({"ids": np.array(["a", "b", None], dtype=object)}, "not an .npz of plain arrays"),
+    ],
+)
+def test_a_bad_matrix_is_refused_by_file_row_and_classifier(tmp_path: Path, arrays: dict, message: str):
+    path = save(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(InputError, match=message) as refused:
+        read_matrix(path, name="rival", classes=("10", "20"))
+    assert "bad.npz (classifier rival)" in str(refused.value)
+
+
+def test_a_bad_matrix_is_never_written(tmp_path: Path):
+    with pytest.raises(InputError, match="is not a number"):
+        write_matrix(tmp_path / "x.npz", Probabilities(IDS, ("10", "20"), GOOD * np.nan))
+    assert not (tmp_path / "x.npz").exists()
+
+
+def test_images_come_back_by_key(tmp_path: Path):
+    images = [(f"key{i}", i + 1, i + 2, bytes([i % 256]) * (i + 1)) for i in range(600)]
+    assert write_image_store(tmp_path, images) == 600
+    store = ImageStore(tmp_path)
+    assert bytes(store.encoded("key599")) == images[599][3]
+    assert store.size("key7") == (8, 9)
+    assert "key600" not in store
+    with pytest.raises(InputError, match="no image 'key600'"):
+        store.encoded("key600")
+
+
+def test_many_images_lie_in_few_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("components.data.image_store.SHARD_BYTES", 40_000)
+    images = ((f"key{i}", 1, 1, bytes(100)) for i in range(2000))
+    write_image_store(tmp_path, images)
+    assert 2 <= len(list(tmp_path.glob("*.arrow"))) <= 8
+    assert len(ImageStore(tmp_path)) == 2000
+
+
+def test_a_missing_source_is_named(tmp_path: Path):
+    with pytest.raises(InputError, match=r"nowhere\.tsv: no such file or folder"):
+        fetch(str(tmp_path / "nowhere.tsv"), tmp_path)
+
+
+def test_a_source_is_fetched_by_uri(tmp_path: Path):
+    (tmp_path / "x.tsv").write_text("1")
+    assert fetch(f"file://{tmp_path / 'x.tsv'}", tmp_path / "copy").read_text() == "1"
+
+
+def tensors(step: int) -> dict[str, torch.Tensor]:
+    return {"weight": torch.full((4,), float(step))}
+
+
+def test_the_newest_checkpoint_is_loaded(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path, fingerprint("training"))
+    assert checkpoints.load() is None
+    for step in (1, 2, 3):
+        checkpoints.save(step, tensors(step), {"epoch": step})
+    loaded = checkpoints.load()
+    assert loaded is not None
+    assert (loaded[0], loaded[1]["weight"][0].item(), loaded[2]) == (3, 3.0, {"epoch": 3})
+    assert len(list(checkpoints.folder.iterdir())) == 2
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    checkpoints = Checkpoints(tmp_path, fingerprint("training"))
+    for step in (1, 2):
+        checkpoints.save(step, tensors(step), {})
+    newest = checkpoints.folder / "step-000000002" / "tensors.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    loaded = checkpoints.load()
+    assert loaded is not None
+    assert loaded[0] == 1
+    assert "is damaged" in caplog.text
+
+
+def test_there_is_no_silent_restart_when_every_checkpoint_is_damaged(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path, fingerprint("training"))
+    checkpoints.save(1, tensors(1), {})
+    (checkpoints.folder / "step-000000001" / "state.json").write_text("{")
+    with pytest.raises(InputError, match="every checkpoint is damaged"):
+        checkpoints.load()
+
+
+def test_a_save_that_was_cut_off_is_no_checkpoint(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path, fingerprint("training"))
+    checkpoints.save(1, tensors(1), {})
+    checkpoints.save(2, tensors(2), {})
+    (checkpoints.folder / "step-000000002" / "manifest.json").unlink()
+    loaded = checkpoints.load()
+    assert loaded is not None
+    assert loaded[0] == 1
+
+
+def test_checkpoints_of_another_training_are_not_taken(tmp_path: Path):
+    Checkpoints(tmp_path, fingerprint("one")).save(1, tensors(1), {})
+    assert Checkpoints(tmp_path, fingerprint("another")).load() is None
+
+
+def test_an_optimizer_goes_on_where_it_was():
+    torch.manual_seed(0)
+    results = []
+    for interrupted in (False, True):
+        weight = torch.nn.Parameter(torch.ones(3))
+        optimizer = torch.optim.AdamW([weight], lr=0.1)
+        for step in range(6):
+            if interrupted and step == 3:
+                kept = {name: tensor.clone() for name, tensor in flatten_optimizer(optimizer).items()}
+                optimizer = torch.optim.AdamW([weight], lr=0.1)
+                restore_optimizer(optimizer, kept)
+            optimizer.zero_grad()
+            (weight**2).sum().backward()
+            optimizer.step()
+        results.append(weight.detach().clone())
+    assert torch.equal(results[0], results[1])
+
+
+class Work:
+    def __init__(self, output: Path) -> None:
+        self.output, self.times = output, 0
+
+    def __call__(self) -> dict[str, float]:
+        self.times += 1
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        self.output.write_text(f"result {self.times}")
+        return {"times": self.times}
+
+
+def test_finished_work_is_taken_over_only_while_its_inputs_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(FINISHED_VARIABLE, str(tmp_path / "finished"))
+    source = tmp_path / "source"
+    source.write_text("1")
+    work = Work(tmp_path / "run1" / "out")
+    inputs = {"source": source, "seed": 0}
+    assert run_stage("text", work, inputs=inputs, outputs={"out": work.output}) == {"times": 1}
+    again = tmp_path / "run2" / "out"
+    assert run_stage("text", work, inputs=inputs, outputs={"out": again}) == {"times": 1}
+    assert again.read_text() == "result 1"
+    source.write_text("2")
+    assert run_stage("text", work, inputs=inputs, outputs={"out": work.output}) == {"times": 2}
+    assert run_stage("text", work, inputs={**inputs, "seed": 1}, outputs={"out": work.output}) == {"times": 3}
+
+
+def test_damaged_finished_work_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(FINISHED_VARIABLE, str(tmp_path / "finished"))
+    work = Work(tmp_path / "run1" / "out")
+    run_stage("text", work, inputs={}, outputs={"out": work.output})
+    [manifest] = (tmp_path / "finished").rglob("manifest.json")
+    metadata = json.loads(manifest.read_text())
+    metadata["files"]["out"]["sha256"] = "0"
+    manifest.write_text(json.dumps(metadata))
+    assert run_stage("text", work, inputs={}, outputs={"out": tmp_path / "run2" / "out"}) == {"times": 2}
+
+
+def test_an_input_error_ends_the_stage_with_status_2(capsys: pytest.CaptureFixture[str]):
+    def fail() -> dict[str, float]:
+        raise InputError("row 3 is wrong")
+
+    with pytest.raises(SystemExit) as ended:
+        run_stage("text", fail, inputs={}, outputs={})
+    assert ended.value.code == 2
+    assert "error: row 3 is wrong" in capsys.readouterr().out

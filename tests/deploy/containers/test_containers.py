@@ -1,0 +1,178 @@
+"""The images as an engine builds and runs them, and the pipeline in them."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine import REGISTRY, ROOT, TAG, docker
+from kfp import local
+from kfp.components import load_component_from_file
+from pipelines_server import PipelinesServer
+from tiny_catalog import TINY_IMAGE
+
+from components.client.sample.catalog import write_sample
+from components.core.project import STAGES
+
+pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(3600)]
+
+MEGABYTE = 1_000_000
+WITHOUT_TORCH = ("preprocess", "denoise", "ensemble", "evaluate")
+# Any user, nothing writable but a temporary directory, no privilege.
+CONFINED = (
+    *("--rm", "--user", "4242:4242", "--read-only", "--tmpfs", "/tmp"),
+    *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+)
+# What Python finds in the environment, by the names that requirement files use.
+NAMES = (
+    "import re, sysconfig; from importlib.metadata import distributions; "
+    "found = distributions(path=[sysconfig.get_path('purelib')]); "
+    "print(*{re.sub('[._]', '-', each.metadata['Name'].lower()) for each in found})"
+)
+PARAMETERS: dict[str, Any] = {
+    "image_configs": [TINY_IMAGE],
+    "fusion_folds": 3,
+    "ensemble_config": {"name": "ensemble", "vote": "weighted", "folds": 3},
+}
+
+
+def inspect(image: str) -> dict[str, Any]:
+    return json.loads(docker("image", "inspect", image).stdout)[0]
+
+
+def inside(image: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command in a confined container, in place of what the image starts by itself."""
+    return docker("run", *CONFINED, "--network", "none", "--entrypoint", command[0], image, *command[1:])
+
+
+def test_one_command_builds_all(images: dict[str, str]):
+    assert set(images) == {*STAGES, "client"}
+
+
+@pytest.mark.parametrize("stage", WITHOUT_TORCH)
+def test_a_stage_without_torch_is_small(images: dict[str, str], stage: str):
+    assert inspect(images[stage])["Size"] < 700 * MEGABYTE
+
+
+def test_the_trainings_share_their_packages(images: dict[str, str]):
+    layers = {stage: inspect(images[stage])["RootFS"]["Layers"] for stage in STAGES}
+    # Of every image the last two are its code: what is shared, and its own.
+    text, image, fusion = (layers[stage][:-2] for stage in ("text", "image", "fusion"))
+    assert text == image == fusion
+    stores = layers["preprocess"][:-2]
+    assert text[: len(stores)] == stores
+    assert len(text) > len(stores)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_starts_as_any_user_without_rights(images: dict[str, str], stage: str):
+    done = docker("run", *CONFINED, "--network", "none", images[stage])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(f"stage {stage}\npython 3.11.")
+    assert ("\ntorch 2." in done.stdout) == (stage not in WITHOUT_TORCH)
+
+
+def test_the_client_registers_a_schedule_as_any_user_without_rights(images: dict[str, str]):
+    server = PipelinesServer()
+    confined = [*CONFINED, "--network", "host"]
+    options = ["schedule", "--host", server.host, "--cron", "0 0 3 * * 1", "--registry", "r.example/team"]
+    done = docker("run", *confined, images["client"], *options)
+    server.shutdown()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(server.recurring) == 1
+    (version,) = server.versions
+    assert "r.example/team/text:" in json.dumps(version["pipeline_spec"])
+
+
+@pytest.mark.parametrize("name", [*STAGES, "client"])
+def test_nothing_that_builds_is_left_and_what_is_inside_is_listed(images: dict[str, str], name: str):
+    script = (
+        "for tool in gcc g++ cc ld make; do command -v $tool; done; ls /opt/venv/bin/pip; cat /requirements/*"
+    )
+    done = inside(images[name], "sh", "-c", script)
+    listed = set(re.findall(r"^([a-z0-9-]+)==", done.stdout, flags=re.MULTILINE))
+    found = inside(images[name], "python", "-c", NAMES).stdout.split()
+    assert not done.stdout.startswith("/")
+    assert set(found) == listed
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_holds_its_own_code_alone_and_cannot_change_it(images: dict[str, str], stage: str):
+    folders = inside(images[stage], "sh", "-c", "cd /app/components; ls -d */").stdout.split()
+    assert set(folders) == {f"{stage}/", "reports/", "templates/"}
+    # On a writable disk too, as the image's own user.
+    writing = docker(
+        "run", "--rm", "--entrypoint", "sh", images[stage], "-c", "echo >> /app/components/core/stage.py"
+    )
+    assert writing.returncode != 0
+    assert "Permission denied" in writing.stderr
+
+
+@pytest.mark.parametrize("name", [*STAGES, "client"])
+def test_an_image_says_where_it_comes_from(images: dict[str, str], name: str):
+    config = inspect(images[name])["Config"]
+    labels = {key.rsplit(".", 1)[1]: value for key, value in config["Labels"].items()}
+    assert labels["title"] == name
+    assert labels["source"] == "https://example.org/code"
+    assert re.fullmatch("[0-9a-f]{40}", labels["revision"])
+    assert config["User"] == "10001:0"
+
+
+def test_the_pipeline_predicts_in_containers_what_it_predicts_in_processes(
+    images: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    catalog = write_sample(tmp_path / "containers" / "catalog", seed=1, products=700, test_products=40)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    in_processes, in_containers = run_in_processes(tmp_path, catalog), run_in_containers(tmp_path, catalog)
+    assert len(in_containers) == 40
+    assert in_containers == in_processes
+
+
+def run_in_processes(folder: Path, catalog: dict[str, str]) -> dict[str, str]:
+    options = [f"--{name.replace('_', '-')}={path}" for name, path in catalog.items()]
+    options += [f"--param={name}={json.dumps(value)}" for name, value in PARAMETERS.items()]
+    command = [
+        sys.executable,
+        str(ROOT / "pipeline.py"),
+        "run",
+        *options,
+        "--output",
+        str(folder / "processes"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return predictions(folder / "processes" / "predictions.tsv")
+
+
+def run_in_containers(folder: Path, catalog: dict[str, str]) -> dict[str, str]:
+    """As a user who isn't root, without network or rights; nothing is writable but the artifacts."""
+    compiled, root = folder / "pipeline.yaml", folder / "containers"
+    command = [sys.executable, str(ROOT / "pipeline.py"), "compile", "--output", str(compiled)]
+    subprocess.run([*command, "--registry", REGISTRY, "--tag", TAG], check=True, timeout=120)
+    user = os.getuid() or 10001
+    for path in [root, *root.rglob("*")]:
+        os.chown(path, user, os.getgid())
+    runner = local.DockerRunner(
+        user=f"{user}:{os.getgid()}",
+        read_only=True,
+        tmpfs={"/tmp": ""},
+        network_mode="none",
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        environment={"OMP_NUM_THREADS": "1"},
+    )
+    local.init(runner, pipeline_root=str(root))
+    load_component_from_file(str(compiled))(**catalog, **PARAMETERS)
+    # A container that vanished reads as success: what it left is what counts.
+    (found,) = root.glob("*/evaluate/results/predictions.tsv")
+    return predictions(found)
+
+
+def predictions(path: Path) -> dict[str, str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["Product_id"]: row["Prdtypecode"] for row in csv.DictReader(file, delimiter="\t")}

@@ -1,0 +1,188 @@
+"""The compiled documents: strict against the published protos, equal to the golden ones, light to make."""
+# Generated protobuf modules carry no types.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf.json_format import ParseDict
+from kfp.compiler import Compiler
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec, PlatformSpec
+
+from components.client.presets import PRESETS
+from components.core.project import STAGES
+from pipeline import build_pipeline
+
+ROOT = Path(__file__).parents[2]
+HEAVY = (
+    *("torch", "torchvision", "transformers", "tokenizers", "safetensors", "cleanlab", "sklearn", "scipy"),
+    *("pandas", "numpy", "pyarrow", "PIL", "simplejpeg", "jinja2", "matplotlib"),
+)
+
+
+def compiled(folder: Path, *options: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pipeline's and the platform's document, made with kfp alone: heavy packages cannot be imported."""
+    script = (
+        "import sys, runpy\n"
+        f"for name in {HEAVY!r}: sys.modules[name] = None\n"
+        f"sys.argv[0] = {str(ROOT / 'pipeline.py')!r}\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    path = folder / "pipeline.yaml"
+    command = [sys.executable, "-c", script, "compile", "--output", str(path), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    spec, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    return spec, platform
+
+
+@pytest.fixture(scope="module", params=sorted(PRESETS))
+def documents(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    return request.param, *compiled(tmp_path_factory.mktemp("compiled"), "--preset", request.param)
+
+
+def executors(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return spec["deploymentSpec"]["executors"]
+
+
+def tasks(dag: dict[str, Any], spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every task of the graph with those inside loops, by component."""
+    found = {}
+    for task in dag["tasks"].values():
+        component = spec["components"][task["componentRef"]["name"]]
+        if "dag" in component:
+            found |= tasks(component["dag"], spec)
+        else:
+            found[component["executorLabel"] + task["taskInfo"]["name"]] = task
+    return found
+
+
+def test_it_is_the_golden_pipeline(documents):
+    preset, *made = documents
+    golden = list(
+        yaml.safe_load_all((ROOT / "tests" / "deploy" / "golden" / f"{preset}.yaml").read_text("utf-8"))
+    )
+    assert made == golden, "after a change that is meant: python tests/support/renew_golden.py"
+
+
+def test_both_documents_fit_the_published_protos(documents):
+    _, spec, platform = documents
+    parsed = ParseDict(spec, PipelineSpec())
+    assert len(ParseDict(spec["deploymentSpec"], PipelineDeploymentConfig()).executors) >= len(STAGES)
+    assert parsed.pipeline_info.name == "product-categorization"
+    assert "kubernetes" in ParseDict(platform, PlatformSpec()).platforms
+    configured = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(configured) == set(executors(spec))
+    for config in configured.values():
+        ParseDict(config, KubernetesExecutorConfig())
+
+
+def test_an_unknown_field_would_be_refused(documents):
+    with pytest.raises(Exception, match="no field named"):
+        ParseDict({"shareMemory": "8Gi"}, KubernetesExecutorConfig())
+
+
+def test_only_trainings_ask_for_accelerators_and_shared_memory(documents):
+    _, spec, platform = documents
+    configured = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for name, executor in executors(spec).items():
+        training = executor["container"]["image"].rsplit("/", 1)[1].split(":")[0] in ("text", "image")
+        assert ("accelerator" in executor["container"]["resources"]) == training, name
+        mounts = [mount["mountPath"] for mount in configured[name].get("emptyDirMounts", [])]
+        assert mounts == (["/dev/shm"] if training else []), name
+        assert ("tolerations" in configured[name]) == training, name
+        assert ("nodeSelector" in configured[name]) == training, name
+
+
+def test_a_parameter_that_sets_a_pod_reaches_the_loop_it_is_used_in(documents):
+    _, spec, platform = documents
+    text = json.dumps([spec["deploymentSpec"], platform])
+    used = {name for name in spec["root"]["inputDefinitions"]["parameters"] if f"channel--{name}" in text}
+    assert used == {"accelerator_type", "accelerator_count", "node_selector", "tolerations"}
+    loops = [part for part in spec["components"].values() if "dag" in part]
+    assert len(loops) == 3
+    for loop in loops:
+        assert {f"pipelinechannel--{name}" for name in used} <= set(loop["inputDefinitions"]["parameters"])
+
+
+def test_every_task_is_tried_again_with_backoff_and_never_runs_as_root(documents):
+    _, spec, platform = documents
+    for name, task in tasks(spec["root"]["dag"], spec).items():
+        policy = task["retryPolicy"]
+        assert policy["maxRetryCount"] == 3, name
+        assert policy["backoffDuration"] == "60s"
+        assert policy["backoffFactor"] == 2
+    for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        assert config["securityContext"] == {"runAsNonRoot": True}
+        assert config["podMetadata"]["labels"] == {"app.kubernetes.io/name": "product-categorization"}
+        assert int(config["activeDeadlineSeconds"]) > 0
+
+
+def test_registry_and_tag_make_seven_images(tmp_path: Path):
+    spec, _ = compiled(tmp_path, "--preset", "paper", "--registry", "registry.example/team", "--tag", "1.2.3")
+    images = {executor["container"]["image"] for executor in executors(spec).values()}
+    assert images == {f"registry.example/team/{stage}:1.2.3" for stage in STAGES}
+
+
+def test_the_snapshot_is_part_of_what_preprocess_is_cached_by(documents):
+    _, spec, _ = documents
+    task = spec["root"]["dag"]["tasks"]["preprocess"]
+    assert task["inputs"]["parameters"]["snapshot"] == {"componentInputParameter": "snapshot"}
+    assert task["cachingOptions"] == {"enableCache": True}
+
+
+def test_settings_reach_every_pod(tmp_path: Path):
+    options = ["--no-cache", "--volume=disk", "--mount=/disk", "--secret=keys", "--retries=0", "--timeout=0"]
+    spec, platform = compiled(tmp_path, *options)
+    assert all(not task["cachingOptions"] for task in tasks(spec["root"]["dag"], spec).values())
+    assert not any("retryPolicy" in task for task in tasks(spec["root"]["dag"], spec).values())
+    assert (
+        spec["root"]["inputDefinitions"]["parameters"]["checkpoints"]["defaultValue"] == "/disk/checkpoints"
+    )
+    for name, executor in spec["deploymentSpec"]["executors"].items():
+        set_to = {each["name"]: each["value"] for each in executor["container"].get("env", [])}
+        training = name.removeprefix("exec-").split("-")[0] in ("text", "image")
+        assert set_to.get("HF_HOME") == ("/disk/weights/huggingface" if training else None)
+        assert set_to.get("TORCH_HOME") == ("/disk/weights/torch" if training else None)
+    for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        assert [mount["mountPath"] for mount in config["pvcMount"]] == ["/disk"]
+        assert config["secretAsEnv"][0]["secretName"] == "keys"
+        assert config["secretAsEnv"][0]["optional"] is True
+
+
+def test_no_stage_installs_a_package_when_it_starts(documents):
+    _, spec, _ = documents
+    assert "pip install" not in json.dumps(spec["deploymentSpec"])
+
+
+@pytest.mark.parametrize(
+    "choice, predicts", [("text", {"text"}), ("image", {"image"}), ("both", {"text", "image"})]
+)
+def test_denoising_reads_the_folds_that_were_chosen(tmp_path: Path, choice: str, predicts: set[str]):
+    spec, _ = compiled(tmp_path, "--denoise-on", choice)
+    denoise = next(
+        task for task in spec["root"]["dag"]["tasks"].values() if task["taskInfo"]["name"] == "denoise"
+    )
+    artifacts = denoise["inputs"]["artifacts"]
+    assert {name.removesuffix("_folds") for name in artifacts if name.endswith("_folds")} == predicts
+    settings = spec["root"]["inputDefinitions"]["parameters"]["denoise_config"]["defaultValue"]
+    assert settings == PRESETS["laptop"]["denoise_configs"][choice]
+
+
+def test_a_fusion_end_to_end_is_placed_as_a_training(tmp_path: Path):
+    joint = {"name": "joint", "kind": "concat", "training": "end_to_end"}
+    preset = {**PRESETS["paper"], "fusion_configs": [*PRESETS["paper"]["fusion_configs"], joint]}
+    path = tmp_path / "pipeline.yaml"
+    Compiler().compile(build_pipeline(preset), str(path))
+    spec, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    assert "accelerator" in executors(spec)["exec-fusion"]["container"]["resources"]
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-fusion"]
+    assert placed["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
+    assert "tolerations" in placed

@@ -1,0 +1,88 @@
+"""Decoding, against PIL, and the places where decoded images are kept."""
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from image_catalog import jpeg, product_image
+from PIL import Image
+
+from components.core.errors import InputError
+from components.data.image_store import ImageStore, write_image_store
+from components.modeling.image.cache import ImageCache, content_box, decode
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def store(tmp_path):
+    random = np.random.default_rng(0)
+    images = [(f"k{i}", 50, 60, jpeg(product_image(i % 3, random, (60, 50)))) for i in range(7)]
+    write_image_store(tmp_path / "images", images)
+    return ImageStore(tmp_path / "images")
+
+
+@pytest.mark.parametrize("size", [(256, 256), (80, 60), (512, 512)])
+def test_decoding_and_resizing_is_within_one_level_of_pil(size):
+    random = np.random.default_rng(1)
+    noise = random.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    data = jpeg(np.asarray(Image.fromarray(noise).resize((500, 500), Image.Resampling.BICUBIC)))
+    expected = Image.open(io.BytesIO(data)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    difference = np.abs(decode(data, size).numpy().astype(int) - np.asarray(expected).astype(int))
+    assert difference.max() <= 1
+
+
+def test_padding_keeps_the_aspect_and_centres_on_white():
+    found = decode(jpeg(np.zeros((50, 50, 3), np.uint8)), (80, 60), fit="pad")
+    assert found.shape == (80, 60, 3)
+    assert (found[:10] == 255).all()
+    assert (found[10:70] == 0).all()
+    assert (found[70:] == 255).all()
+
+
+def test_the_content_box_is_what_is_not_white():
+    pixels = torch.full((20, 30, 3), 255, dtype=torch.uint8)
+    assert content_box(pixels) == (0, 0, 20, 30)
+    pixels[4:9, 10:12] = 90
+    assert content_box(pixels) == (4, 10, 9, 12)
+
+
+@pytest.mark.parametrize("place", ["device", "memory", "disk", "stream", "auto"])
+def test_every_place_gives_the_same_images_in_their_order(store, place):
+    rows = [np.array([5, 0, 3]), np.array([1]), np.array([6, 6]), np.array([2, 4])]
+    with ImageCache(store, store.keys, (32, 24), fit="stretch", place=place, device=CPU, boxes=True) as cache:
+        found = list(cache.batches(rows))
+        boxes = cache.content.clone()
+    for batch, images in zip(rows, found, strict=True):
+        for row, image in zip(batch, images.images[images.rows], strict=True):
+            expected = decode(store.encoded(f"k{row}"), (32, 24))
+            assert torch.equal(image[..., :3], expected)
+            assert tuple(boxes[row].tolist()) == content_box(expected)
+
+
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
+    write_image_store(tmp_path / "images", [("good", 40, 40, b"not a JPEG")])
+    with pytest.raises(InputError, match="'good' cannot be decoded"):
+        ImageCache(
+            ImageStore(tmp_path / "images"), ["good"], (8, 8), fit="stretch", place="memory", device=CPU
+        )
+
+
+@pytest.mark.parametrize(
+    ("memory", "disk", "place"), [(1e9, 1e9, "memory"), (0, 1e9, "disk"), (0, 0, "stream")]
+)
+def test_images_are_kept_in_the_first_place_that_has_room(store, monkeypatch, memory, disk, place):
+    monkeypatch.setattr("components.modeling.image.cache._free_memory", lambda: memory)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=disk))
+    with ImageCache(store, store.keys, (8, 8), fit="stretch", place="auto", device=CPU) as cache:
+        assert cache.place == place
+
+
+def test_a_cache_on_disk_is_gone_when_it_is_closed(store, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    with ImageCache(store, store.keys, (8, 8), fit="stretch", place="disk", device=CPU):
+        assert list((tmp_path / "scratch").rglob("pixels"))
+    assert not list((tmp_path / "scratch").rglob("pixels"))

@@ -1,0 +1,204 @@
+"""Denoise finds planted label errors and takes them out of train alone."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.core.configuration import parse_config
+from components.core.errors import InputError
+from components.data.probabilities import Classifier, Probabilities, write_classifier
+from components.data.products import SCHEMA, Products, read_products, write_products
+from components.denoise.config import DenoiseConfig
+from components.denoise.run import mean_out_of_fold, run_denoise
+
+CLASSES = ("10", "20", "30", "40")
+COUNT, FOLDS = 800, 4
+
+
+class Scene:
+    """Products whose true classes a good out-of-fold classifier knows, with 5 % of the labels changed."""
+
+    def __init__(self, folder: Path, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.folder = folder
+        self.true = rng.integers(0, len(CLASSES), COUNT)
+        self.planted = rng.random(COUNT) < 0.05
+        shift = rng.integers(1, len(CLASSES), COUNT)
+        self.labels = np.where(self.planted, (self.true + shift) % len(CLASSES), self.true)
+        logits = rng.normal(0, 0.6, (COUNT, len(CLASSES)))
+        logits[np.arange(COUNT), self.true] += 3
+        self.pred_probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        self.ids = np.array([f"p{i}" for i in range(COUNT)], dtype=object)
+        self.folds = np.arange(COUNT) % FOLDS
+        self.products = folder / "products"
+        self._write_products()
+        self.classifiers = [self.write_fold(fold) for fold in range(FOLDS)]
+
+    def _write_products(self) -> None:
+        split = np.where(np.arange(COUNT) % 10 == 0, "validation", "train")
+        columns = {
+            "product_id": self.ids,
+            "title": "titre",
+            "description": "",
+            "image": None,
+            "code": [CLASSES[label] for label in self.labels],
+            "label": pd.array(self.labels, dtype="Int64"),
+            "split": split,
+            "fold": pd.array(self.folds, dtype="Int64"),
+            "group": np.arange(COUNT),
+            "removed": False,
+            "row_id": self.ids,
+            "image_id": "",
+        }
+        table = pd.DataFrame(columns).reindex(columns=SCHEMA.names)
+        write_products(Products(table, CLASSES), self.products)
+
+    def write_fold(self, fold: int, classes: tuple[str, ...] = CLASSES, *, name: str = "") -> Path:
+        rows = self.folds == fold
+        matrix = Probabilities(self.ids[rows], classes, self.pred_probs[rows].astype(np.float32))
+        folder = self.folder / (name or f"fold{fold}")
+        write_classifier(folder, Classifier("folds", "image", {"final": {"out_of_fold": matrix}}))
+        return folder
+
+    def run(self, config: DenoiseConfig, classifiers: list[Path] | None = None, keep_ids: str = "") -> None:
+        self.counts = run_denoise(
+            self.products,
+            self.classifiers if classifiers is None else classifiers,
+            config,
+            keep_ids=keep_ids,
+            cleaned=self.folder / "cleaned",
+            label_issues=self.folder / "issues.tsv",
+        )
+        self.cleaned = read_products(self.folder / "cleaned")
+        with (self.folder / "issues.tsv").open(encoding="utf-8") as file:
+            self.issues = list(csv.DictReader(file, delimiter="\t"))
+
+    @property
+    def removed(self) -> set[str]:
+        return {issue["product_id"] for issue in self.issues if issue["removed"] == "true"}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_planted_errors_are_flagged_and_come_first(scene: Scene):
+    scene.run(DenoiseConfig(share=0.5))
+    planted = set(scene.ids[scene.planted])
+    flagged = {issue["product_id"] for issue in scene.issues}
+    assert len(planted & flagged) / len(planted) > 0.9
+    assert len(planted & scene.removed) / len(scene.removed) > 0.95
+
+
+def test_issues_name_the_given_and_the_suggested_code_worst_first(scene: Scene):
+    scene.run(DenoiseConfig())
+    scores = [float(issue["score"]) for issue in scene.issues]
+    assert scores == sorted(scores)
+    row_of = {product: row for row, product in enumerate(scene.ids)}
+    for issue in scene.issues:
+        row = row_of[issue["product_id"]]
+        assert issue["given_code"] == CLASSES[scene.labels[row]]
+        assert issue["suggested_code"] == CLASSES[scene.pred_probs[row].argmax()]
+
+
+def test_the_papers_share_is_ten_percent_of_the_flagged(scene: Scene):
+    scene.run(DenoiseConfig())
+    assert len(scene.removed) == round(0.1 * len(scene.issues))
+
+
+@pytest.mark.parametrize(
+    "config, expected", [(DenoiseConfig(count=7), 7), (DenoiseConfig(share=0.02, share_of="train"), 14)]
+)
+def test_a_count_or_a_share_of_train_can_be_removed_instead(
+    scene: Scene, config: DenoiseConfig, expected: int
+):
+    scene.run(config)
+    assert len(scene.removed) == expected
+
+
+def test_no_product_is_flagged_in_favor_of_its_own_label(scene: Scene):
+    rows = np.arange(COUNT)
+    own, true, planted = scene.labels, scene.true, scene.planted
+    scene.pred_probs[:] = 0.1
+    scene.pred_probs[rows, true] = 0.7
+    scene.pred_probs[planted] = 0.01
+    scene.pred_probs[rows[planted], own[planted]] = 0.28
+    scene.pred_probs[rows[planted], true[planted]] = 0.7
+    unsure = ~planted & (rows % 40 == 0)  # their own label is the likeliest, at less than 0.28
+    scene.pred_probs[unsure] = 0.2475
+    scene.pred_probs[rows[unsure], own[unsure]] = 0.2575
+    classifiers = [scene.write_fold(fold) for fold in range(FOLDS)]
+    scene.run(DenoiseConfig(filter_by="low_self_confidence"), classifiers)
+    assert scene.issues
+    assert all(issue["given_code"] != issue["suggested_code"] for issue in scene.issues)
+
+
+@pytest.mark.parametrize("rank", ["normalized_margin", "self_confidence"])
+def test_the_flagged_are_ordered_by_the_score_that_was_chosen(scene: Scene, rank: str):
+    scene.run(parse_config(DenoiseConfig, {"rank": rank}, where="denoise"))
+    row_of = {product: row for row, product in enumerate(scene.ids)}
+    rows = [row_of[issue["product_id"]] for issue in scene.issues]
+    given = scene.pred_probs[rows, scene.labels[rows]]
+    rivals = scene.pred_probs[rows].copy()
+    rivals[np.arange(len(rows)), scene.labels[rows]] = 0
+    expected = given if rank == "self_confidence" else (given - rivals.max(axis=1) + 1) / 2
+    found = np.array([float(issue["score"]) for issue in scene.issues])
+    assert np.allclose(found, expected, atol=1e-5)
+    assert (np.diff(found) >= 0).all()
+
+
+def test_text_and_image_folds_are_averaged_product_by_product(scene: Scene):
+    sure = scene.pred_probs.copy()
+    scene.pred_probs = np.roll(sure, 1, axis=1)  # a second classifier that is wrong everywhere
+    wrong = [scene.write_fold(fold, name=f"wrong{fold}") for fold in range(FOLDS)]
+    products = read_products(scene.products)
+    rows = products.rows("out_of_fold")
+    assert np.allclose(
+        mean_out_of_fold(products, rows, [*scene.classifiers, *wrong]),
+        (sure + scene.pred_probs) / 2,
+        atol=1e-6,
+    )
+
+
+def test_nothing_leaves_validation(scene: Scene):
+    scene.run(DenoiseConfig(share=1.0))
+    table = scene.cleaned.table
+    assert set(table.loc[table["removed"], "split"]) == {"train"}
+    assert scene.removed == set(table.loc[table["removed"], "product_id"])
+    flagged = {issue["product_id"] for issue in scene.issues}
+    assert flagged & set(table.loc[table["split"] == "validation", "product_id"])
+
+
+def test_ids_to_keep_are_flagged_but_never_removed(scene: Scene):
+    scene.run(DenoiseConfig(share=0.5))
+    kept = sorted(scene.removed)[:3]
+    (scene.folder / "keep.txt").write_text("\n".join(kept))
+    scene.run(DenoiseConfig(share=0.5), keep_ids=str(scene.folder / "keep.txt"))
+    assert not scene.removed & set(kept)
+    assert set(kept) <= {issue["product_id"] for issue in scene.issues}
+
+
+def test_an_unknown_id_to_keep_is_refused(scene: Scene):
+    (scene.folder / "keep.txt").write_text("p1\nnobody\n")
+    with pytest.raises(InputError, match="1 ids are not in the catalog, the first is 'nobody'"):
+        scene.run(DenoiseConfig(), keep_ids=str(scene.folder / "keep.txt"))
+
+
+def test_a_missing_fold_is_refused(scene: Scene):
+    with pytest.raises(InputError, match="200 labeled products were predicted by no fold, the first is 'p2'"):
+        scene.run(DenoiseConfig(), [scene.classifiers[0], scene.classifiers[1], scene.classifiers[3]])
+
+
+def test_another_class_order_is_refused(scene: Scene):
+    scene.write_fold(2, CLASSES[::-1])
+    with pytest.raises(InputError, match=r"classifier folds/final\): its classes are \[40, 30, 20, 10\]"):
+        scene.run(DenoiseConfig())
+
+
+def test_wrong_settings_are_named(scene: Scene):
+    with pytest.raises(InputError, match=r"denoise: unknown key 'shares'.*Known keys: share, share_of"):
+        parse_config(DenoiseConfig, {"shares": 0.1}, where="denoise")

@@ -1,0 +1,318 @@
+"""Evaluate: its files, its figures against scikit-learn, its predictions in the test file's order."""
+
+import csv
+import dataclasses
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
+from synthetic import Run, make_classifier, make_products, true_labels, write_run
+
+from components.core.artifacts import read_manifest
+from components.core.errors import InputError
+from components.data.probabilities import Classifier, Probabilities, read_classifier, write_classifier
+from components.data.products import read_products
+from components.evaluate.run import run_evaluate
+from components.evaluate.scores import Bootstrap, calibration, interval
+from components.evaluate.summary import reduced_confusion
+
+UNDEFINED: Any = 0  # the stubs of scikit-learn allow text alone
+ROWS = ["image", "text", "feature_level", "decision_level", "ensemble"]
+
+
+def evaluate(run: Run, output: Path, **metadata: str) -> dict[str, float]:
+    return run_evaluate(**run.stages, seed=0, metadata=metadata, output=output)
+
+
+def rows_of(path: Path, delimiter: str = "\t") -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file, delimiter=delimiter))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return write_run(tmp_path_factory.mktemp("run"), make_products(300, 6, test_labels=True))
+
+
+@pytest.fixture(scope="module")
+def output(run: Run) -> Path:
+    folder = run.products.parent / "evaluated"
+    evaluate(run, folder, code="1234abc")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metrics(output: Path) -> dict:
+    return json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+
+
+def test_every_file_exists_and_the_manifest_lists_it(output: Path) -> None:
+    expected = {
+        "predictions.tsv",
+        "predictions_text.tsv",
+        "predictions_image.tsv",
+        "metrics.json",
+        "confusion.json",
+        "summary.md",
+        "report.html",
+    }
+    assert set(read_manifest(output)["files"]) == expected
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_every_classifiers_figures_equal_scikit_learns(run: Run, metrics: dict, split: str) -> None:
+    products = read_products(run.products)
+    rows = products.rows(split)
+    labels = products.labels[rows]
+    folders = [*run.text, *run.image, *run.members.iterdir(), *run.feature_level.iterdir(), run.ensemble]
+    classifiers = {classifier.name: classifier for classifier in map(read_classifier, folders)}
+    entries = metrics[split]["classifiers"]
+    assert sorted(entry["name"] for entry in entries) == sorted(classifiers)
+    for entry in entries:
+        matrix = classifiers[entry["name"]].matrices["best"][split]
+        predicted = matrix.aligned(products.ids[rows], where="test").argmax(axis=1)
+        assert entry["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+        assert entry["weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"))
+        assert entry["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
+        codes = range(len(products.classes))
+        expected = np.array(
+            precision_recall_fscore_support(labels, predicted, labels=codes, zero_division=UNDEFINED)
+        )
+        for code, figures in zip(products.classes, expected.T.tolist(), strict=True):
+            got = entry["per_class"][code]
+            assert [got["precision"], got["recall"], got["f1"], got["support"]] == pytest.approx(figures)
+
+
+def test_table_1_takes_the_best_of_each_row_on_validation_also_for_the_test_figures(metrics: dict) -> None:
+    assert list(metrics["validation"]["rows"]) == ROWS
+    for row, entry in metrics["validation"]["rows"].items():
+        rivals = [
+            classifier for classifier in metrics["validation"]["classifiers"] if classifier["row"] == row
+        ]
+        assert entry["macro_f1"] == max(rival["macro_f1"] for rival in rivals)
+        assert metrics["test"]["rows"][row]["name"] == entry["name"]
+        low, high = entry["macro_f1_interval"]
+        assert low < entry["macro_f1"] < high
+        assert entry["honesty"]
+
+
+def test_predictions_are_in_the_test_files_order_with_the_labels_files_columns(
+    run: Run, output: Path
+) -> None:
+    products = read_products(run.products)
+    test = products.table.iloc[products.rows("test")]
+    header, *rows = rows_of(output / "predictions.tsv")
+    assert header == ["Integer_id", "Image_id", "Product_id", "Prdtypecode"]
+    assert [row[:3] for row in rows] == test[["row_id", "image_id", "product_id"]].to_numpy().tolist()
+    matrix = read_classifier(run.ensemble).matrices["best"]["test"]
+    expected = matrix.aligned(test["product_id"].to_numpy(), where="test").argmax(axis=1)
+    assert [row[3] for row in rows] == [products.classes[label] for label in expected]
+
+
+def test_predictions_of_one_modality_come_from_its_best_classifier_on_validation(
+    run: Run, output: Path, metrics: dict
+) -> None:
+    products = read_products(run.products)
+    ids = products.ids[products.rows("test")]
+    for row, folders in (("text", run.text), ("image", run.image)):
+        best = metrics["validation"]["rows"][row]["name"]
+        classifier = next(
+            classifier for classifier in map(read_classifier, folders) if classifier.name == best
+        )
+        expected = classifier.chosen("test", ids).argmax(axis=1)
+        got = [line[3] for line in rows_of(output / f"predictions_{row}.tsv")[1:]]
+        assert got == [products.classes[label] for label in expected]
+
+
+def test_the_csv_dialect_gets_an_index_and_its_own_column_name(tmp_path: Path) -> None:
+    metadata = {
+        "dialect": "csv",
+        "delimiter": ",",
+        "labels_columns": [["", "row_id"], ["prdtypecode", "code"]],
+    }
+    run = write_run(tmp_path, make_products(metadata=metadata))
+    evaluate(run, tmp_path / "out")
+    header, *rows = rows_of(tmp_path / "out" / "predictions.csv", ",")
+    products = read_products(run.products)
+    assert header == ["", "prdtypecode"]
+    assert [row[0] for row in rows] == products.table["row_id"].iloc[products.rows("test")].tolist()
+    assert not list((tmp_path / "out").glob("*.tsv"))
+
+
+def test_a_code_that_is_a_formula_does_not_run_in_a_spreadsheet_but_a_negative_number_stays(
+    tmp_path: Path,
+) -> None:
+    products = make_products(classes=3)
+    renamed = dict(zip(products.classes, ("-1", "=HYPERLINK(1)", "A-2"), strict=True))
+    table = products.table.assign(code=[renamed.get(code) for code in products.table["code"]])
+    hostile = dataclasses.replace(products, table=table, classes=tuple(renamed.values()))
+    run = write_run(tmp_path, hostile)
+    evaluate(run, tmp_path / "out")
+    codes = {row[3] for row in rows_of(tmp_path / "out" / "predictions.tsv")[1:]}
+    assert codes == {"-1", "'=HYPERLINK(1)", "A-2"}
+
+
+def test_without_test_products_there_are_no_predictions_and_the_report_says_so(tmp_path: Path) -> None:
+    products = make_products()
+    labeled = dataclasses.replace(
+        products, table=products.table[products.table["split"] != "test"].reset_index(drop=True)
+    )
+    run = write_run(tmp_path, labeled)
+    evaluate(run, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("predictions*"))
+    for name in ("report.html", "summary.md"):
+        assert "no test products" in (tmp_path / "out" / name).read_text(encoding="utf-8")
+
+
+def test_all_scalars_are_finite_and_at_most_ten(run: Run, tmp_path: Path) -> None:
+    scalars = evaluate(run, tmp_path)
+    assert len(scalars) <= 10
+    assert all(math.isfinite(value) for value in scalars.values())
+
+
+def test_the_same_seed_gives_the_same_bytes(run: Run, output: Path, tmp_path: Path) -> None:
+    evaluate(run, tmp_path, code="1234abc")
+    for path in output.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_classifier_of_one_fold_is_refused_by_name(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    classifier = read_classifier(run.text[0])
+    matrices = {"best": {"out_of_fold": classifier.matrices["best"]["validation"]}}
+    write_classifier(tmp_path / "fold", Classifier("fold-classifier", "text", matrices))
+    with pytest.raises(InputError, match=r"fold-classifier.*no validation matrix"):
+        evaluate(dataclasses.replace(run, text=[tmp_path / "fold"]), tmp_path / "out")
+
+
+def test_a_classifier_that_lacks_a_product_is_refused_by_name(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    classifier = read_classifier(run.ensemble)
+    matrix = classifier.matrices["best"]["validation"]
+    short = Probabilities(matrix.ids[1:], matrix.classes, matrix.pred_probs[1:])
+    write_classifier(tmp_path / "short", Classifier("short", "ensemble", {"best": {"validation": short}}))
+    with pytest.raises(InputError, match=r"short, validation.*no probabilities for 1 of"):
+        evaluate(dataclasses.replace(run, ensemble=tmp_path / "short"), tmp_path / "out")
+
+
+def test_classifiers_rows_are_joined_by_id_whatever_their_order(
+    run: Run, metrics: dict, tmp_path: Path
+) -> None:
+    classifier = read_classifier(run.ensemble)
+    reversed_rows = {
+        split: Probabilities(matrix.ids[::-1], matrix.classes, matrix.pred_probs[::-1])
+        for split, matrix in classifier.matrices["best"].items()
+    }
+    write_classifier(tmp_path / "reversed", Classifier(classifier.name, "ensemble", {"best": reversed_rows}))
+    scalars = evaluate(dataclasses.replace(run, ensemble=tmp_path / "reversed"), tmp_path / "out")
+    assert scalars["ensemble_macro_f1"] == metrics["validation"]["rows"]["ensemble"]["macro_f1"]
+
+
+def test_the_bootstrap_interval_covers_the_true_macro_f1_about_19_times_in_20() -> None:
+    classes, size, trials = 4, 400, 100
+    noise = np.full((classes, classes), 0.1) + np.eye(classes) * 0.6
+    covered = 0
+    for trial in range(trials):
+        random = np.random.default_rng(trial)
+        labels = random.integers(classes, size=size)
+        predicted = (random.random(size)[:, None] > noise[labels].cumsum(axis=1)).sum(axis=1)
+        bootstrap = Bootstrap(labels, np.arange(size), classes, seed=trial, draws=300)
+        low, high = interval(bootstrap.macro_f1(predicted))
+        covered += low <= 0.7 <= high  # every class has precision and recall 0.7, so F1 0.7
+    assert 0.88 <= covered / trials <= 1.0
+
+
+def test_a_resample_is_scikit_learns_macro_f1_on_the_drawn_products() -> None:
+    random = np.random.default_rng(3)
+    labels, predicted = random.integers(5, size=60), random.integers(5, size=60)
+    groups = np.arange(60) // 2
+    draws = Bootstrap(labels, groups, 5, seed=9, draws=4).macro_f1(predicted)
+    drawn = np.random.default_rng(9)
+    for figure in draws:
+        chosen = drawn.integers(30, size=30)
+        rows = np.concatenate([np.flatnonzero(groups == group) for group in chosen])
+        assert figure == pytest.approx(f1_score(labels[rows], predicted[rows], average="macro"))
+
+
+def test_duplicates_drawn_together_widen_the_interval() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat(random.integers(3, size=40), 10)
+    predicted = np.where(np.repeat(random.random(40) < 0.7, 10), labels, (labels + 1) % 3)
+
+    def width(groups: np.ndarray) -> float:
+        low, high = interval(Bootstrap(labels, groups, 3, seed=0).macro_f1(predicted))
+        return high - low
+
+    assert width(np.arange(400) // 10) > 2 * width(np.arange(400))
+
+
+def test_calibration_error_is_the_mean_gap_and_zero_for_honest_probabilities() -> None:
+    sure = np.tile([0.8, 0.2], (100, 1))
+    labels = np.repeat([0, 1], [80, 20])
+    assert calibration(labels, sure).error == pytest.approx(0, abs=1e-9)
+    assert calibration(np.repeat([0, 1], [50, 50]), sure).error == pytest.approx(0.3)
+    assert calibration(np.zeros(4, int), np.tile([1.0, 0.0], (4, 1))).error == 0
+
+
+def test_a_large_confusion_matrix_keeps_the_most_confused_classes_and_all_products() -> None:
+    random = np.random.default_rng(1)
+    counts = np.diag(random.integers(5, 50, size=70)) + random.integers(0, 2, size=(70, 70))
+    counts[17, 42] = 500
+    classes, merged = reduced_confusion([f"c{number:02d}" for number in range(70)], counts)
+    assert len(classes) == 50
+    assert classes[-1] == "other classes"
+    assert merged.sum() == counts.sum()
+    assert merged[classes.index("c17"), classes.index("c42")] == 500
+
+
+def test_a_small_confusion_matrix_is_whole(output: Path, run: Run) -> None:
+    document = json.loads((output / "confusion.json").read_text(encoding="utf-8"))
+    products = read_products(run.products)
+    assert document["classes"] == list(products.classes)
+    assert np.sum(document["matrix"]) == len(products.rows("validation"))
+
+
+def test_the_verdict_does_not_call_a_tie_a_gain(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    products = read_products(run.products)
+    truth = true_labels(len(products.table), len(products.classes))
+    write_classifier(tmp_path / "same", make_classifier("same", "ensemble", products, truth, 3.0, seed=100))
+    evaluate(dataclasses.replace(run, ensemble=tmp_path / "same"), tmp_path / "out")
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert "too close to call" in summary
+
+
+def test_the_verdict_and_the_report_name_the_most_frequent_mistake(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    products = read_products(run.products)
+    truth = true_labels(len(products.table), len(products.classes))
+    confused = np.where(truth == 2, 4, truth)  # every product of the third class is taken for the fifth
+    write_classifier(
+        tmp_path / "confused", make_classifier("confused", "ensemble", products, confused, 50.0, seed=0)
+    )
+    evaluate(dataclasses.replace(run, ensemble=tmp_path / "confused"), tmp_path / "out")
+    labels = products.labels[products.rows("validation")]
+    third = int((labels == 2).sum())
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert f"takes “30” for “50” ({third} of {third} products)" in summary
+    assert "weakest class is “30” (F1 0.0 %)" in summary
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"{third} of {third} products" in report
+
+
+@pytest.mark.parametrize(("skill", "warned"), [(0.5, True), (50.0, False)])
+def test_the_verdict_warns_where_one_classifier_alone_beats_the_ensemble(
+    tmp_path: Path, skill: float, warned: bool
+) -> None:
+    run = write_run(tmp_path)
+    products = read_products(run.products)
+    truth = true_labels(len(products.table), len(products.classes))
+    write_classifier(tmp_path / "vote", make_classifier("vote", "ensemble", products, truth, skill, seed=0))
+    evaluate(dataclasses.replace(run, ensemble=tmp_path / "vote"), tmp_path / "out")
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert bool(re.search(r"points under the best single model, .*; but .* alone reaches", summary)) == warned

@@ -1,0 +1,58 @@
+"""Image configurations: the paper's defaults, and what is refused."""
+
+import pytest
+from image_catalog import CONFIG
+
+from components.core.configuration import parse_config
+from components.core.errors import InputError
+from components.image.config import ImageConfig
+
+
+def test_the_defaults_are_the_papers():
+    plain, dcl = ImageConfig("v").stages()
+    assert ImageConfig("v").backbone == "resnet152"
+    assert (plain.resize, plain.crop, plain.epochs, plain.batch_size) == ((256, 256), (224, 224), 60, 128)
+    assert (dcl.resize, dcl.crop, dcl.epochs) == ((512, 512), (448, 448), 20)
+    assert (plain.learning_rate, dcl.learning_rate, dcl.batch_size) == (0.01, 0.01, 16)
+    paper = ImageConfig("v")
+    assert (paper.weights, paper.rotation, paper.flip, paper.fit) == ("imagenet", 15.0, True, "stretch")
+    assert (paper.momentum, paper.weight_decay) == (0.9, 0.0)
+    assert (paper.schedule, paper.decay_epochs, paper.decay) == ("steps", 12, 0.1)
+    assert (paper.dcl_blocks, paper.dcl_range, paper.dcl_gamma) == (7, 2, 1.0)
+    assert (paper.dcl_shuffle, paper.dcl_location, paper.dcl_swap) == ("sort", "permutation", "cls_2")
+
+
+def test_what_goes_beyond_the_paper_is_off():
+    paper = ImageConfig("v")
+    assert (paper.padding, paper.crops, paper.min_steps) == (0, "anywhere", 0)
+    assert (paper.label_smoothing, paper.balance, paper.late_checkpoints) == (0.0, 0.0, 0)
+    assert not any((paper.cleaned, paper.keep_stage1, paper.test_flip, paper.compile))
+
+
+def test_without_dcl_epochs_there_is_one_stage():
+    assert [stage.kind for stage in ImageConfig("v", dcl_epochs=0).stages()] == ["plain"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"crop": [40, 40]}, "the crop within the resize"),
+        ({"crop": [32, 32, 32]}, "must be \\[height, width\\]"),
+        ({"crop": [20.5, 32]}, "crop"),
+        ({"dcl_epochs": 1, "dcl_resize": [32, 32], "dcl_crop": [32, 32]}, "divide into 7 blocks"),
+        ({"keep_stage1": True}, "keep_stage1 needs dcl_epochs"),
+        ({"late_checkpoints": 3}, "late_checkpoints"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"dropout": 0.1}, "unknown key 'dropout'"),
+        ({"cache": "cloud"}, "'stream'"),
+        ({"backbone": "resnet51"}, "'resnet51' is none of small_resnet, resnet18"),
+        ({"backbone": "alexnet"}, "'alexnet' is none of"),
+        ({"backbone": "resnet50", "weights": "IMAGENET9"}, "'IMAGENET9' is none of"),
+        ({"weights": "imagenet"}, "small_resnet has no weights"),
+        ({"backbone": "vit_b_16", "crop": [32, 24]}, "squares only"),
+        ({"schedule": "one_cycle", "momentum": 0}, "needs a momentum"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_its_reason(change, message):
+    with pytest.raises(InputError, match=message):
+        parse_config(ImageConfig, {**CONFIG, **change}, where="image configuration")

@@ -1,0 +1,90 @@
+"""What a step does with the paper's schedule, and what a evaluation does with a mirrored image."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from components.image.config import ImageConfig
+from components.image.network import build_network
+from components.image.predict import predict
+from components.image.training import Examples, StageTraining
+from components.modeling.checkpoint import Termination
+from components.modeling.image.augmentation import PIXEL, Batch
+
+PRIOR = np.full(3, 1 / 3)
+
+
+class Pixels:
+    """An image cache of images that are there already, (N, H, W, PIXEL) uint8."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+
+    def batches(self, batches):
+        for rows in batches:
+            yield Batch(self.images, torch.from_numpy(rows))
+
+
+def start(**changes) -> StageTraining:
+    """A training of 24 products, 3 steps an epoch, that has not begun; the last stage's."""
+    settings = {"backbone": "small_resnet", "weights": "scratch", "batch_size": 8, "dcl_epochs": 0}
+    sizes = {"resize": (32, 32), "crop": (28, 28), "dcl_resize": (32, 32), "dcl_crop": (28, 28)}
+    config = ImageConfig("v", **{**settings, **sizes, **changes})
+    stage = replace(config.stages()[-1], batch_size=8)
+    rows = np.arange(24)
+    torch.manual_seed(0)
+    return StageTraining(
+        build_network(config, stage, PRIOR),
+        stage,
+        config,
+        Examples(rows, rows % 3, rows, {}, PRIOR),
+        seed=0,
+        checkpoints=None,
+        termination=Termination(),
+    )
+
+
+def test_the_rate_falls_to_a_tenth_every_twelve_epochs():
+    training = start()
+    rates = [training.learning_rate(3 * epoch) for epoch in (0, 11, 12, 23, 24, 59)]
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-6])
+
+
+def test_a_cycle_climbs_for_a_fifth_of_the_steps_and_falls_to_nearly_nothing():
+    training = start(schedule="one_cycle")
+    rates = [training.learning_rate(step) for step in range(180)]
+    assert int(np.argmax(rates)) == 35
+    assert max(rates) == pytest.approx(0.01)
+    assert rates[0] == pytest.approx(0.01 / 36)
+    assert rates[-1] < 1e-5
+
+
+def test_in_a_step_of_dcl_the_heads_learn_ten_times_faster_than_the_backbone():
+    training = start(dcl_epochs=20)
+    images = torch.randint(0, 255, (24, 32, 32, PIXEL), dtype=torch.uint8)
+    rows = np.arange(8)
+    training.take_step(rows, Batch(images, torch.from_numpy(rows)), Pixels(images))  # type: ignore[arg-type]
+    assert [group["lr"] for group in training.optimizer.param_groups] == pytest.approx([0.01, 0.1])
+    assert [group["momentum"] for group in training.optimizer.param_groups] == [0.9, 0.9]
+
+
+def test_with_a_flip_at_test_time_an_image_and_its_mirror_are_predicted_alike():
+    torch.manual_seed(0)
+    images = torch.randint(0, 255, (4, 28, 28, PIXEL), dtype=torch.uint8)
+    both = Pixels(torch.cat([images, images.flip(2)]))
+    for flip, alike in ((False, False), (True, True)):
+        training = start(test_flip=flip)
+        probs, features = predict(
+            training.network,
+            training.stage,
+            both,  # type: ignore[arg-type]
+            np.arange(8),
+            PRIOR,
+            pause=lambda: None,
+        )
+        assert np.allclose(probs[:4], probs[4:], atol=1e-6) == alike
+        assert np.allclose(features[:4], features[4:], atol=1e-5) == alike

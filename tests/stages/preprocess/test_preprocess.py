@@ -1,0 +1,368 @@
+"""Preprocess as its users meet it: good catalogs, bad rows, bad images, attacks."""
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_catalog import Prepared, TinyCatalog, column, jpeg, prepare
+
+from components.core.errors import InputError
+from components.data.products import training_task
+from components.preprocess.config import PreprocessConfig, Sources
+from components.preprocess.split import group_duplicates, split_validation
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> TinyCatalog:
+    return TinyCatalog(tmp_path)
+
+
+def test_a_sound_catalog_is_kept_whole(catalog: TinyCatalog):
+    prepared = prepare(catalog)
+    table = prepared.products.table
+    assert list(table["product_id"]) == [row[4] for row in catalog.rows + catalog.test_rows]
+    assert list(table["code"].dropna()) == catalog.codes
+    assert prepared.products.classes == ("10", "20", "30")
+    assert [prepared.products.classes[label] for label in table["label"].dropna()] == catalog.codes
+    assert prepared.findings == []
+    assert all(key in prepared.store for key in table["image"])
+
+
+def test_images_are_stored_as_they_came(catalog: TinyCatalog):
+    prepared = prepare(catalog)
+    for row, key in zip(catalog.rows, prepared.products.table["image"], strict=False):
+        assert bytes(prepared.store.encoded(key)) == catalog.images[catalog.image_name(row)]
+        assert prepared.store.size(key) == (24, 32)
+
+
+def test_stray_quotes_in_a_tsv_lose_no_row(catalog: TinyCatalog):
+    catalog.rows[3][1] = 'Écran 24" plat'
+    catalog.rows[7][1] = '"Livre'
+    titles = column(prepare(catalog).products, "title")
+    assert titles[3] == 'Écran 24" plat'
+    assert titles[7] == '"Livre'
+    assert len(titles) == 66
+
+
+@pytest.mark.parametrize("title", ["NA", "null", "None", "nan", "007"])
+def test_titles_that_look_like_nothing_stay_text(catalog: TinyCatalog, title: str):
+    catalog.rows[0][1] = title
+    assert column(prepare(catalog).products, "title")[0] == title
+
+
+def test_large_ids_keep_every_digit(catalog: TinyCatalog):
+    catalog.rows[5][4] = "9007199254740993"
+    catalog.images[catalog.image_name(catalog.rows[5])] = jpeg()
+    assert "9007199254740993" in set(prepare(catalog).products.table["product_id"])
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(catalog: TinyCatalog):
+    sources = catalog.write()
+    path = Path(sources.products)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    prepared = Prepared(catalog.folder, sources, PreprocessConfig())
+    assert prepared.counts["quarantined"] == 0
+
+
+def test_a_row_with_too_many_fields_is_quarantined_with_its_line(catalog: TinyCatalog):
+    catalog.rows[4][1] = "un\tdeux"
+    prepared = prepare(catalog)
+    [finding] = prepared.findings_of("field_count")
+    assert (finding["file"], finding["line"], finding["action"]) == ("X_train.tsv", "6", "quarantined")
+    assert len(prepared.products.table) == 65
+
+
+def test_every_row_is_kept_or_quarantined_by_id(catalog: TinyCatalog):
+    del catalog.images[catalog.image_name(catalog.rows[2])]
+    catalog.images[catalog.image_name(catalog.rows[9])] = b""
+    prepared = prepare(catalog)
+    kept = set(prepared.products.table["product_id"])
+    quarantined = {f["product_id"] for f in prepared.findings if f["action"] == "quarantined"}
+    assert kept | quarantined == {row[4] for row in catalog.rows + catalog.test_rows}
+    assert not kept & quarantined
+
+
+def test_a_product_whose_label_row_is_broken_is_quarantined_once(catalog: TinyCatalog):
+    sources = catalog.write()
+    path = Path(sources.labels)
+    path.write_text(path.read_text(encoding="utf-8").replace("\t5003\t", "\t5003\textra\t"), encoding="utf-8")
+    prepared = Prepared(catalog.folder, sources, PreprocessConfig(max_quarantined=0.2))
+    assert [finding["action"] for finding in prepared.findings_of("field_count")] == ["ignored"]
+    assert [finding["product_id"] for finding in prepared.findings_of("no_label")] == ["5003"]
+    assert prepared.counts["quarantined"] == 1
+
+
+def test_nul_and_bad_utf8_are_normalized_and_reported(catalog: TinyCatalog):
+    sources = catalog.write()
+    path = Path(sources.products)
+    path.write_bytes(path.read_bytes().replace(b"Titre 8\t", b"Ti\x00tre \xff8\t"))
+    prepared = Prepared(catalog.folder, sources, PreprocessConfig())
+    assert {f["reason"] for f in prepared.findings} == {"nul", "bad_utf8"}
+    assert column(prepared.products, "title")[8] == "Ti tre \ufffd8"
+
+
+def test_missing_columns_are_named_all_at_once(catalog: TinyCatalog):
+    sources = catalog.write()
+    path = Path(sources.products)
+    path.write_text(path.read_text().replace("Title", "Name").replace("Product_id", "Sku"))
+    with pytest.raises(InputError, match=r"columns 'Title', 'Product_id' missing; it has .*'Name'"):
+        Prepared(catalog.folder, sources, PreprocessConfig())
+
+
+def test_repeated_ids_are_named_with_both_lines(catalog: TinyCatalog):
+    catalog.rows[6][4] = catalog.rows[1][4]
+    with pytest.raises(InputError, match=r"line 8: Product_id '5001', first on line 3"):
+        prepare(catalog)
+
+
+def test_a_product_in_both_train_and_test_is_refused(catalog: TinyCatalog):
+    catalog.test_rows[0][4] = catalog.rows[0][4]
+    with pytest.raises(InputError, match="1 test products are among the labeled ones"):
+        prepare(catalog)
+
+
+def test_a_class_smaller_than_the_folds_is_named(catalog: TinyCatalog):
+    catalog.codes[0] = "99"
+    with pytest.raises(InputError, match="'99' has 1"):
+        prepare(catalog)
+
+
+def test_labels_of_other_products_are_refused(catalog: TinyCatalog):
+    sources = catalog.write()
+    path = Path(sources.labels)
+    path.write_text(path.read_text().replace("\t5003\t", "\t4003\t"))
+    with pytest.raises(InputError, match=r"line 5: Product_id '4003', but X_train.tsv line 5 has '5003'"):
+        Prepared(catalog.folder, sources, PreprocessConfig())
+
+
+def test_too_many_bad_rows_stop_the_run_and_leave_the_report(catalog: TinyCatalog):
+    for row in catalog.rows[:5]:
+        del catalog.images[catalog.image_name(row)]
+    with pytest.raises(InputError, match=r"5 of 66 rows cannot be used .* image_missing 5"):
+        prepare(catalog, max_quarantined=0.02)
+    assert (catalog.folder / "out" / "quarantine").read_text().count("image_missing") == 5
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"", "image_empty"),
+        (b"<html><body>404</body></html>", "not_an_image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not_an_image"),
+        (jpeg(size=(200, 200))[:-400], "image_truncated"),
+    ],
+)
+def test_an_unusable_image_is_quarantined_in_train_and_kept_as_text_in_test(
+    catalog: TinyCatalog, data: bytes, reason: str
+):
+    train, test = catalog.rows[3], catalog.test_rows[2]
+    catalog.images[catalog.image_name(train)] = data
+    catalog.images[catalog.image_name(test)] = data
+    prepared = prepare(catalog)
+    actions = {finding["product_id"]: finding["action"] for finding in prepared.findings_of(reason)}
+    assert actions == {train[4]: "quarantined", test[4]: "kept without image"}
+    table = prepared.products.table.set_index("product_id")
+    assert train[4] not in table.index
+    assert table.loc[test[4], "split"] == "test"
+    assert not isinstance(table.loc[test[4], "image"], str)
+
+
+def test_a_labeled_product_is_kept_without_its_image_where_the_user_says_so(catalog: TinyCatalog):
+    del catalog.images[catalog.image_name(catalog.rows[3])]
+    prepared = prepare(catalog, on_bad_image="keep")
+    assert catalog.rows[3][4] in set(prepared.products.table["product_id"])
+
+
+def test_a_decompression_bomb_is_refused_by_its_header(catalog: TinyCatalog):
+    file = io.BytesIO()
+    Image.new("1", (9000, 9000)).save(file, "PNG")
+    catalog.images[catalog.image_name(catalog.rows[3])] = file.getvalue()
+    assert len(file.getvalue()) < 20_000
+    assert len(prepare(catalog).findings_of("image_too_large")) == 1
+
+
+@pytest.mark.parametrize("image_id", ["../../etc/passwd", "/etc/passwd", "..\\x", "a/b"])
+def test_an_image_id_that_climbs_out_is_refused(catalog: TinyCatalog, image_id: str):
+    catalog.rows[3][3] = image_id
+    prepared = prepare(catalog)
+    [finding] = prepared.findings_of("bad_image_id")
+    assert finding["product_id"] == catalog.rows[3][4]
+
+
+def test_a_link_that_leads_out_of_the_image_folder_is_refused(catalog: TinyCatalog):
+    sources = catalog.write()
+    outside = catalog.folder / "outside.jpg"
+    outside.write_bytes(jpeg())
+    name = catalog.image_name(catalog.rows[3])
+    (Path(sources.images) / name).unlink()
+    (Path(sources.images) / name).symlink_to(outside)
+    prepared = Prepared(catalog.folder, sources, PreprocessConfig())
+    assert len(prepared.findings_of("image_outside_folder")) == 1
+
+
+def test_images_are_read_from_a_zip_whatever_folder_they_lie_in(catalog: TinyCatalog):
+    sources = catalog.write()
+    archive = catalog.folder / "images.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, data in catalog.images.items():
+            file.writestr(f"some/folder/{name}", data)
+        file.writestr("../climbing.jpg", jpeg())
+    prepared = Prepared(
+        catalog.folder, Sources(**{**vars(sources), "images": str(archive)}), PreprocessConfig()
+    )
+    assert prepared.counts["images"] == 66
+    assert not (catalog.folder.parent / "climbing.jpg").exists()
+
+
+def encode(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def stored_pixels(catalog: TinyCatalog, data: bytes) -> np.ndarray:
+    catalog.images[catalog.image_name(catalog.rows[0])] = data
+    prepared = prepare(catalog)
+    encoded = bytes(prepared.store.encoded(column(prepared.products, "image")[0]))
+    with Image.open(io.BytesIO(encoded)) as image:
+        assert (image.format, image.mode) == ("JPEG", "RGB")
+        return np.asarray(image).astype(int)
+
+
+def test_16_bit_grey_is_scaled(catalog: TinyCatalog):
+    gray = Image.fromarray(np.full((40, 30), 32768, np.uint16))
+    assert abs(stored_pixels(catalog, encode(gray, "PNG")) - 127).max() <= 2
+
+
+def test_transparency_becomes_white(catalog: TinyCatalog):
+    clear = Image.new("RGBA", (30, 40), (0, 0, 0, 0))
+    assert stored_pixels(catalog, encode(clear, "PNG")).min() >= 253
+
+
+def test_exif_rotation_is_applied(catalog: TinyCatalog):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees to the right
+    pixels = stored_pixels(catalog, encode(Image.new("RGB", (60, 20), "red"), "JPEG", exif=exif))
+    assert pixels.shape == (60, 20, 3)
+
+
+def test_the_first_frame_of_an_animation_is_taken(catalog: TinyCatalog):
+    frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    red, green, blue = stored_pixels(catalog, data).mean(axis=(0, 1))
+    assert red > 240
+    assert max(green, blue) < 15
+
+
+def test_cmyk_is_converted(catalog: TinyCatalog):
+    red = Image.new("RGB", (20, 20), (220, 20, 20)).convert("CMYK")
+    pixels = stored_pixels(catalog, encode(red, "JPEG"))
+    assert abs(pixels.mean(axis=(0, 1)) - (220, 20, 20)).max() < 12
+
+
+def test_the_csv_dialect_is_read_with_quoted_line_breaks(tmp_path: Path):
+    rows = [
+        [
+            str(i),
+            f"Titre {i}",
+            'Une "belle"\nchose, en deux lignes' if i == 4 else "",
+            str(70 + i),
+            str(170 + i),
+        ]
+        for i in range(40)
+    ]
+    with (tmp_path / "X.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["", "designation", "description", "productid", "imageid"], *rows])
+    labels = "".join(f"{i},{10 if i % 2 else 20}\n" for i in range(40))
+    (tmp_path / "Y.csv").write_text(",prdtypecode\n" + labels)
+    (tmp_path / "images").mkdir()
+    for i, row in enumerate(rows):
+        name = f"image_{row[4]}_product_{row[3]}.jpg"
+        (tmp_path / "images" / name).write_bytes(jpeg((i, 2 * i, 5 * i)))
+    sources = Sources(str(tmp_path / "X.csv"), str(tmp_path / "Y.csv"), str(tmp_path / "images"))
+    products = Prepared(tmp_path, sources, PreprocessConfig()).products
+    assert column(products, "description")[4] == 'Une "belle" chose, en deux lignes'
+    assert products.table["row_id"].tolist() == [str(i) for i in range(40)]
+    assert products.metadata["labels_columns"] == [["", "row_id"], ["prdtypecode", "code"]]
+
+
+def test_another_catalog_is_read_through_a_column_mapping(tmp_path: Path):
+    lines = [f"p{i};Chaise {i};file{i}.jpg;{'a' if i % 2 else 'b'}" for i in range(30)]
+    (tmp_path / "shop.csv").write_text("\n".join(["sku;name;picture;type", *lines]))
+    (tmp_path / "images").mkdir()
+    for i in range(30):
+        (tmp_path / "images" / f"file{i}.jpg").write_bytes(jpeg((i, i, 9 * i % 256)))
+    config = PreprocessConfig(columns="product_id=sku,title=name,image=picture,code=type")
+    sources = Sources(str(tmp_path / "shop.csv"), images=str(tmp_path / "images"))
+    products = Prepared(tmp_path, sources, config).products
+    assert products.classes == ("a", "b")
+    assert column(products, "title")[7] == "Chaise 7"
+    assert products.metadata["labels_columns"] == [["sku", "product_id"], ["type", "code"]]
+
+
+def test_an_unknown_field_in_the_mapping_is_named(catalog: TinyCatalog):
+    with pytest.raises(InputError, match=r"unknown: sku; missing: code.* The fields are"):
+        prepare(catalog, columns="sku=Title")
+
+
+def test_corrections_replace_the_catalogs_codes(catalog: TinyCatalog):
+    (catalog.folder / "corrections.tsv").write_text("product_id\tcode\n5000\t30\n")
+    sources = Sources(**{**vars(catalog.write()), "corrections": str(catalog.folder / "corrections.tsv")})
+    products = Prepared(catalog.folder, sources, PreprocessConfig()).products
+    assert column(products, "code")[0] == "30"
+
+
+def test_a_correction_to_an_unknown_code_is_refused(catalog: TinyCatalog):
+    (catalog.folder / "corrections.tsv").write_text("product_id\tcode\n5000\t31\n")
+    sources = Sources(**{**vars(catalog.write()), "corrections": str(catalog.folder / "corrections.tsv")})
+    with pytest.raises(InputError, match="line 2: code '31' is not in the catalog"):
+        Prepared(catalog.folder, sources, PreprocessConfig())
+
+
+def test_duplicates_share_a_group_through_title_or_image():
+    groups = group_duplicates(["Livre", "livre", "autre", "seul", ""], ["a", "b", "b", "c", None])
+    assert groups[0] == groups[1] == groups[2]
+    assert len({groups[0], groups[3], groups[4]}) == 3
+
+
+def test_a_placeholder_image_links_nothing():
+    titles = [f"titre {i}" for i in range(300)]
+    groups = group_duplicates(titles, ["placeholder"] * 200 + [f"{i}" for i in range(100)])
+    assert len(set(groups)) == 300
+
+
+def test_the_split_is_stratified_and_keeps_groups_whole():
+    rng = np.random.default_rng(0)
+    labels = rng.choice(4, 2000, p=[0.5, 0.3, 0.15, 0.05])
+    groups = rng.integers(0, 1200, 2000)
+    labels = labels[np.unique(groups, return_inverse=True)[1]]  # one label a group
+    validation = split_validation(labels, groups, 0.1, seed=0)
+    assert not set(groups[validation]) & set(groups[~validation])
+    shares = [validation[labels == label].mean() for label in range(4)]
+    assert np.allclose(shares, 0.1, atol=0.04)
+
+
+def test_a_class_in_one_group_stays_in_train():
+    labels = np.array([0] * 50 + [1] * 6)
+    groups = np.array([*range(50), *[99] * 6])
+    for seed in range(10):
+        assert not split_validation(labels, groups, 0.5, seed)[labels == 1].any()
+
+
+def test_a_test_label_never_reaches_a_training(catalog: TinyCatalog):
+    sources = catalog.write()
+    labels = "".join(f"{row[0]}\t{row[3]}\t{row[4]}\t10\n" for row in catalog.test_rows)
+    path = catalog.folder / "Y_test.tsv"
+    path.write_text("Integer_id\tImage_id\tProduct_id\tPrdtypecode\n" + labels)
+    sources = Sources(**{**vars(sources), "test_labels": str(path)})
+    products = Prepared(catalog.folder, sources, PreprocessConfig()).products
+    test = set(products.rows("test"))
+    assert len(test) == 6
+    assert (products.labels[list(test)] == 0).all()
+    for fold in (None, 0, 1, 2, 3):
+        task = training_task(products, fold=fold, cleaned=False)
+        assert not test & set(task.fit)

@@ -1,0 +1,87 @@
+"""The paper's models at their full size, with random weights: they fit, step, checkpoint and predict."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_catalog import write_catalog
+from text_catalog import text_products
+from transformers import CamembertConfig, CamembertForSequenceClassification
+
+from components.data.probabilities import read_classifier
+from components.data.products import training_task
+from components.image.run import run_image
+from components.modeling.text.encoder import save_encoder
+from components.modeling.text.tokens import train_tokenizer
+from components.text.config import TransformerConfig
+from components.text.transformer import train_transformer
+
+# Layers, width, heads and parameters of https://arxiv.org/abs/1911.03894, table 6.
+CAMEMBERT = {"base": (12, 768, 12, 110e6), "large": (24, 1024, 16, 335e6)}
+
+
+def checkpoint_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("tensors.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", CAMEMBERT)
+def test_camembert_steps_and_saves_at_its_size(tmp_path: Path, size: str):
+    layers, hidden, heads, parameters = CAMEMBERT[size]
+    products = text_products(4, 2, 2)
+    table = products.table
+    tokenizer = train_tokenizer(table["title"].tolist(), vocabulary=300, max_tokens=128)
+    config = CamembertConfig(
+        vocab_size=32005,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * hidden,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+    )
+    weights = tmp_path / "weights"
+    save_encoder(weights, CamembertForSequenceClassification(config), tokenizer, ["0", "1"])
+    trained = train_transformer(
+        products,
+        training_task(products, fold=None, cleaned=False),
+        TransformerConfig("camembert", weights=str(weights), epochs=1, batch_size=4),
+        seed=0,
+        model=tmp_path / "model",
+        checkpoints=tmp_path / "checkpoints",
+    )
+    assert trained.metrics["parameters"] == pytest.approx(parameters, rel=0.02)
+    assert np.isfinite(trained.metrics["loss"])
+    # Weights and AdamW's two moments, float32.
+    assert checkpoint_bytes(tmp_path / "checkpoints") > 12 * trained.metrics["parameters"]
+    assert trained.forget is not None
+    trained.forget()
+    (tmp_path / "model" / "model.safetensors").unlink()
+    (weights / "model.safetensors").unlink()
+
+
+@pytest.mark.slow
+def test_resnet152_takes_both_stages_at_their_sizes(tmp_path: Path):
+    products, images, catalog = write_catalog(tmp_path, 10)
+    metrics = run_image(
+        products,
+        images,
+        {
+            "name": "resnet152",
+            "weights": "scratch",
+            "epochs": 1,
+            "batch_size": 3,
+            "dcl_epochs": 1,
+            "dcl_batch_size": 3,
+        },
+        fold=None,
+        seed=0,
+        probabilities=tmp_path / "probabilities",
+        features=tmp_path / "features.npz",
+        model=tmp_path / "model",
+        checkpoints=tmp_path / "checkpoints",
+    )
+    assert np.isfinite(metrics["final_loss"])
+    assert (tmp_path / "model" / "model.safetensors").stat().st_size > 4 * 58e6
+    classifier = read_classifier(tmp_path / "probabilities", classes=catalog.classes)
+    assert [(curve["stage"], curve["epoch"]) for curve in classifier.metadata["curves"]] == [(1, 1), (2, 1)]

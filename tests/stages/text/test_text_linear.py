@@ -1,0 +1,174 @@
+"""The linear text classifier."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.core.artifacts import read_manifest
+from components.core.errors import InputError
+from components.data.features import read_features
+from components.data.probabilities import read_classifier
+from components.data.products import SCHEMA, Products, training_task, write_products
+from components.text.config import parse_text_config
+from components.text.linear import train_linear
+from components.text.run import run_text
+
+WORDS = {"10": "livre roman poche", "20": "chaise bois meuble", "30": "jeu console manette"}
+CONFIG = {"name": "tfidf", "kind": "linear", "features": 8}
+
+
+def write_catalog(path: Path, seed: int = 0) -> Products:
+    rng = np.random.default_rng(seed)
+    codes = sorted(WORDS)
+    labels = np.arange(240) % 3
+    titles = [
+        " ".join(rng.choice(WORDS[codes[label]].split(), 2)) + f" n{rng.integers(9)}" for label in labels
+    ]
+    split = np.array(["train"] * 180 + ["validation"] * 30 + ["test"] * 30)
+    test = split == "test"
+    columns = {
+        "product_id": [f"p{i}" for i in range(240)],
+        "title": titles,
+        "description": [f"description {rng.integers(99)}" if i % 3 else "" for i in range(240)],
+        "image": None,
+        "code": [None if hidden else codes[label] for hidden, label in zip(test, labels, strict=True)],
+        "label": pd.array(np.where(test, -1, labels), dtype="Int64"),
+        "split": split,
+        "fold": pd.array([None if hidden else i % 4 for i, hidden in enumerate(test)], dtype="Int64"),
+        "group": np.arange(240),
+        "removed": [i < 20 for i in range(240)],
+        "row_id": [str(i) for i in range(240)],
+        "image_id": "",
+    }
+    table = pd.DataFrame(columns).reindex(columns=SCHEMA.names)
+    table["label"] = table["label"].mask(table["label"] < 0)
+    products = Products(table, tuple(codes))
+    write_products(products, path)
+    return products
+
+
+def run(folder: Path, config: dict = CONFIG, fold: int | None = None) -> dict[str, float]:
+    paths = {name: folder / name for name in ("probabilities", "features", "model")}
+    return run_text(folder / "products", parse_text_config(config), train_linear, fold=fold, seed=0, **paths)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_catalog(tmp_path / "products")
+    return tmp_path
+
+
+def test_it_learns_which_words_name_a_class(folder: Path):
+    assert run(folder)["macro_f1"] > 0.95
+
+
+def test_it_predicts_validation_and_test_by_id(folder: Path):
+    run(folder)
+    [splits] = read_classifier(folder / "probabilities").matrices.values()
+    assert {name: len(matrix.ids) for name, matrix in splits.items()} == {"validation": 30, "test": 30}
+    assert splits["test"].ids[0] == "p210"
+
+
+def test_features_cover_every_product(folder: Path):
+    run(folder)
+    features = read_features(folder / "features")
+    assert features.values.shape == (240, 8)
+    assert np.isfinite(features.values).all()
+
+
+def test_a_fold_is_predicted_by_a_model_that_never_saw_it(folder: Path, tmp_path: Path):
+    products = write_catalog(tmp_path / "products")
+    task = training_task(products, fold=2, cleaned=False)
+    assert set(task.fit) & set(task.predict["out_of_fold"]) == set()
+    run(folder, fold=2)
+    [splits] = read_classifier(folder / "probabilities").matrices.values()
+    assert list(splits) == ["out_of_fold"]
+    assert set(splits["out_of_fold"].ids) == {f"p{i}" for i in range(210) if i % 4 == 2}
+    assert read_features(folder / "features").values.shape == (240, 0)
+
+
+def test_cleaned_leaves_out_what_denoising_removed(folder: Path):
+    assert run(folder)["products"] == 180
+    assert run(folder, {**CONFIG, "cleaned": True})["products"] == 160
+
+
+def test_refitting_changes_the_test_split_alone(folder: Path):
+    run(folder)
+    [before] = read_classifier(folder / "probabilities").matrices.values()
+    run(folder, {**CONFIG, "refit": True})
+    [after] = read_classifier(folder / "probabilities").matrices.values()
+    assert np.array_equal(before["validation"].pred_probs, after["validation"].pred_probs)
+    assert not np.array_equal(before["test"].pred_probs, after["test"].pred_probs)
+
+
+def test_a_class_that_a_fold_lacks_gets_probability_zero(folder: Path):
+    products = write_catalog(folder / "products")
+    table = products.table
+    only = table["code"] == "30"
+    table.loc[only & table["fold"].notna(), "fold"] = 1
+    write_products(products, folder / "products")
+    run(folder, fold=1)
+    [splits] = read_classifier(folder / "probabilities").matrices.values()
+    assert (splits["out_of_fold"].pred_probs[:, 2] == 0).all()
+
+
+def retitled(folder: Path, titles: list[str]) -> None:
+    products = write_catalog(folder / "products")
+    products.table["title"], products.table["description"] = titles, ""
+    write_products(products, folder / "products")
+
+
+def test_titles_without_a_common_word_are_told_apart_by_their_characters(folder: Path, caplog):
+    table = write_catalog(folder / "products").table
+    retitled(folder, [f"{'abc'[row % 3] * 3}{1000 + row}" for row in range(len(table))])
+    assert run(folder)["macro_f1"] > 0.95
+    assert "no words are common enough" in caplog.text
+
+
+@pytest.mark.parametrize("titles", [[""] * 240, [chr(0x4E00 + row) for row in range(240)]])
+def test_texts_with_nothing_to_learn_from_are_refused(folder: Path, titles: list[str]):
+    retitled(folder, titles)
+    with pytest.raises(
+        InputError,
+        match="classifier tfidf: nothing to learn from titles and descriptions: no word is in 2 of",
+    ):
+        run(folder)
+
+
+def test_the_same_seed_gives_the_same_bytes(folder: Path):
+    digests = []
+    for _ in range(2):
+        run(folder)
+        digests.append(
+            [read_manifest(folder / name)["files"] for name in ("probabilities", "model")]
+            + [(folder / "features").read_bytes()]
+        )
+    assert digests[0] == digests[1]
+
+
+def test_numbers_arrive_from_the_pipeline_as_floats(folder: Path):
+    assert run(folder, {**CONFIG, "word_ngrams": 1.0, "char_ngrams": [2.0, 4.0]})["macro_f1"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"word_ngrams": 0}, "word_ngrams must be at least 1"),
+        ({"char_ngrams": [5, 2]}, "char_ngrams must be"),
+        ({"char_ngrams": [3]}, "char_ngrams must be"),
+        ({"char_limit": -1}, "char_limit must be at least 1"),
+        ({"min_products": 0}, "min_products must be at least 1"),
+        ({"regularization": 0}, "regularization must be above 0"),
+        ({"features": -3}, "features must not be negative"),
+    ],
+)
+def test_a_value_out_of_range_is_named(change: dict, says: str):
+    with pytest.raises(InputError, match=f"text configuration 'tfidf': {says}"):
+        parse_text_config({**CONFIG, **change})
+
+
+def test_a_wrong_setting_is_named(folder: Path):
+    with pytest.raises(InputError, match=r"text configuration 'tfidf': word_ngrams = 'two' is not int"):
+        run(folder, {**CONFIG, "word_ngrams": "two"})

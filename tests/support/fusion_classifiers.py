@@ -1,0 +1,121 @@
+"""Classifiers with known strengths, and the catalog they predict, for tests of fusion and ensemble."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.data.features import Features, write_features
+from components.data.probabilities import Classifier, Probabilities, write_classifier
+from components.data.products import Products, write_products
+from components.fusion.run import run_fusion
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Paths that the fusion stage reads."""
+
+    products: Path
+    images: Path
+    text: list[Path]
+    image: list[Path]
+    text_features: list[Path]
+    image_features: list[Path]
+    text_models: list[Path] = field(default_factory=list)
+    image_models: list[Path] = field(default_factory=list)
+
+
+def run_stage(stage: Stage, root: Path, configs: list[dict[str, Any]], *, folds: int = 4) -> dict[str, float]:
+    """Fuses into `root/members` and `root/feature-level`; returns the stage's metrics."""
+    return run_fusion(
+        **vars(stage),
+        configs=configs,
+        folds=folds,
+        seed=0,
+        members=root / "members",
+        feature_level=root / "feature-level",
+    )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    likelihood = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (likelihood / likelihood.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def make_classifiers(
+    count: int, rows: int, classes: int, *, strength: float = 2.5, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(V, N, C) probabilities of equally good classifiers with independent errors, and labels (N,)."""
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(rows) % classes)
+    logits = random.normal(size=(count, rows, classes))
+    logits[:, np.arange(rows), labels] += strength
+    return softmax(1.5 * logits), labels
+
+
+def make_products(labels: np.ndarray, splits: np.ndarray, classes: tuple[str, ...]) -> Products:
+    """A table whose test products have no label."""
+    ids = np.array([f"p{row}" for row in range(len(labels))], dtype=object)
+    known = splits != "test"
+    codes = pd.Series([classes[label] for label in labels], dtype=object)
+    truth, folds = pd.Series(labels, dtype="Int64"), pd.Series(np.arange(len(labels)) % 4, dtype="Int64")
+    table = pd.DataFrame(
+        {
+            "product_id": ids,
+            "title": "title",
+            "description": "",
+            "image": "image",
+            "code": codes.where(known, None),
+            "label": truth.where(known),
+            "split": splits,
+            "fold": folds.where(known),
+            "group": np.arange(len(labels)),
+            "removed": False,
+            "row_id": ids,
+            "image_id": ids,
+        }
+    )
+    return Products(table, classes)
+
+
+def write_stage(
+    root: Path,
+    *,
+    texts: int = 1,
+    images: int = 1,
+    rows: tuple[int, int, int] = (200, 120, 40),
+    classes: int = 4,
+    late: bool = False,
+    strength: float = 2.5,
+    seed: int = 0,
+) -> tuple[Stage, np.ndarray]:
+    """Writes products, classifiers and features; returns their paths and every product's true label."""
+    pred_probs, labels = make_classifiers(texts + images, sum(rows), classes, strength=strength, seed=seed)
+    splits = np.repeat(np.array(["train", "validation", "test"], dtype=object), rows)
+    products = make_products(labels, splits, tuple(str(10 * (i + 1)) for i in range(classes)))
+    write_products(products, root / "products.parquet")
+    classifiers, features = [], []
+    for number, matrix in enumerate(pred_probs):
+        modality, index = ("text", number) if number < texts else ("image", number - texts)
+        name = f"{modality}-{index}"
+        of_split = {
+            split: Probabilities(products.ids[chosen], products.classes, matrix[chosen])
+            for split in ("validation", "test")
+            if len(chosen := products.rows(split))
+        }
+        checkpoints = ["chosen", "epoch-9"] if late else ["chosen"]
+        write_classifier(root / name, Classifier(name, modality, dict.fromkeys(checkpoints, of_split)))
+        write_features(root / f"{name}.npz", Features(name, products.ids, np.log(matrix)))
+        classifiers.append(root / name)
+        features.append(root / f"{name}.npz")
+    stage = Stage(
+        root / "products.parquet",
+        root / "images",
+        classifiers[:texts],
+        classifiers[texts:],
+        features[:texts],
+        features[texts:],
+    )
+    return stage, labels
