@@ -71,8 +71,8 @@ class Modality:
         if name is None:
             raise InputError(
                 f"feature-level fusion end to end: no {self.name} classifier ({self._names()}) left a "
-                f"backbone to train on (those with one: {', '.join(models) or 'none'}); it needs a transformer for "
-                'texts and a network for images, or "training": "step_by_step"'
+                f"backbone to train on (those with one: {', '.join(models) or 'none'}); it needs a "
+                'transformer for texts and a network for images, or "training": "step_by_step"'
             )
         return name, models[name]
 
