@@ -50,9 +50,14 @@ def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str
 
 
 def _check_type(key: str, value: Any, expected: str) -> None:
-    kind, name = _TYPES.get(expected, (object, ""))
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    kind, item, name = _TYPES[expected]
+    items = value if item and isinstance(value, list) else []
+    if not _is(value, kind) or not all(_is(each, item) for each in items):
         raise InputError(f"--param {key}: {value!r} is not {name}")
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 
 def _check_range(lowest: int, highest: int, key: str, value: int) -> None:
@@ -88,10 +93,13 @@ def _checked_by(cls: type, where: str) -> Callable[[str, Any], None]:
     return partial(_check_object, partial(parse_config, cls, where=where))
 
 
-_TYPES = {
-    "Integer": (int, "a whole number"),
-    "List": (list, "a JSON list, [...]"),
-    "Dict": (dict, "a JSON object, {...}"),
+# Every type that a parameter of the pipeline has: what a value is, what a list's items are, in words.
+_TYPES: dict[str, tuple[type, Any, str]] = {
+    "String": (str, None, "a text"),
+    "Integer": (int, None, "a whole number"),
+    "Dict": (dict, None, "a JSON object, {...}"),
+    "List[Integer]": (list, int, "a JSON list of whole numbers, [0, 1]"),
+    "List[Dict]": (list, dict, "a JSON list of objects, [{...}]"),
 }
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "preprocess_config": partial(_check_object, parse_preprocess_config),

@@ -18,7 +18,7 @@ def fusion(
     image_features: Input[List[Dataset]],
     text_models: Input[List[Model]],
     image_models: Input[List[Model]],
-    configs: list,
+    configs: list[dict],
     folds: int,
     seed: int,
     members: Output[Dataset],

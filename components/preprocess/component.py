@@ -18,7 +18,7 @@ def preprocess(
     corrections_uri: str,
     earlier_profile_uri: str,
     config: dict,
-    folds: list,
+    folds: list[int],
     seed: int,
     snapshot: str,
     products: Output[Dataset],

@@ -7,20 +7,10 @@ import pytest
 from components.client.parameters import parse_parameters
 from components.client.presets import PRESETS
 from components.core.errors import InputError
+from pipeline import build_pipeline
 
-TYPES = {
-    "snapshot": "String",
-    "folds": "JsonArray",
-    "seed": "Integer",
-    "preprocess_config": "Dict",
-    "fusion_folds": "Integer",
-    "tolerations": "List",
-    "text_configs": "JsonArray",
-    "image_configs": "JsonArray",
-    "fusion_configs": "JsonArray",
-    "ensemble_config": "JsonObject",
-    "denoise_config": "JsonObject",
-}
+INPUTS = build_pipeline(PRESETS["laptop"]).component_spec.inputs  # type: ignore[attr-defined]
+TYPES = {name: one.type for name, one in INPUTS.items()}
 
 
 def test_values_are_json_and_strings_are_taken_as_they_are():
@@ -38,7 +28,7 @@ def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ("snapshots=1", r"--param 'snapshots=1': expected KEY=JSON with KEY one of denoise_config"),
+        ("snapshots=1", r"--param 'snapshots=1': expected KEY=JSON with KEY one of accelerator_count"),
         ("folds", "expected KEY=JSON"),
         ('preprocess_config={"folds": 3}', "folds is a parameter of the whole pipeline"),
         ('preprocess_config={"seed": 3}', "seed is a parameter of the whole pipeline"),
@@ -48,20 +38,23 @@ def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
         ("fusion_folds=1", "--param fusion_folds: 1 is not within 2 and"),
         ('fusion_folds="x"', "fusion_folds: 'x' is not a whole number"),
         ("tolerations={}", "tolerations: {} is not a JSON list"),
+        ("tolerations=[1]", r"tolerations: \[1\] is not a JSON list of objects"),
+        ('folds=["0", "1"]', "is not a JSON list of whole numbers"),
+        ("folds=[0.5]", "is not a JSON list of whole numbers"),
         ('fusion_configs=[{"name": "x", "kind": ["linear"]}]', r"kind = \['linear'\] is not one of"),
         ('text_configs=[{"name": "../x", "kind": "linear"}]', "name = '../x' names files too"),
         ('text_configs=[{"name": "", "kind": "linear"}]', "name = '..names files too"),
         ("folds=[0,", "--param folds: not JSON"),
-        ('text_configs={"name": "a"}', "text_configs: expected a JSON list"),
+        ('text_configs={"name": "a"}', "text_configs: {'name': 'a'} is not a JSON list of objects"),
         ("image_configs=[]", "one or more objects"),
         ('text_configs=[{"name": "a", "epoch": 3}]', "unknown key 'epoch'"),
         ('text_configs=[{"name": "a", "kind": "tree"}]', "kind = 'tree' is not one of transformer, linear"),
         ('image_configs=[{"name": "a", "crop": [300, 300]}]', "the crop within the resize"),
         ('image_configs=[{"name": "a"}, {"name": "a"}]', "classifier a is named twice"),
         ('fusion_configs=[{"name": "a", "kind": "vote"}]', "kind = 'vote' is not one of linear"),
-        ("fusion_configs=[1]", "fusion_configs: expected a JSON list"),
+        ("fusion_configs=[1]", r"fusion_configs: \[1\] is not a JSON list of objects"),
         ('ensemble_config={"vote": "loud"}', "vote = 'loud' is not one of"),
-        ("denoise_config=[]", "denoise_config: expected a JSON object"),
+        ("denoise_config=[]", r"denoise_config: \[\] is not a JSON object"),
         ('denoise_config={"share": 2}', "share = 2.0: expected between 0 and 1"),
     ],
 )
