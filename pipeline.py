@@ -1,33 +1,21 @@
-"""The pipeline and its command line: compile it, run it on this machine or on a cluster."""
+"""The pipeline's graph; `python pipeline.py COMMAND` starts the command line."""
 # The decorators of kfp carry no types: a component called in a pipeline returns a task.
 # pyright: reportCallIssue=false, reportAttributeAccessIssue=false, reportArgumentType=false
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
-from kfp import Client, compiler, dsl, kubernetes, local
-from kfp import components as kfp_components
-from kfp.compiler.compiler_utils import KubernetesManifestOptions
+from kfp import dsl, kubernetes
 
 from components.client.cluster.settings import TRAININGS, ClusterSettings
-from components.client.commands.cluster import (
-    COMMANDS,
-    Toolkit,
-    denoise_option,
-    explained,
-    preset_option,
-    settings_options,
-)
+from components.client.commands.cluster import runs, schedule, submit, upload
+from components.client.commands.compile import compile_command
 from components.client.commands.fuse import fuse
 from components.client.commands.run import run
 from components.client.commands.show import compare, show
-from components.client.parameters import parse_parameters
-from components.client.presets import PRESETS
-from components.core.errors import InputError
 from components.core.project import NAME, REGISTRY, TAG, image_name
 from components.denoise.component import denoise
 from components.ensemble.component import ensemble
@@ -234,79 +222,15 @@ def build_pipeline(
     return product_categorization
 
 
-def compile_pipeline(
-    preset: str,
-    output: Path,
-    *,
-    denoise_on: str | None = None,
-    manifest: bool = False,
-    **options: Any,
-) -> None:
-    """Compiles the pipeline with a preset's defaults into `output`.
-
-    Args:
-        denoise_on: another choice than the preset's; see `build_pipeline`.
-        manifest: as Pipeline and PipelineVersion resources, for clusters that store pipelines in Kubernetes.
-        options: registry, tag and settings; see `build_pipeline`.
-
-    Raises:
-        InputError: `output` does not end with .yaml.
-    """
-    if output.suffix not in (".yaml", ".yml"):
-        raise InputError(f"--output {output}: expected a name that ends with .yaml")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    chosen = {"denoise_on": denoise_on} if denoise_on else {}
-    graph = build_pipeline({**PRESETS[preset], **chosen}, **options)
-    named = KubernetesManifestOptions(
-        pipeline_name=NAME,
-        pipeline_display_name=NAME,
-        pipeline_version_name=f"{NAME}-{options.get('tag', TAG)}",
-        pipeline_version_display_name=options.get("tag", TAG),
-        namespace=NAME,
-        include_pipeline_manifest=True,
-    )
-    compiler.Compiler().compile(
-        graph,
-        str(output),
-        kubernetes_manifest_format=manifest,
-        kubernetes_manifest_options=named if manifest else None,
-    )
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.pass_context
 def main(context: click.Context) -> None:
     """Product categorization from text and images, as a Kubeflow pipeline."""
-    context.obj = Toolkit(compile_pipeline, _parse_parameters, _load_local, Client)
+    context.obj = build_pipeline
 
 
-for other_command in (run, show, compare, fuse, *COMMANDS):
-    main.add_command(other_command)
-
-
-@main.command("compile")
-@preset_option
-@denoise_option
-@click.option("--output", type=click.Path(path_type=Path), default=Path("pipeline.yaml"), show_default=True)
-@click.option("--registry", default=REGISTRY, show_default=True, help="Where the stages' images lie.")
-@click.option("--tag", default=TAG, show_default=True, help="The images' tag.")
-@click.option("--manifest", is_flag=True, help="As Kubernetes resources, for `kubectl apply`.")
-@settings_options
-def compile_command(preset: str, output: Path, registry: str, tag: str, **options: Any) -> None:
-    """Compile the pipeline into one YAML file, for any cluster and for `run`."""
-    with explained():
-        compile_pipeline(preset, output, registry=registry, tag=tag, **options)
-    click.echo(f"wrote {output}: preset {preset}, images {image_name('<stage>', registry, tag)}")
-
-
-def _load_local(compiled: Path, artifacts: Path) -> Callable[..., Any]:
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(artifacts))
-    return kfp_components.load_component_from_file(str(compiled))
-
-
-def _parse_parameters(items: tuple[str, ...], preset: dict[str, Any]) -> dict[str, Any]:
-    inputs = build_pipeline(preset).component_spec.inputs
-    return parse_parameters(items, {name: one.type for name, one in inputs.items()})
+for command in (run, show, compare, fuse, compile_command, upload, submit, schedule, runs):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

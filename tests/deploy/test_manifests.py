@@ -13,11 +13,12 @@ import pytest
 import yaml
 from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
-from renew_golden import RESOURCE_SETTINGS, compile_pipeline
+from renew_golden import RESOURCE_SETTINGS
 
 from components.client.cluster.cron import parse_cron
+from components.client.commands.compile import compile_pipeline
 from components.core.project import STAGES, TAG
-from pipeline import main
+from pipeline import build_pipeline, main
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 TOOLS = Path(sys.executable).parent
@@ -89,7 +90,9 @@ def test_the_manifests_are_tidy():
 
 
 def test_the_pipeline_resources_are_those_of_this_pipeline(tmp_path: Path):
-    compile_pipeline("paper", tmp_path / "fresh.yaml", manifest=True, settings=RESOURCE_SETTINGS)
+    compile_pipeline(
+        build_pipeline, "paper", tmp_path / "fresh.yaml", manifest=True, settings=RESOURCE_SETTINGS
+    )
     fresh = list(yaml.safe_load_all((tmp_path / "fresh.yaml").read_text(encoding="utf-8")))
     stored = (MANIFESTS / "overlays" / "pipeline-resources" / "pipeline.yaml").read_text(encoding="utf-8")
     assert list(yaml.safe_load_all(stored)) == fresh, (

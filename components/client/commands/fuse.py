@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from components.client.commands.cluster import explained
+from components.client.commands.failure import explained
 
 MANY = ("--text", "--image")
 KINDS = ("linear", "mlp", "logistic", "mean", "product")

@@ -1,15 +1,23 @@
 """The command `run`: the compiled pipeline on this machine."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from kfp import components as kfp_components
+from kfp import local
 
 from components.client.cluster.settings import ClusterSettings
-from components.client.commands.cluster import Toolkit, denoise_option, explained, preset_option
+from components.client.commands.compile import (
+    compile_pipeline,
+    denoise_option,
+    pipeline_arguments,
+    preset_option,
+)
+from components.client.commands.failure import explained
 from components.client.local.run import LocalRun
 from components.client.parameters import LARGEST_SEED
-from components.client.presets import PRESETS
 from components.core.project import code_revision, image_name
 
 existing = click.Path(exists=True, dir_okay=False, path_type=Path, resolve_path=True)
@@ -40,7 +48,7 @@ file_or_folder = click.Path(exists=True, path_type=Path, resolve_path=True)
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run into this folder finished.")
 @click.pass_obj
 def run(
-    tools: Toolkit,
+    build_pipeline: Callable,
     preset: str,
     denoise_on: str | None,
     columns: str,
@@ -58,11 +66,13 @@ def run(
     metadata = {"preset": preset, "code": code_revision(), "images": image_name("<stage>")}
     arguments |= {"seed": options["seed"], "metadata": metadata}
     with explained():
-        arguments |= tools.parse_parameters(param, PRESETS[preset])
+        arguments |= pipeline_arguments(build_pipeline, preset, param)
         if columns:
             arguments["preprocess_config"] = {**arguments.get("preprocess_config", {}), "columns": columns}
         local_run = LocalRun(output, arguments, fresh=fresh)
         compiled = local_run.folder / "pipeline.yaml"
         # A second attempt on this machine would fail as the first did, minutes later.
-        tools.compile_pipeline(preset, compiled, denoise_on=denoise_on, settings=ClusterSettings(retries=0))
-        local_run.execute(tools.load_local(compiled, local_run.artifacts))
+        once = ClusterSettings(retries=0)
+        compile_pipeline(build_pipeline, preset, compiled, denoise_on=denoise_on, settings=once)
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(local_run.artifacts))
+        local_run.execute(kfp_components.load_component_from_file(str(compiled)))

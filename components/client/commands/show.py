@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from components.client.commands.cluster import explained
+from components.client.commands.failure import explained
 from components.client.local.finished_run import read_run
 
 run_folder = click.Path(path_type=Path)

@@ -1,0 +1,137 @@
+"""The command `compile`, and the options of every command that compiles the pipeline."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from kfp import compiler
+from kfp.compiler.compiler_utils import KubernetesManifestOptions
+
+from components.client.cluster.settings import ClusterSettings
+from components.client.commands.failure import explained
+from components.client.parameters import parse_parameters
+from components.client.presets import DENOISE_ON, PRESETS
+from components.core.errors import InputError
+from components.core.project import NAME, REGISTRY, TAG, image_name
+
+HELP = {
+    "cpu": "Processors of a stage that trains no network.",
+    "memory": "Its memory, request and limit.",
+    "training_cpu": "Processors of a text or image training.",
+    "training_memory": "Its memory, request and limit.",
+    "shared_memory": "Its /dev/shm, for data-loader workers.",
+    "retries": "How often a failed task is tried again.",
+    "retry_wait": "Wait before the first retry; doubled before each further one.",
+    "timeout": "Seconds that a task may take; 0 for no limit.",
+    "training_timeout": "Seconds that a training may take, retries apart.",
+    "volume": "PersistentVolumeClaim for weights and checkpoints, mounted into every task.",
+    "mount": "Where it is mounted.",
+    "secret": "Secret with the keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, HF_TOKEN.",
+    "cache": "Whether tasks take over the results of equal tasks of earlier runs.",
+}
+
+preset_option = click.option(
+    "--preset",
+    type=click.Choice(sorted(PRESETS)),
+    default="laptop",
+    show_default=True,
+    help="paper: the paper's models, for GPUs; laptop: small models, no GPU, no download.",
+)
+denoise_option = click.option(
+    "--denoise-on",
+    type=click.Choice(DENOISE_ON),
+    help="Whose folds find label issues; it shapes the graph, so no parameter can change it. [the preset's]",
+)
+registry_option = click.option(
+    "--registry", default=REGISTRY, show_default=True, help="Where the stages' images lie."
+)
+tag_option = click.option("--tag", default=TAG, show_default=True, help="The images' tag.")
+
+
+def settings_options(command: Callable) -> Callable:
+    """Gives a command the fields of ClusterSettings as options; it receives them as `settings`."""
+    fields = dataclasses.fields(ClusterSettings)
+
+    @functools.wraps(command)
+    def with_settings(*arguments: Any, **options: Any) -> Any:
+        with explained():
+            settings = ClusterSettings(**{field.name: options.pop(field.name) for field in fields})
+        return command(*arguments, settings=settings, **options)
+
+    for field in reversed(fields):
+        dashed = field.name.replace("_", "-")
+        flag = f"--{dashed}/--no-{dashed}" if field.name == "cache" else f"--{dashed}"
+        option = click.option(flag, default=field.default, show_default=True, help=HELP[field.name])
+        with_settings = option(with_settings)
+    return with_settings
+
+
+def compile_options(command: Callable) -> Callable:
+    """Gives a command every option that shapes the compiled pipeline."""
+    for option in (settings_options, tag_option, registry_option, denoise_option, preset_option):
+        command = option(command)
+    return command
+
+
+@click.command("compile")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("pipeline.yaml"), show_default=True)
+@click.option("--manifest", is_flag=True, help="As Kubernetes resources, for `kubectl apply`.")
+@compile_options
+@click.pass_obj
+def compile_command(
+    build_pipeline: Callable, preset: str, output: Path, registry: str, tag: str, **options: Any
+) -> None:
+    """Compile the pipeline into one YAML file, for any cluster and for `run`."""
+    with explained():
+        compile_pipeline(build_pipeline, preset, output, registry=registry, tag=tag, **options)
+    click.echo(f"wrote {output}: preset {preset}, images {image_name('<stage>', registry, tag)}")
+
+
+def compile_pipeline(
+    build_pipeline: Callable,
+    preset: str,
+    output: Path,
+    *,
+    denoise_on: str | None = None,
+    manifest: bool = False,
+    **options: Any,
+) -> None:
+    """Compiles the pipeline with a preset's defaults into `output`.
+
+    Args:
+        build_pipeline: that of `pipeline.py`, which imports this module.
+        denoise_on: another choice than the preset's; see `build_pipeline`.
+        manifest: as Pipeline and PipelineVersion resources, for clusters that store pipelines in Kubernetes.
+        options: registry, tag and settings; see `build_pipeline`.
+
+    Raises:
+        InputError: `output` does not end with .yaml.
+    """
+    if output.suffix not in (".yaml", ".yml"):
+        raise InputError(f"--output {output}: expected a name that ends with .yaml")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    chosen = {"denoise_on": denoise_on} if denoise_on else {}
+    graph = build_pipeline({**PRESETS[preset], **chosen}, **options)
+    named = KubernetesManifestOptions(
+        pipeline_name=NAME,
+        pipeline_display_name=NAME,
+        pipeline_version_name=f"{NAME}-{options.get('tag', TAG)}",
+        pipeline_version_display_name=options.get("tag", TAG),
+        namespace=NAME,
+        include_pipeline_manifest=True,
+    )
+    compiler.Compiler().compile(
+        graph,
+        str(output),
+        kubernetes_manifest_format=manifest,
+        kubernetes_manifest_options=named if manifest else None,
+    )
+
+
+def pipeline_arguments(build_pipeline: Callable, preset: str, items: tuple[str, ...]) -> dict[str, Any]:
+    """The values of `--param KEY=JSON`, checked against the pipeline's parameters."""
+    inputs = build_pipeline(PRESETS[preset]).component_spec.inputs
+    return parse_parameters(items, {name: one.type for name, one in inputs.items()})
