@@ -27,7 +27,17 @@ class PackageList:
     below: tuple[str, ...] = ()
 
 
-TABLES = ("numpy", "pandas", "pyarrow", "scikit-learn", "pillow", "simplejpeg", "jinja2", "fsspec")
+TABLES = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "pillow",
+    "simplejpeg",
+    "jinja2",
+    "fsspec",
+    "pydantic",
+)
 TORCH = ("torch<=2.14.1", "torchvision<=0.29.1", "transformers", "tokenizers", "sentencepiece", "safetensors")
 STAGES = (
     PackageList("tables", "Every stage: tables, matrices, images, reports.", TABLES),
@@ -40,7 +50,7 @@ STAGES = (
     PackageList("cleanlab", "Denoise: confident learning.", ("cleanlab",), ("tables", "stores")),
     PackageList("torch", "Trainings: torch with CUDA, pretrained models.", TORCH, ("tables", "stores")),
 )
-CLIENT = (KFP, "kfp-kubernetes==2.17.*", "click", "fsspec", "setuptools")
+CLIENT = (KFP, "kfp-kubernetes==2.17.*", "click", "fsspec", "pydantic", "setuptools")
 
 
 def resolve(packages: tuple[str, ...], chosen: tuple[str, ...] = ()) -> tuple[str, ...]:

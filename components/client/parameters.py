@@ -12,7 +12,7 @@ from components.denoise.config import DenoiseConfig
 from components.ensemble.config import EnsembleConfig
 from components.fusion.config import parse_fusion_configs
 from components.image.config import parse_image_config
-from components.preprocess.config import parse_preprocess_config
+from components.preprocess.config import PreprocessConfig
 from components.text.config import parse_text_config
 
 LARGEST_SEED = 2**32 - 1  # numpy's and scikit-learn's
@@ -102,7 +102,7 @@ _TYPES: dict[str, tuple[type, Any, str]] = {
     "List[Dict]": (list, dict, "a JSON list of objects, [{...}]"),
 }
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "preprocess_config": partial(_check_object, parse_preprocess_config),
+    "preprocess_config": _checked_by(PreprocessConfig, "preprocess configuration"),
     "text_fold_config": partial(_check_object, parse_text_config),
     "image_fold_config": partial(_check_object, parse_image_config),
     "denoise_config": _checked_by(DenoiseConfig, "denoise configuration"),

@@ -1,16 +1,122 @@
-"""Configurations: a mapping from a run's form becomes a checked dataclass."""
+"""Configurations: a mapping from a run's form becomes a checked model that does not change any more."""
 
 import dataclasses
+import difflib
+import json
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import UnionType
-from typing import Any, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from components.core.errors import InputError
 
-T = TypeVar("T")
+T = TypeVar("T", bound="Config")
+U = TypeVar("U")
 NAME_PATTERN = re.compile(r"\w[\w.+-]{0,63}")
+
+
+def _names_files(name: str) -> str:
+    if not NAME_PATTERN.fullmatch(name):
+        raise ValueError("names files too: expected letters, digits, '.', '_', '+' and '-', 64 at most")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_names_files)]
+Share = Annotated[float, Field(ge=0, le=1)]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+
+
+def setting(default: Any, description: str, *, paper: str = "", expert: bool = False) -> Any:
+    """A configuration's field: its default, and what `docs/configuration.md` says of it.
+
+    Args:
+        description: what it sets, with its unit.
+        paper: the paper's section that the default comes from; "" where it is not the paper's.
+        expert: whether only few users will ever have a reason to change it.
+    """
+    return Field(default, description=description, json_schema_extra={"paper": paper, "expert": expert})
+
+
+class Config(BaseModel):
+    """What every configuration has in common.
+
+    Values have the types of JSON: a string is no number, null is no value, NaN and infinity are none.
+    Kubeflow Pipelines passes every number inside a list or a dict as a float (40 becomes 40.0), so a float
+    without a fraction is taken for an int; a list becomes a tuple.
+
+    Attributes:
+        OLD_KEYS: a key of the past -> what to write in its place.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    OLD_KEYS: ClassVar[Mapping[str, str]] = {}
+
+    def problems(self) -> Iterator[str]:
+        """What does not go together in values that are each right by themselves, in words."""
+        yield from ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_json(cls, values: Any) -> Any:
+        return {key: _read(value) for key, value in values.items()} if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if found := list(self.problems()):
+            raise ValueError("; ".join(found))
+        return self
+
+
+def parse_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
+    """Makes a configuration of `values`, such as one item of a pipeline's list parameter.
+
+    Args:
+        where: what the values configure, for the message ("text configuration camembert").
+
+    Raises:
+        InputError: unknown or missing keys, values that are wrong or do not go together; all of them at once.
+    """
+    try:
+        return cls.model_validate(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(_in_words(cls, problem) for problem in error.errors(include_url=False))
+        raise InputError(f"{where}: {problems}. Known keys: {', '.join(cls.model_fields)}.") from error
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list | tuple):
+        return tuple(_read(item) for item in value)
+    return value
+
+
+def _in_words(cls: type[Config], problem: ErrorDetails) -> str:
+    key, *inner = problem["loc"] or ("",)
+    place = f"{key}" + "".join(f"[{part}]" for part in inner)
+    given = f"{place} = {json.dumps(problem['input'], default=repr, ensure_ascii=False)}"
+    match problem["type"]:
+        case "missing":
+            return f"{place} is missing"
+        case "extra_forbidden":
+            return _unknown_key(cls, str(key))
+        case "value_error" if not problem["loc"]:
+            return str(problem["ctx"]["error"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        case "value_error":
+            return f"{given} {problem['ctx']['error']}"  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        case _:
+            return f"{given} {problem['msg'].partition(' ')[2]}"
+
+
+def _unknown_key(cls: type[Config], key: str) -> str:
+    if instead := cls.OLD_KEYS.get(key):
+        return f"unknown key {key!r} ({instead})"
+    alike = difflib.get_close_matches(key, cls.model_fields, n=1)
+    return f"unknown key {key!r}" + (f" (did you mean {alike[0]!r}?)" if alike else "")
 
 
 def check_rules(rules: Mapping[str, bool]) -> None:
@@ -20,7 +126,7 @@ def check_rules(rules: Mapping[str, bool]) -> None:
         raise ValueError("; ".join(broken))
 
 
-def parse_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
+def parse_dataclass(cls: type[U], values: Mapping[str, Any], *, where: str) -> U:
     """Makes the dataclass `cls` from `values`, such as one item of a pipeline's list parameter.
 
     Kubeflow Pipelines passes every number inside a list or a dict as a float (40 becomes 40.0), so a
@@ -58,18 +164,18 @@ def parse_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
 
 
 def parse_kind(kinds: Mapping[str, type], values: Mapping[str, Any], *, default: str = "", where: str) -> Any:
-    """Makes the dataclass that the key "kind" of `values` names; see `parse_config`.
+    """Makes the dataclass that the key "kind" of `values` names; see `parse_dataclass`.
 
     Args:
         default: the kind where `values` has none.
 
     Raises:
-        InputError: no such kind, or see `parse_config`.
+        InputError: no such kind, or see `parse_dataclass`.
     """
     kind = values.get("kind", default)
     if not isinstance(kind, str) or kind not in kinds:
         raise InputError(f"{where}: kind = {kind!r} is not one of {', '.join(kinds)}")
-    return parse_config(kinds[kind], values, where=where)
+    return parse_dataclass(kinds[kind], values, where=where)
 
 
 def _cast(value: Any, expected: Any) -> Any:

@@ -146,9 +146,7 @@ def find_issues(
     scores = get_label_quality_scores(labels, pred_probs, method=config.rank)[order]
     in_train = products.table["split"].to_numpy()[rows[order]] == "train"
     may_go = in_train & ~np.isin(products.ids[rows[order]].astype(str), list(kept))
-    base = len(order) if config.share_of == "flagged" else len(products.rows("train"))
-    quota = config.count or round(config.share * base)
-    removed = may_go & (np.cumsum(may_go) <= quota)
+    removed = may_go & (np.cumsum(may_go) <= round(config.share * len(order)))
     return LabelIssues(rows[order], pred_probs[order].argmax(axis=1), scores, removed)
 
 

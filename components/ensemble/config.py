@@ -1,45 +1,53 @@
 """What can be set of the vote."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from components.core.configuration import Config, Name, setting
 
 
-@dataclass(frozen=True)
-class EnsembleConfig:
-    """How the members vote.
+class EnsembleConfig(Config):
+    """How the members vote."""
 
-    Attributes:
-        name: the ensemble's name.
-        vote: "majority" (section 3.4; ties go to the larger summed probability), "soft" (the mean of
-            the probabilities) or "weighted" (a mean whose weights are found out of fold).
-        feature_level: names of feature-level classifiers that vote beside the members, and what part of a
-            soft vote each has; in a weighted vote that part is found like any member's. None in section 3.4.
-        balance: of a weighted vote: 0 finds its weights with every row counting alike; 1 with every class.
-        select: "all" members (section 3.4), or "greedy": forward choice, the member that adds most to
-            macro-F1 first, until none adds anything (Caruana et al. 2004).
-        folds: of the cross-fitting that keeps the validation figure honest where weights or members
-            are chosen (section 4.1's number).
-        seed: of these folds.
-    """
+    name: Name = setting("ensemble", "the ensemble's name")
+    vote: Literal["majority", "soft", "weighted"] = setting(
+        "majority",
+        'ties of a "majority" go to the larger summed probability; "soft" is the mean of the probabilities, '
+        '"weighted" a mean whose weights are found out of fold',
+        paper="3.4",
+    )
+    feature_level: dict[str, float] = setting(
+        {},
+        "names of feature-level classifiers that vote beside the members, and what part of a soft vote each "
+        "has; in a weighted vote that part is found like any member's",
+    )
+    select: Literal["all", "greedy"] = setting(
+        "all",
+        '"greedy": forward choice, the member that adds most to macro-F1 first, until none adds anything '
+        "(Caruana et al. 2004)",
+        paper="3.4",
+        expert=True,
+    )
+    folds: Annotated[int, Field(ge=2)] = setting(
+        8,
+        "of the cross-fitting that keeps the validation figure honest where weights or members are chosen",
+        paper="4.1",
+        expert=True,
+    )
 
-    name: str = "ensemble"
-    vote: Literal["majority", "soft", "weighted"] = "majority"
-    feature_level: dict[str, float] = field(default_factory=dict)
-    balance: float = 0.0
-    select: Literal["all", "greedy"] = "all"
-    folds: int = 8
-    seed: int = 0
+    OLD_KEYS: ClassVar = {
+        "balance": "weights are found with every row counting alike",
+        "seed": "the folds are drawn from the same seed in every run",
+    }
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.balance <= 1:
-            raise ValueError("balance must be within 0 and 1")
-        if self.folds < 2:
-            raise ValueError(f"folds = {self.folds}: what is learned on validation needs two folds at least")
+    def problems(self) -> Iterator[str]:
         parts = self.feature_level.values()
         if parts and not (min(parts) > 0 and sum(parts) < 1):
-            raise ValueError("feature_level must give parts above 0 that leave the members something of 1")
+            yield "feature_level must give parts above 0 that leave the members something of 1"
         if self.feature_level and self.vote == "majority":
-            raise ValueError("feature_level needs a soft or weighted vote: in a majority every vote is one")
+            yield "feature_level needs a soft or weighted vote: in a majority every vote is one"
 
     @property
     def learns(self) -> bool:

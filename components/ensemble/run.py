@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +75,10 @@ def run_ensemble(
             labeled=int((table.labels >= 0).sum()),
             setting='--param ensemble_config with "folds": {}',
         )
-        parsed = replace(parsed, folds=folds)
+        parsed = parsed.model_copy(update={"folds": folds})
     voted, metadata = _vote_everywhere(parsed, matrices, labels, groups, start)
     metadata = {
-        "config": asdict(parsed),
+        "config": parsed.model_dump(),
         "members": [classifier.name for classifier in classifiers],
         **metadata,
     }

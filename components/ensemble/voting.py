@@ -9,6 +9,8 @@ from components.modeling.cross_fitting import cross_fit, mixture_weights, strati
 from components.modeling.metrics import macro_f1
 from components.modeling.voting import majority_vote, voted_probabilities
 
+SEED = 0  # of the folds that members and weights are chosen on
+
 
 def starting_weights(config: EnsembleConfig, members: int, feature_level: Sequence[str]) -> np.ndarray:
     """What members, and the named feature-level classifiers after them, weigh before any choice: 1 in sum."""
@@ -32,7 +34,7 @@ def member_weights(
     weights = np.zeros(len(pred_probs))
     weights[chosen] = start[chosen] / start[chosen].sum()
     if config.vote == "weighted":
-        weights[chosen] = mixture_weights(pred_probs[chosen], labels, balance=config.balance)
+        weights[chosen] = mixture_weights(pred_probs[chosen], labels)
     return weights
 
 
@@ -67,7 +69,7 @@ def out_of_fold_vote(
     """
     if not config.learns:
         return vote(config, pred_probs, member_weights(config, pred_probs, labels, start))
-    folds = stratified_folds(labels, folds=config.folds, seed=config.seed, groups=groups)
+    folds = stratified_folds(labels, folds=config.folds, seed=SEED, groups=groups)
     voted, weights = cross_fit(
         lambda rows: member_weights(config, pred_probs[:, rows], labels[rows], start),
         lambda weights, rows: vote(config, pred_probs[:, rows], weights)[0],

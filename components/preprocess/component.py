@@ -53,10 +53,11 @@ def preprocess(
     """
     from pathlib import Path
 
+    from components.core.configuration import parse_config
     from components.core.stage import run_stage
     from components.data.image_store import ImageStore
     from components.data.products import read_products
-    from components.preprocess.config import Sources, fold_count, parse_preprocess_config
+    from components.preprocess.config import PreprocessConfig, Sources, fold_count
     from components.preprocess.profile.drift import catalog_drift
     from components.preprocess.profile.profile import fetch_profile, write_profile
     from components.preprocess.report import preprocess_report
@@ -82,9 +83,9 @@ def preprocess(
     drawn = {**outputs, "profile": Path(profile.path), "report": Path(report.path)}
 
     def work() -> dict[str, float]:
-        parsed = parse_preprocess_config(config, folds=fold_count(folds), seed=seed)
+        parsed = parse_config(PreprocessConfig, config, where="preprocess configuration")
         earlier = fetch_profile(earlier_profile_uri) if earlier_profile_uri else None
-        counts = run_preprocess(sources, parsed, **outputs)
+        counts = run_preprocess(sources, parsed, folds=fold_count(folds), seed=seed, **outputs)
         table = read_products(outputs["products"])
         made = write_profile(table, ImageStore(outputs["images"]), drawn["profile"])
 

@@ -1,13 +1,16 @@
 """What can be set of preprocessing: where a catalog lies, how it is read and split."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from components.core.configuration import parse_config
+from pydantic import Field
+
+from components.core.configuration import Config, Share, setting
 from components.core.errors import InputError
 
 IMAGE_NAME = "image_{image_id}_product_{product_id}.jpg"
+OF_THE_PIPELINE = "a parameter of the whole pipeline, set it there"
 
 
 @dataclass(frozen=True)
@@ -24,64 +27,39 @@ class Sources:
     corrections: str = ""  # TSV with product_id and code: labels that a person put right
 
 
-@dataclass(frozen=True)
-class PreprocessConfig:
-    """How a catalog is read and split.
+class PreprocessConfig(Config):
+    """How a catalog is read and split."""
 
-    Attributes:
-        columns: field=column,... for catalogs in neither of the challenge's dialects.
-        image_name: how an image file is called (the challenge's naming).
-        validation_share: paper, section 4.1: "training and validation set at a ratio of 9:1".
-        folds: paper, section 4.1: "4-fold cross-validation" for noise reduction.
-        on_bad_image: what happens to a labeled product whose image cannot be used. A test product is
-            always kept, without an image.
-        max_quarantined: share of rows that may be left out before the run stops.
-    """
+    columns: str = setting("", "field=column,... for catalogs in neither of the challenge's dialects")
+    image_name: str = setting(IMAGE_NAME, "how an image file is called; the challenge's naming", expert=True)
+    validation_share: Annotated[float, Field(gt=0, le=0.5)] = setting(
+        0.1,
+        'share of the products that validate: "training and validation set at a ratio of 9:1"',
+        paper="4.1",
+    )
+    on_bad_image: Literal["quarantine", "keep"] = setting(
+        "quarantine",
+        "what happens to a labeled product whose image cannot be used; a test product is kept without it",
+        expert=True,
+    )
+    max_quarantined: Share = setting(0.02, "share of rows that may be left out before the run stops")
 
-    columns: str = ""
-    image_name: str = IMAGE_NAME
-    validation_share: float = 0.1
-    folds: int = 4
-    on_bad_image: Literal["quarantine", "keep"] = "quarantine"
-    max_quarantined: float = 0.02
-    seed: int = 0
+    OLD_KEYS: ClassVar = {"folds": OF_THE_PIPELINE, "seed": OF_THE_PIPELINE}
 
-    def __post_init__(self) -> None:
-        if not 0 < self.validation_share <= 0.5:
-            raise ValueError(f"validation_share = {self.validation_share}: expected between 0 and 0.5")
-        if self.folds < 2:
-            raise ValueError(f"folds = {self.folds}: expected at least 2")
+    def problems(self) -> Iterator[str]:
         try:
             self.image_name.format(image_id="", product_id="")
-        except (KeyError, IndexError, ValueError) as error:
-            raise ValueError(
-                f"image_name = {self.image_name!r}: expected a name with {{image_id}} and {{product_id}}"
-            ) from error
-
-
-def parse_preprocess_config(values: Mapping[str, Any], **outside: Any) -> PreprocessConfig:
-    """Makes a configuration of what a run's form gives.
-
-    Args:
-        outside: `folds` and `seed`, which are parameters of the whole pipeline.
-
-    Raises:
-        InputError: an unknown key, a wrong value, or a key that is the whole pipeline's.
-    """
-    where = "preprocess configuration"
-    for key in ("folds", "seed"):
-        if key in values:
-            raise InputError(f"{where}: {key} is a parameter of the whole pipeline: set it there")
-    return parse_config(PreprocessConfig, {**values, **outside}, where=where)
+        except (KeyError, IndexError, ValueError):
+            yield f"image_name = {self.image_name!r}: expected a name with {{image_id}} and {{product_id}}"
 
 
 def fold_count(folds: list) -> int:
     """How many folds a pipeline's list of fold numbers names.
 
     Raises:
-        InputError: not 0, 1, 2, ... in order.
+        InputError: not 0, 1, 2, ... in order, or fewer than two.
     """
-    if [int(fold) for fold in folds] != list(range(len(folds))):
+    if len(folds) < 2 or [int(fold) for fold in folds] != list(range(len(folds))):
         raise InputError(
             f"folds = {folds}: expected the numbers from 0 on in order, [0, 1, 2, 3] for four folds"
         )

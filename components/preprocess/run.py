@@ -43,12 +43,23 @@ log = logging.getLogger(__name__)
 
 
 def run_preprocess(
-    sources: Sources, config: PreprocessConfig, *, products: Path, images: Path, quarantine: Path
+    sources: Sources,
+    config: PreprocessConfig,
+    *,
+    folds: int,
+    seed: int,
+    products: Path,
+    images: Path,
+    quarantine: Path,
 ) -> dict[str, float]:
     """Reads, cleans, checks, splits and packs a catalog.
 
     Leaves the product table, the image store and the quarantine report. Every row of the catalog is in
     the table or in the report as quarantined.
+
+    Args:
+        folds: that train and validation are dealt into, for out-of-fold predictions.
+        seed: of the split and of these folds.
 
     Returns:
         Counts for the pipelines UI.
@@ -59,7 +70,7 @@ def run_preprocess(
     findings: list[Finding] = []
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            return _preprocess(sources, config, Path(scratch), findings, products, images)
+            return _preprocess(sources, config, folds, seed, Path(scratch), findings, products, images)
     finally:
         write_findings(findings, quarantine)
 
@@ -67,6 +78,8 @@ def run_preprocess(
 def _preprocess(
     sources: Sources,
     config: PreprocessConfig,
+    folds: int,
+    seed: int,
     scratch: Path,
     findings: list[Finding],
     products: Path,
@@ -88,8 +101,8 @@ def _preprocess(
     refuse_if_too_many(findings, sum(metadata["rows"].values()), config.max_quarantined)
     dropped = {finding.product_id for finding in found if finding.action == DROPPED}
     kept = [record for record in train if record.product_id not in dropped]
-    _refuse_classes({record.code for record in train}, kept, config)
-    table = _table(kept, test, config)
+    _refuse_classes({record.code for record in train}, kept, folds)
+    table = _table(kept, test, config.validation_share, folds, seed)
     quarantined = sum(finding.action == DROPPED for finding in findings)
     if findings:
         reasons = Counter(finding.reason for finding in findings).most_common()
@@ -131,7 +144,7 @@ def _read_catalogs(
         "labels_columns": labels_columns(labeled),
         "rows": {"labeled": labeled.rows, "test": 0},
         "class_names": _class_names(paths.get("class_names")),
-        "preprocess": asdict(config),
+        "preprocess": config.model_dump(),
     }
     if "test_products" not in paths:
         return labeled.records, [], metadata
@@ -192,22 +205,24 @@ def _clean(record: Record, findings: list[Finding]) -> None:
     record.description = clean_text(record.description)
 
 
-def _refuse_classes(codes_before: set[str | None], kept: list[Record], config: PreprocessConfig) -> None:
+def _refuse_classes(codes_before: set[str | None], kept: list[Record], folds: int) -> None:
     counts = Counter(record.code for record in kept)
     vanished = sorted(map(str, codes_before - set(counts)))
     if vanished:
         raise InputError(f"no usable product is left of {len(vanished)} classes: {', '.join(vanished[:20])}")
-    small = sorted(f"{code!r} has {count}" for code, count in counts.items() if count < config.folds)
+    small = sorted(f"{code!r} has {count}" for code, count in counts.items() if count < folds)
     if small:
         raise InputError(
-            f"{len(small)} classes have fewer products than the {config.folds} folds\n{first_of(small)}\n"
+            f"{len(small)} classes have fewer products than the {folds} folds\n{first_of(small)}\n"
             "Add products, merge or drop these classes, or use fewer folds."
         )
     if len(counts) < 2:
         raise InputError(f"the catalog has {len(counts)} class; at least two are needed")
 
 
-def _table(train: list[Record], test: list[Record], config: PreprocessConfig) -> pd.DataFrame:
+def _table(
+    train: list[Record], test: list[Record], validation_share: float, folds: int, seed: int
+) -> pd.DataFrame:
     records, count = [*train, *test], len(train)
     columns = ("product_id", "title", "description", "image", "code", "row_id", "image_id")
     table = pd.DataFrame(
@@ -217,11 +232,11 @@ def _table(train: list[Record], test: list[Record], config: PreprocessConfig) ->
     label_of = {code: label for label, code in enumerate(codes)}
     labels = np.array([label_of[record.code] for record in train if record.code is not None])
     groups = group_duplicates([record.title for record in records], [record.image for record in records])
-    validation = split_validation(labels, groups[:count], config.validation_share, config.seed)
-    folds = assign_folds(labels, groups[:count], config.folds, config.seed)
+    validation = split_validation(labels, groups[:count], validation_share, seed)
+    fold_of = assign_folds(labels, groups[:count], folds, seed)
     table["label"] = pd.array([label_of.get(record.code or "") for record in records], dtype="Int64")
     table["split"] = [*np.where(validation, "validation", "train"), *["test"] * len(test)]
-    table["fold"] = pd.array([*folds.tolist(), *[None] * len(test)], dtype="Int64")
+    table["fold"] = pd.array([*fold_of.tolist(), *[None] * len(test)], dtype="Int64")
     table["group"] = groups
     table["removed"] = False
     return table.reindex(columns=SCHEMA.names)

@@ -31,7 +31,9 @@ from components.preprocess.run import run_preprocess
 folder, output = Path(sys.argv[1]), Path(sys.argv[2])
 names = ["X_train.tsv", "Y_train.tsv", "images_train.zip", "X_test.tsv", "images_test.zip"]
 paths = {name: output / name for name in ("products", "images", "quarantine")}
-counts = run_preprocess(Sources(*(str(folder / name) for name in names)), PreprocessConfig(), **paths)
+counts = run_preprocess(
+    Sources(*(str(folder / name) for name in names)), PreprocessConfig(), folds=4, seed=0, **paths
+)
 # Not ru_maxrss: it starts with the memory of the process that started this one.
 peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
 print(json.dumps({**counts, "peak": 1024 * int(peak[1])}))
@@ -51,7 +53,7 @@ def household() -> Sources:
 
 def test_household_is_read_whole_and_its_text_tells_the_classes_apart(tmp_path: Path):
     paths = {name: tmp_path / name for name in ("products", "images", "quarantine")}
-    counts = run_preprocess(household(), PreprocessConfig(), **paths)
+    counts = run_preprocess(household(), PreprocessConfig(), folds=4, seed=0, **paths)
     assert counts["train"] + counts["validation"] == 890
     assert (counts["test"], counts["quarantined"]) == (157, 0)
     assert read_products(paths["products"]).metadata["dialect"] == "csv"

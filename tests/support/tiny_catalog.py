@@ -82,7 +82,7 @@ class Prepared:
     def __init__(self, folder: Path, sources: Sources, config: PreprocessConfig) -> None:
         paths = {name: folder / "out" / name for name in ("products", "images", "quarantine")}
         self.quarantine_path = paths["quarantine"]
-        self.counts = run_preprocess(sources, config, **paths)
+        self.counts = run_preprocess(sources, config, folds=4, seed=0, **paths)
         self.products = read_products(paths["products"])
         self.store = ImageStore(paths["images"])
         with paths["quarantine"].open(encoding="utf-8", newline="") as file:

@@ -3,7 +3,7 @@
 import pytest
 from image_catalog import CONFIG
 
-from components.core.configuration import parse_config
+from components.core.configuration import parse_dataclass
 from components.core.errors import InputError
 from components.image.config import ImageConfig
 
@@ -55,4 +55,4 @@ def test_without_dcl_epochs_there_is_one_stage():
 )
 def test_a_wrong_configuration_is_refused_with_its_reason(change, message):
     with pytest.raises(InputError, match=message):
-        parse_config(ImageConfig, {**CONFIG, **change}, where="image configuration")
+        parse_dataclass(ImageConfig, {**CONFIG, **change}, where="image configuration")

@@ -87,7 +87,7 @@ def test_test_labels_without_test_products_are_refused(catalog: TinyCatalog):
 
 def test_a_code_column_that_the_products_lack_is_named(catalog: TinyCatalog):
     sources = replace(catalog.write(), labels="")
-    config = replace(SETTINGS, columns="product_id=Product_id,title=Title,code=tpye")
+    config = PreprocessConfig(max_quarantined=0.2, columns="product_id=Product_id,title=Title,code=tpye")
     with pytest.raises(InputError, match=r"X_train.tsv: column 'tpye' missing, which was to hold the codes"):
         Prepared(catalog.folder, sources, config)
 

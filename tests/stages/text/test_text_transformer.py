@@ -17,7 +17,7 @@ import torch
 from text_catalog import small_config, text_products
 from transformers import pipeline
 
-from components.core.configuration import parse_config
+from components.core.configuration import parse_dataclass
 from components.core.errors import InputError
 from components.data.products import training_task, write_products
 from components.modeling.metrics import macro_f1
@@ -32,12 +32,12 @@ import json, sys
 from pathlib import Path
 import torch
 from components.data.products import read_products, training_task
-from components.core.configuration import parse_config
+from components.core.configuration import parse_dataclass
 from components.text.config import TransformerConfig
 from components.text.transformer import train_transformer
 
 torch.set_num_threads(1)
-folder, config = Path(sys.argv[1]), parse_config(TransformerConfig, json.loads(sys.argv[2]), where="test")
+folder, config = Path(sys.argv[1]), parse_dataclass(TransformerConfig, json.loads(sys.argv[2]), where="test")
 products = read_products(folder / "products.parquet")
 task = training_task(products, fold=None, cleaned=False)
 train_transformer(
@@ -82,7 +82,7 @@ def validation_f1(products, trained, checkpoint="best"):
 
 
 def test_the_defaults_are_the_papers():
-    config = parse_config(TransformerConfig, {"name": "text"}, where="text configuration 1")
+    config = parse_dataclass(TransformerConfig, {"name": "text"}, where="text configuration 1")
     assert config.weights == "almanach/camembert-base"
     assert (config.learning_rate, config.batch_size, config.epochs) == (3e-5, 64, 40)
     assert (config.warmup, config.max_tokens) == (0.1, 128)
@@ -92,7 +92,7 @@ def test_the_defaults_are_the_papers():
 
 def test_settings_out_of_range_are_named_together():
     with pytest.raises(InputError, match=r"epochs must be at least 1.*ema must be"):
-        parse_config(
+        parse_dataclass(
             TransformerConfig, {"name": "t", "epochs": 0.0, "ema": 1.5}, where="text configuration 1"
         )
 
