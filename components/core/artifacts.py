@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ MANIFEST = "manifest.json"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, size: int | None = None) -> Iterator[Path]:
     """Yields a temporary path that becomes `path` only when the block ends well.
 
     The file is flushed to the disk before it is renamed, so a crash leaves the old file or the new
     one, never half of one.
+
+    Args:
+        size: bytes that will be written, where they are known.
 
     Raises:
         OSError: the disk is full or cannot be written; the message names the path and its size.
@@ -38,10 +41,11 @@ def whole_file(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     except Exception as error:
         if _is_disk_full(error):
-            size = temporary.stat().st_size if temporary.exists() else 0
+            written = temporary.stat().st_size if temporary.exists() else 0
+            amount = f"for {size:,}" if size else f"after writing {written:,}"
             raise OSError(
                 errno.ENOSPC,
-                f"no space left after writing {size:,} bytes of {path}; free some space and start again: "
+                f"no space left {amount} bytes of {path}; free some space and start again: "
                 "what was finished before is kept",
             ) from error
         raise
@@ -74,21 +78,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(folder: Path, *, known: Mapping[str, str] | None = None, **metadata: Any) -> None:
-    """Writes `folder/manifest.json`: `metadata`, and every file's size and SHA-256. Call it last.
-
-    Args:
-        known: the SHA-256 of files that were hashed while they were written.
-    """
-    known = known or {}
-    paths = {
-        str(path.relative_to(folder)): path
+def write_manifest(folder: Path, **metadata: Any) -> None:
+    """Writes `folder/manifest.json`: `metadata`, and every file's size and SHA-256. Call it last."""
+    files = {
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
-    }
-    files = {
-        name: {"bytes": path.stat().st_size, "sha256": known.get(name) or sha256(path)}
-        for name, path in paths.items()
     }
     write_json(folder / MANIFEST, {**metadata, "files": files})
 

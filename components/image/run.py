@@ -20,7 +20,7 @@ from components.image.network import PlainNetwork, build_network
 from components.image.predict import predict
 from components.image.progress import Kept, Progress
 from components.image.training import FINAL, Examples, StageTraining
-from components.modeling.checkpoint import Checkpoints, catch_sigterm, fingerprint, weights_digest
+from components.modeling.checkpoint import Checkpoints, catch_sigterm, digest_of, fingerprint
 from components.modeling.image.backbones import load_state, load_weights
 from components.modeling.image.cache import ImageCache
 from components.modeling.trained import Trained, write_trained
@@ -107,7 +107,9 @@ def train_image(
     curves: list[dict[str, float]] = []
     features, stages = None, config.stages()
     network = _start(config, stages[0], examples.prior, None, seed)
-    fitting = _Fitting(store, keys, examples, config, seed, checkpoints, start=weights_digest(network))
+    fitting = _Fitting(
+        store, keys, examples, config, seed, checkpoints, start=digest_of(network.state_dict())
+    )
     for number, stage in enumerate(stages, start=1):
         last = number == len(stages)
         if number > 1:
@@ -153,7 +155,7 @@ class _Fitting:
             predict,
         )
         self.histories = {
-            stage: Checkpoints(folder, fingerprint(identity, keys, stage.kind))
+            stage: Checkpoints(folder / fingerprint(identity, keys, stage.kind)[:16])
             for stage in config.stages()
             if folder
         }

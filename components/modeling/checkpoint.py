@@ -3,39 +3,25 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
-from components.core.artifacts import MANIFEST, read_manifest, whole_file, write_json, write_manifest
+from components.core.artifacts import whole_file, write_json
 from components.core.errors import InputError
 
 log = logging.getLogger(__name__)
 
-TENSORS = "tensors.safetensors"
-FLUSH_BYTES = 64 * 2**20
-DTYPES = {  # safetensors' names
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
+TENSORS = ".safetensors"
 
 
 def fingerprint(*parts: Any) -> str:
@@ -43,51 +29,51 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def weights_digest(model: torch.nn.Module) -> str:
-    """A digest of all weights and buffers of a model."""
-    digest = hashlib.sha256()
-    for tensor in model.state_dict().values():
-        digest.update(_bytes(tensor))
+def digest_of(tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any] | None = None) -> str:
+    """The SHA-256 of tensors (names, types, shapes, bytes) and of a state that JSON can hold."""
+    digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 class Checkpoints:
-    """The newest checkpoints of one training, in `folder/step-<step>/`.
+    """The newest checkpoints of one training: `folder/step-<step>.safetensors` and `.json`, no pickle.
 
-    A checkpoint is tensors (safetensors) and a JSON state, with a manifest written last. No pickle.
+    The JSON file holds the state and a digest and is written last: without it there is no checkpoint.
 
     Args:
         folder: where they lie; on a cluster a mounted volume, so that a retry finds them.
-        training: the `fingerprint` of the training; checkpoints of another training are ignored.
         keep: how many stay; at least two, so that a damaged newest one has one before it.
     """
 
-    def __init__(self, folder: Path, training: str, *, keep: int = 2) -> None:
-        self.folder = folder / training[:16]
+    def __init__(self, folder: Path, *, keep: int = 2) -> None:
+        self.folder = folder
         self.keep = max(keep, 2)
+        self.newest: int | None = None  # the step that this process has loaded or saved: it is whole
 
     def save(self, step: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
-        """Writes a checkpoint, whole or not at all, and then drops the oldest and what earlier kills left.
+        """Writes a checkpoint, whole or not at all, and then drops the oldest.
 
         A step that is already saved and whole is left alone, so that its replacement cannot be cut off.
 
         Raises:
             OSError: the disk is full; the message names path and bytes, the older checkpoint is whole.
         """
-        target = self.folder / f"step-{step:09d}"
-        if _is_whole(target):
+        if step == self.newest:
             return
-        _drop(target)
-        target.mkdir(parents=True)
-        with whole_file(target / TENSORS) as temporary:
-            digest = _write_tensors(temporary, tensors)
-        write_json(target / "state.json", dict(state))
-        write_manifest(target, known={TENSORS: digest}, step=step)
+        marker, tensors = self.folder / f"step-{step:09d}.json", _apart(tensors)
+        marker.unlink(missing_ok=True)  # of a damaged one
+        self._drop_unfinished()
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        with ThreadPoolExecutor(1) as hasher, whole_file(marker.with_suffix(TENSORS), size=size) as temporary:
+            digest = hasher.submit(digest_of, tensors, state)
+            save_file(tensors, temporary)
+        write_json(marker, {"sha256": digest.result(), "state": state})
+        self.newest = step
         for old in self._newest_first()[self.keep :]:
             _drop(old)
-        for path in self.folder.glob("step-*"):  # a save that a kill cut off
-            if path.name < target.name and not (path / MANIFEST).exists():
-                _drop(path)
 
     def load(self) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]] | None:
         """The newest whole checkpoint as (step, tensors, state); None where none was ever finished.
@@ -98,15 +84,15 @@ class Checkpoints:
             InputError: there are checkpoints and every one is damaged: never a silent restart.
         """
         damaged = []
-        for path in self._newest_first():
+        for marker in self._newest_first():
             try:
-                manifest = read_manifest(path)
-                tensors = load_file(path / TENSORS)
-                state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-                return manifest["step"], tensors, state
-            except (InputError, OSError, ValueError) as error:
-                log.warning("checkpoint %s is damaged (%s); trying the one before", path, error)
-                damaged.append(str(path))
+                tensors, state = _read(marker)
+            except (SafetensorError, OSError, ValueError, KeyError) as error:
+                log.warning("checkpoint %s is damaged (%s); trying the one before", marker, error)
+                damaged.append(str(marker))
+                continue
+            self.newest = int(marker.stem.removeprefix("step-"))
+            return self.newest, tensors, state
         if damaged:
             raise InputError(
                 f"every checkpoint is damaged: {', '.join(damaged)}. "
@@ -119,65 +105,40 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:
-        # A folder without a manifest is a save that was cut off: it never was a checkpoint.
-        finished = [path for path in self.folder.glob("step-*") if (path / MANIFEST).exists()]
-        return sorted(finished, reverse=True)
+        return sorted(self.folder.glob("step-*.json"), reverse=True)
+
+    def _drop_unfinished(self) -> None:
+        """Deletes what a kill left of a save."""
+        for path in [*self.folder.glob(".*"), *self.folder.glob(f"step-*{TENSORS}")]:
+            if not path.with_suffix(".json").exists():
+                path.unlink(missing_ok=True)
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
-    # Safetensors' format and the file's SHA-256, in one pass over the memory in which the tensors lie.
-    names = sorted(tensors, key=lambda name: -tensors[name].element_size())  # keeps every tensor aligned
-    ends = list(accumulate(tensors[name].nbytes for name in names))
-    header = {
-        name: {
-            "dtype": DTYPES[tensors[name].dtype],
-            "shape": list(tensors[name].shape),
-            "data_offsets": [end - tensors[name].nbytes, end],
-        }
-        for name, end in zip(names, ends, strict=True)
-    }
-    words = json.dumps(header).encode()
-    words += b" " * (-len(words) % 8)
-    parts = chain([len(words).to_bytes(8, "little") + words], (_bytes(tensors[name]) for name in names))
-    digest = hashlib.sha256()
-    with ThreadPoolExecutor(1) as hasher, path.open("wb") as file:
-        flushed = 0
-        for part in parts:
-            hashed = hasher.submit(digest.update, part)
-            file.write(part)
-            if file.tell() - flushed >= FLUSH_BYTES:
-                flushed = _flush(file, flushed)
-            hashed.result()
-    return digest.hexdigest()
+def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What safetensors asks for: on the CPU, contiguous, no two in the same memory."""
+    found: dict[str, torch.Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in taken else tensor
+        taken.add(place)
+    return found
 
 
-def _flush(file: BinaryIO, start: int) -> int:
-    # Gives the page cache back at once: filling fresh memory with gigabytes takes three times as long as the
-    # disk does, and would push out what the training reads.
-    file.flush()
-    os.fsync(file.fileno())
-    end = file.tell()
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(file.fileno(), start, end - start, os.POSIX_FADV_DONTNEED)
-    return end
+def _read(marker: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    expected = json.loads(marker.read_text(encoding="utf-8"))
+    # Copies: what is loaded maps the file, which the next saves delete.
+    tensors = {name: tensor.clone() for name, tensor in load_file(marker.with_suffix(TENSORS)).items()}
+    if digest_of(tensors, expected["state"]) != expected["sha256"]:
+        raise ValueError("its digest is another")
+    return tensors, expected["state"]
 
 
-def _bytes(tensor: torch.Tensor) -> memoryview:
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        read_manifest(checkpoint)
-    except (InputError, ValueError):
-        return False
-    return True
-
-
-def _drop(checkpoint: Path) -> None:
-    # The manifest goes first: a kill between the two leaves no checkpoint rather than a damaged one.
-    (checkpoint / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(checkpoint, ignore_errors=True)
+def _drop(marker: Path) -> None:
+    # The marker goes first: a kill between the two leaves no checkpoint rather than a damaged one.
+    marker.unlink(missing_ok=True)
+    marker.with_suffix(TENSORS).unlink(missing_ok=True)
 
 
 class Termination:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from components.data.products import Products, Task
-from components.modeling.checkpoint import Checkpoints, catch_sigterm, fingerprint, weights_digest
+from components.modeling.checkpoint import Checkpoints, catch_sigterm, digest_of, fingerprint
 from components.modeling.text.encoder import save_encoder
 from components.modeling.text.tokens import Tokens, tokenize
 from components.modeling.trained import Trained
@@ -86,7 +86,7 @@ def _train(
     log.info("%s tokens of %s texts, %s weights", *(f"{n:,}" for n in _sizes(tokens, encoder)))
     store = None
     if checkpoints is not None:
-        store = Checkpoints(checkpoints, _identity(products, task, config, tokens, encoder, seed))
+        store = Checkpoints(checkpoints / _identity(products, task, config, tokens, encoder, seed)[:16])
     with catch_sigterm() as termination:
         training = Training(
             encoder,
@@ -147,7 +147,7 @@ def _identity(
         digest.update(np.ascontiguousarray(array).data)
     settings = dataclasses.asdict(dataclasses.replace(config, checkpoint_minutes=0.0))
     metadata = (seed, sorted(task.predict), products.classes)
-    return fingerprint(settings, *metadata, digest.hexdigest(), weights_digest(encoder))
+    return fingerprint(settings, *metadata, digest.hexdigest(), digest_of(encoder.state_dict()))
 
 
 def _sizes(tokens: Tokens, encoder: torch.nn.Module) -> tuple[int, int, int]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from components.core.artifacts import read_manifest, whole_file, write_json, write_manifest
 from components.core.errors import InputError
@@ -21,7 +20,6 @@ from components.data.probabilities import (
     write_matrix,
 )
 from components.data.uris import fetch
-from components.modeling.checkpoint import Checkpoints, fingerprint, flatten_optimizer, restore_optimizer
 
 IDS = np.array(["a", "b", "c"], dtype=object)
 GOOD = np.array([[0.2, 0.8], [0.5, 0.5], [1.0, 0.0]], np.float32)
@@ -153,74 +151,6 @@ def test_a_missing_source_is_named(tmp_path: Path):
 def test_a_source_is_fetched_by_uri(tmp_path: Path):
     (tmp_path / "x.tsv").write_text("1")
     assert fetch(f"file://{tmp_path / 'x.tsv'}", tmp_path / "copy").read_text() == "1"
-
-
-def tensors(step: int) -> dict[str, torch.Tensor]:
-    return {"weight": torch.full((4,), float(step))}
-
-
-def test_the_newest_checkpoint_is_loaded(tmp_path: Path):
-    checkpoints = Checkpoints(tmp_path, fingerprint("training"))
-    assert checkpoints.load() is None
-    for step in (1, 2, 3):
-        checkpoints.save(step, tensors(step), {"epoch": step})
-    loaded = checkpoints.load()
-    assert loaded is not None
-    assert (loaded[0], loaded[1]["weight"][0].item(), loaded[2]) == (3, 3.0, {"epoch": 3})
-    assert len(list(checkpoints.folder.iterdir())) == 2
-
-
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    checkpoints = Checkpoints(tmp_path, fingerprint("training"))
-    for step in (1, 2):
-        checkpoints.save(step, tensors(step), {})
-    newest = checkpoints.folder / "step-000000002" / "tensors.safetensors"
-    newest.write_bytes(newest.read_bytes()[:-1])
-    loaded = checkpoints.load()
-    assert loaded is not None
-    assert loaded[0] == 1
-    assert "is damaged" in caplog.text
-
-
-def test_there_is_no_silent_restart_when_every_checkpoint_is_damaged(tmp_path: Path):
-    checkpoints = Checkpoints(tmp_path, fingerprint("training"))
-    checkpoints.save(1, tensors(1), {})
-    (checkpoints.folder / "step-000000001" / "state.json").write_text("{")
-    with pytest.raises(InputError, match="every checkpoint is damaged"):
-        checkpoints.load()
-
-
-def test_a_save_that_was_cut_off_is_no_checkpoint(tmp_path: Path):
-    checkpoints = Checkpoints(tmp_path, fingerprint("training"))
-    checkpoints.save(1, tensors(1), {})
-    checkpoints.save(2, tensors(2), {})
-    (checkpoints.folder / "step-000000002" / "manifest.json").unlink()
-    loaded = checkpoints.load()
-    assert loaded is not None
-    assert loaded[0] == 1
-
-
-def test_checkpoints_of_another_training_are_not_taken(tmp_path: Path):
-    Checkpoints(tmp_path, fingerprint("one")).save(1, tensors(1), {})
-    assert Checkpoints(tmp_path, fingerprint("another")).load() is None
-
-
-def test_an_optimizer_goes_on_where_it_was():
-    torch.manual_seed(0)
-    results = []
-    for interrupted in (False, True):
-        weight = torch.nn.Parameter(torch.ones(3))
-        optimizer = torch.optim.AdamW([weight], lr=0.1)
-        for step in range(6):
-            if interrupted and step == 3:
-                kept = {name: tensor.clone() for name, tensor in flatten_optimizer(optimizer).items()}
-                optimizer = torch.optim.AdamW([weight], lr=0.1)
-                restore_optimizer(optimizer, kept)
-            optimizer.zero_grad()
-            (weight**2).sum().backward()
-            optimizer.step()
-        results.append(weight.detach().clone())
-    assert torch.equal(results[0], results[1])
 
 
 class Work:

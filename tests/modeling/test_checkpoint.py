@@ -13,22 +13,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.modeling import checkpoint
+from components.core.errors import InputError
 from components.modeling.checkpoint import (
-    DTYPES,
     Checkpoints,
-    fingerprint,
     flatten_optimizer,
     restore_optimizer,
 )
 
+DTYPES = (
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+)
 FILE_OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.scandir"}
-TRAINING = fingerprint("training")
 
 
 def save(folder: Path, step: int, size: int = 4) -> None:
     tensors = {"weight": torch.full((size,), float(step)), "momentum": torch.full((size,), -float(step))}
-    Checkpoints(folder, TRAINING).save(step, tensors, {"epoch": step})
+    Checkpoints(folder).save(step, tensors, {"epoch": step})
 
 
 def killed_at(operation: int, work: Callable[[], None], folder: Path) -> bool:
@@ -51,7 +52,7 @@ def killed_at(operation: int, work: Callable[[], None], folder: Path) -> bool:
 
 
 def loaded_step(folder: Path) -> int:
-    found = Checkpoints(folder, TRAINING).load()
+    found = Checkpoints(folder).load()
     assert found is not None
     step, tensors, state = found
     assert tensors["weight"].tolist() == [step] * 4
@@ -79,16 +80,30 @@ def test_a_kill_at_any_file_operation_of_a_save_leaves_a_whole_checkpoint(tmp_pa
     assert len(steps) > 20
 
 
+def test_a_kill_while_tensors_are_written_leaves_the_checkpoint_before(tmp_path: Path):
+    save(tmp_path, 1)
+    child = os.fork()
+    if child == 0:
+        save(tmp_path, 2, size=50_000_000)
+        os._exit(0)
+    while not any(entry.name.startswith(".tmp") for entry in os.scandir(tmp_path)):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the save was too fast"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert loaded_step(tmp_path) == 1
+    save(tmp_path, 2)
+    assert loaded_step(tmp_path) == 2
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 def test_what_kills_cut_off_goes_with_the_next_save(tmp_path: Path):
     save(tmp_path, 1)
-    folder = tmp_path / TRAINING[:16]
-    for step in (2, 9):  # a manifest is written last
-        (folder / f"step-{step:09d}").mkdir()
-        (folder / f"step-{step:09d}" / "tensors.safetensors").write_bytes(b"half")
+    for name in ("step-000000002.safetensors", "step-000000009.safetensors", ".tmpAb12", ".step-3.json.x"):
+        (tmp_path / name).write_bytes(b"half")
     save(tmp_path, 3)
-    assert sorted(path.name[-1] for path in folder.iterdir()) == ["1", "3", "9"]
-    save(tmp_path, 9)
-    assert sorted(path.name[-1] for path in folder.iterdir()) == ["3", "9"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"step-00000000{step}.{kind}" for step in (1, 3) for kind in ("json", "safetensors")
+    ]
 
 
 def test_an_optimizers_state_comes_back_laid_out_as_its_parameters(tmp_path: Path):
@@ -99,8 +114,8 @@ def test_an_optimizers_state_comes_back_laid_out_as_its_parameters(tmp_path: Pat
     images = [torch.rand(2, 3, 8, 8, generator=random).to(memory_format=torch.channels_last) for _ in "abc"]
     for step, pixels in enumerate(images):
         if step == 2:  # the second goes on from a checkpoint
-            Checkpoints(tmp_path, TRAINING).save(step, flatten_optimizer(optimizers[1]), {})
-            found = Checkpoints(tmp_path, TRAINING).load()
+            Checkpoints(tmp_path).save(step, flatten_optimizer(optimizers[1]), {})
+            found = Checkpoints(tmp_path).load()
             assert found is not None
             restore_optimizer(optimizers[1], found[1])
         for each, optimizer in zip(layers, optimizers, strict=True):
@@ -119,7 +134,7 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_names_path_and_bytes(tmp_pa
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # stands for the space that is left
     try:
-        with pytest.raises(OSError, match=r"no space left after writing [\d,]+ bytes of .*step-000000002"):
+        with pytest.raises(OSError, match=r"no space left for 80,000 bytes of .*step-000000002"):
             save(tmp_path, 2, size=10_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -129,8 +144,7 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_names_path_and_bytes(tmp_pa
     assert loaded_step(tmp_path) == 2
 
 
-def test_tensors_of_every_kind_come_back_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(checkpoint, "FLUSH_BYTES", 100)
+def test_tensors_of_every_kind_come_back_bit_for_bit(tmp_path: Path):
     bits = torch.randint(0, 2, (240,), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     tensors = {str(dtype): bits.view(dtype).reshape(2, 5, -1) for dtype in DTYPES}
     tensors |= {
@@ -140,10 +154,83 @@ def test_tensors_of_every_kind_come_back_bit_for_bit(tmp_path: Path, monkeypatch
         "empty": torch.empty(0, 3),
         "gradient": torch.ones(2, requires_grad=True),
     }
-    Checkpoints(tmp_path, TRAINING).save(1, tensors, {})
-    found = Checkpoints(tmp_path, TRAINING).load()
+    tensors |= {"same memory": tensors["scalar"], "part of it": tensors["transposed"].T[1:]}
+    Checkpoints(tmp_path).save(1, tensors, {})
+    found = Checkpoints(tmp_path).load()
     assert found is not None
     assert set(found[1]) == set(tensors)
     for name, tensor in found[1].items():
         assert (tensor.dtype, tensor.shape) == (tensors[name].dtype, tensors[name].shape)
         assert torch.equal(tensor, tensors[name].detach())
+
+
+def test_the_newest_checkpoint_is_loaded(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.load() is None
+    for step in (1, 2, 3):
+        save(tmp_path, step)
+    loaded = checkpoints.load()
+    assert loaded is not None
+    assert (loaded[0], loaded[1]["weight"][0].item(), loaded[2]) == (3, 3.0, {"epoch": 3})
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("damaged", "change"),
+    [
+        ("step-000000002.safetensors", lambda data: data[:-1]),
+        ("step-000000002.safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
+        ("step-000000002.json", lambda data: data.replace(b'"epoch": 2', b'"epoch": 3')),
+        ("step-000000002.json", lambda data: data[:-9]),
+    ],
+)
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str, change: Callable[[bytes], bytes]
+):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        save(tmp_path, step)
+    newest = tmp_path / damaged
+    newest.write_bytes(change(newest.read_bytes()))
+    loaded = checkpoints.load()
+    assert loaded is not None
+    assert loaded[0] == 1
+    assert "is damaged" in caplog.text
+    save(tmp_path, 2)
+    assert loaded_step(tmp_path) == 2
+
+
+def test_there_is_no_silent_restart_when_every_checkpoint_is_damaged(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path)
+    save(tmp_path, 1)
+    (tmp_path / "step-000000001.json").write_text("{")
+    with pytest.raises(InputError, match="every checkpoint is damaged"):
+        checkpoints.load()
+
+
+def test_a_save_that_was_cut_off_is_no_checkpoint(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path)
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    (tmp_path / "step-000000002.json").unlink()
+    loaded = checkpoints.load()
+    assert loaded is not None
+    assert loaded[0] == 1
+
+
+def test_an_optimizer_goes_on_where_it_was():
+    torch.manual_seed(0)
+    results = []
+    for interrupted in (False, True):
+        weight = torch.nn.Parameter(torch.ones(3))
+        optimizer = torch.optim.AdamW([weight], lr=0.1)
+        for step in range(6):
+            if interrupted and step == 3:
+                kept = {name: tensor.clone() for name, tensor in flatten_optimizer(optimizer).items()}
+                optimizer = torch.optim.AdamW([weight], lr=0.1)
+                restore_optimizer(optimizer, kept)
+            optimizer.zero_grad()
+            (weight**2).sum().backward()
+            optimizer.step()
+        results.append(weight.detach().clone())
+    assert torch.equal(results[0], results[1])

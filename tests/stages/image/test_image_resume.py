@@ -73,10 +73,10 @@ def test_sigterm_saves_and_ends_with_143_and_the_next_attempt_ends_with_the_same
         with pytest.raises(SystemExit) as ended:
             run(tmp_path / "stopped", config, checkpoints=tmp_path / "checkpoints")
     assert ended.value.code == 143
-    assert list((tmp_path / "checkpoints").rglob("manifest.json"))
+    assert list((tmp_path / "checkpoints").rglob("step-*.json"))
     run(tmp_path / "stopped", config, checkpoints=tmp_path / "checkpoints")
     assert outputs(tmp_path / "stopped") == outputs(tmp_path / "whole")
-    assert not list((tmp_path / "checkpoints").rglob("manifest.json"))
+    assert not list((tmp_path / "checkpoints").rglob("step-*.json"))
 
 
 def test_another_configuration_does_not_take_these_checkpoints(tmp_path, monkeypatch):
@@ -192,5 +192,5 @@ def saves(out: Path) -> int:
     """How many checkpoints both stages have begun so far, from the newest one's number."""
     newest: dict[Path, int] = {}
     for path in out.glob("checkpoints/*/step-*"):
-        newest[path.parent] = max(newest.get(path.parent, 0), int(path.name.removeprefix("step-")))
+        newest[path.parent] = max(newest.get(path.parent, 0), int(path.stem.removeprefix("step-")))
     return sum(newest.values())

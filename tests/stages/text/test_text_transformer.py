@@ -244,7 +244,7 @@ def test_checkpoints_stay_until_the_stages_outputs_are_written(products, tmp_pat
         patched.setattr("components.modeling.trained.write_classifier", disk_is_full)
         with pytest.raises(OSError, match="no space left"):
             run()
-    assert list(tmp_path.glob("checkpoints/*/step-*/manifest.json"))
+    assert list(tmp_path.glob("checkpoints/*/step-*.json"))
     assert run()["epochs"] == 2
     assert not list(tmp_path.glob("checkpoints/*"))
 
@@ -262,7 +262,7 @@ def start_training(folder, **changes):
 def wait_for_step(folder, step, process):
     """Waits until a checkpoint of `step` or later is there; False when the process ended first."""
     while process.poll() is None:
-        saved = [int(path.parent.name[5:]) for path in folder.glob("checkpoints/*/step-*/manifest.json")]
+        saved = [int(path.stem[5:]) for path in folder.glob("checkpoints/*/step-*.json")]
         if saved and max(saved) >= step:
             return True
         time.sleep(0.002)
@@ -295,7 +295,7 @@ def test_sigterm_leaves_a_checkpoint_within_ten_seconds_and_exits_143(products, 
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 143
     assert time.monotonic() - sent < 10
-    assert list(tmp_path.glob("checkpoints/*/step-*/manifest.json"))
+    assert list(tmp_path.glob("checkpoints/*/step-*.json"))
 
 
 def _catches_sigterm(pid):
