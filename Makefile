@@ -3,16 +3,20 @@
 # For a cluster: `make images` and `make push`; `make test-containers` runs the pipeline in the images.
 
 PYTHON ?= python3
-REGISTRY ?= ghcr.io/product-categorisation
-TAG ?= 0.1.0
+# What components/core/project.py says; of STAGES the columns name:packages.
+PROJECT = $(shell $(PYTHON) -c 'from components.core import project; print($(1))')
+REGISTRY ?= $(call PROJECT,project.REGISTRY)
+TAG ?= $(call PROJECT,project.TAG)
+STAGES = $(call PROJECT,*(f"{stage.name}:{stage.packages}" for stage in project.STAGES))
 # Pin it for a release: python:3.11-slim-bookworm@sha256:...
 BASE_IMAGE ?= python:3.11-slim-bookworm
 SOURCE ?=
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
-# In the Dockerfile's order. The last one, `client`, registers schedules from inside the cluster.
-IMAGES = ensemble evaluate preprocess denoise text image fusion client
+RESOURCES = manifests/overlays/pipeline-resources
+BUILD = docker build --file docker/Dockerfile --platform linux/amd64 --build-arg BASE_IMAGE=$(BASE_IMAGE) \
+  --build-arg SOURCE=$(SOURCE) --build-arg REVISION=$(REVISION)
 
-.PHONY: run test test-containers images push pictures install-run install-test
+.PHONY: run test test-containers images push bake pipeline-resources pictures install-run install-test
 
 run: install-run
 	$(PYTHON) pipeline.py run
@@ -21,20 +25,33 @@ test: install-test
 	ruff check .
 	ruff format --check .
 	pyright
+	lint-imports
+	yamllint --strict .github manifests .pre-commit-config.yaml
 	$(PYTHON) -m pytest -m "not containers"
 
 test-containers: install-test
 	$(PYTHON) -m pytest -m containers
 
+# The image `client` registers schedules from inside the cluster.
 images:
-	for image in $(IMAGES); do \
-	  docker build --file docker/Dockerfile --target $$image --tag $(REGISTRY)/$$image:$(TAG) \
-	    --platform linux/amd64 --build-arg BASE_IMAGE=$(BASE_IMAGE) \
-	    --build-arg SOURCE=$(SOURCE) --build-arg REVISION=$(REVISION) . || exit 1; \
+	$(BUILD) --target client --tag $(REGISTRY)/client:$(TAG) .
+	for stage in $(STAGES); do \
+	  $(BUILD) --target stage --build-arg STAGE=$${stage%:*} --build-arg PACKAGES=$${stage#*:} \
+	    --tag $(REGISTRY)/$${stage%:*}:$(TAG) . || exit 1; \
 	done
 
 push:
-	for image in $(IMAGES); do docker push $(REGISTRY)/$$image:$(TAG) || exit 1; done
+	for stage in $(STAGES) client; do docker push $(REGISTRY)/$${stage%:*}:$(TAG) || exit 1; done
+
+# `images` and `push` in one, all at once, where buildx is installed.
+bake:
+	REGISTRY="$(REGISTRY)" TAG="$(TAG)" STAGES="$(STAGES)" BASE_IMAGE="$(BASE_IMAGE)" SOURCE="$(SOURCE)" \
+	  REVISION="$(REVISION)" docker buildx bake --file docker/bake.hcl --push
+
+# The pipeline as Kubernetes resources, for clusters that store pipelines there.
+pipeline-resources:
+	$(PYTHON) pipeline.py compile --preset paper --registry $(REGISTRY) --tag $(TAG) --manifest \
+	  --volume product-categorization --secret product-categorization --output $(RESOURCES)/pipeline.yaml
 
 # The README's pictures, of the reports of `make run`; needs Chromium.
 pictures: install-test
@@ -44,4 +61,5 @@ install-run:
 	$(PYTHON) -m pip install --quiet --editable ".[run]"
 
 install-test:
-	$(PYTHON) -m pip install --quiet --editable ".[run,test]"
+	$(PYTHON) -m pip install --quiet --require-hashes --no-deps --requirement tests/constraints.txt
+	$(PYTHON) -m pip install --quiet --no-deps --editable .

@@ -10,13 +10,13 @@ from typing import Any
 import click
 from kfp import dsl, kubernetes
 
-from components.client.cluster.settings import TRAININGS, ClusterSettings
+from components.client.cluster.settings import ClusterSettings
 from components.client.commands.cluster import runs, schedule, submit, upload
 from components.client.commands.compile import compile_command
 from components.client.commands.fuse import fuse
 from components.client.commands.run import run
 from components.client.commands.show import compare, show
-from components.core.project import NAME, REGISTRY, TAG, image_name
+from components.core.project import NAME, REGISTRY, TAG, TRAININGS, image_name
 from components.denoise.component import denoise
 from components.ensemble.component import ensemble
 from components.evaluate.component import evaluate

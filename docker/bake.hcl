@@ -1,11 +1,11 @@
-# For engines with buildx; `make images` needs none. From the repository's root:
-#   REGISTRY=registry/team TAG=1.0.0 docker buildx bake -f docker/bake.hcl --push
-variable "REGISTRY" { default = "ghcr.io/product-categorisation" }
-variable "TAG" { default = "0.1.0" }
-# Pin it for a release: python:3.11-slim-bookworm@sha256:...
-variable "BASE_IMAGE" { default = "python:3.11-slim-bookworm" }
-variable "SOURCE" { default = "" }
-variable "REVISION" { default = "" }
+# For engines with buildx: `make bake` builds all images at once and pushes them. `make images` needs no buildx.
+# The Makefile sets every variable; STAGES is its list of name:packages from the table of stages.
+variable "STAGES" {}
+variable "REGISTRY" {}
+variable "TAG" {}
+variable "BASE_IMAGE" {}
+variable "SOURCE" {}
+variable "REVISION" {}
 
 group "default" {
   targets = ["stage", "client"]
@@ -24,12 +24,14 @@ target "common" {
 
 target "stage" {
   inherits = ["common"]
-  name     = stage
-  matrix = {
-    stage = ["preprocess", "denoise", "text", "image", "fusion", "ensemble", "evaluate"]
+  matrix   = { row = split(" ", STAGES) }
+  name     = split(":", row)[0]
+  target   = "stage"
+  args = {
+    STAGE    = split(":", row)[0]
+    PACKAGES = split(":", row)[1]
   }
-  target = stage
-  tags   = ["${REGISTRY}/${stage}:${TAG}"]
+  tags = ["${REGISTRY}/${split(":", row)[0]}:${TAG}"]
 }
 
 target "client" {

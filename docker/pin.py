@@ -1,4 +1,4 @@
-"""`python docker/pin.py`: resolves the images' packages afresh and pins each by its hash.
+"""`python docker/pin.py`: resolves the packages of the images and of the tests afresh, pins each by its hash.
 
 Needs Python 3.11 on 64-bit Linux, which is what the images are, and `pip install uv`. Then build the images
 and run the tests.
@@ -7,50 +7,23 @@ and run the tests.
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-FOLDER = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 KFP = "kfp==2.17.*"
 SOURCE = "kfp-server-api"  # published as source alone
-
-
-@dataclass(frozen=True)
-class PackageList:
-    """One requirements file: what its packages need and the lists below it do not hold already."""
-
-    name: str
-    title: str
-    packages: tuple[str, ...]
-    below: tuple[str, ...] = ()
-
-
-TABLES = (
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "scikit-learn",
-    "pillow",
-    "simplejpeg",
-    "jinja2",
-    "fsspec",
-    "pydantic",
-)
-TORCH = ("torch<=2.14.1", "torchvision<=0.29.1", "transformers", "tokenizers", "sentencepiece", "safetensors")
-STAGES = (
-    PackageList("tables", "Every stage: tables, matrices, images, reports.", TABLES),
-    PackageList(
-        "stores",
-        "Catalogs and weights from object stores, S3's and Google's.",
-        ("s3fs", "gcsfs"),
-        ("tables",),
-    ),
-    PackageList("cleanlab", "Denoise: confident learning.", ("cleanlab",), ("tables", "stores")),
-    PackageList("torch", "Trainings: torch with CUDA, pretrained models.", TORCH, ("tables", "stores")),
-)
 CLIENT = (KFP, "kfp-kubernetes==2.17.*", "click", "fsspec", "pydantic", "setuptools")
+TABLES = (
+    *("numpy", "pandas", "pyarrow", "scikit-learn", "cleanlab", "pillow", "simplejpeg", "jinja2", "pydantic"),
+    *("fsspec", "s3fs", "gcsfs"),
+)
+TORCH = (
+    *("torch<=2.14.1", "torchvision<=0.29.1"),
+    *("timm", "transformers", "tokenizers", "sentencepiece", "safetensors"),
+)
 
 
 def resolve(packages: tuple[str, ...], chosen: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -64,14 +37,14 @@ def resolve(packages: tuple[str, ...], chosen: tuple[str, ...] = ()) -> tuple[st
     return tuple(done.stdout.split())
 
 
-def write(name: str, title: str, pins: tuple[str, ...]) -> None:
-    """Writes one requirements file, each package with the hash of the file that pip takes here."""
+def write(path: str, title: str, pins: tuple[str, ...]) -> None:
+    """Writes one list of packages, each with the hash of the file that pip takes here."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps"]
     command += ["--quiet", "--only-binary", ":all:", "--no-binary", SOURCE, "--report", "-", *pins]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     lines = sorted(_line(each) for each in json.loads(done.stdout)["install"])
     head = f"# {title}\n# Python 3.11, Linux, x86-64. Installed with --no-deps: the list is whole.\n"
-    (FOLDER / f"requirements-{name}.txt").write_text(head + "".join(lines), encoding="utf-8")
+    (ROOT / path).write_text(head + "".join(lines), encoding="utf-8")
 
 
 def _line(installed: dict[str, Any]) -> str:
@@ -80,19 +53,28 @@ def _line(installed: dict[str, Any]) -> str:
     return f"{name}=={installed['metadata']['version']} \\\n    --hash=sha256:{digest}\n"
 
 
+def _tested() -> tuple[str, ...]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    return (*project["dependencies"], *extras["run"], *extras["test"])
+
+
 def main() -> None:
     client = resolve(CLIENT)
     source = tuple(pin for pin in client if pin.startswith(SOURCE))
-    write("kfp", "Every stage: what runs a component in its pod.", (KFP,))
-    write("client", "The command line: kfp whole.", tuple(pin for pin in client if pin not in source))
-    write("client-source", "Of the command line's packages those that come as source alone.", source)
+    others = tuple(pin for pin in client if pin not in source)
+    write("docker/requirements-kfp.txt", "Every stage: what runs a component in its pod.", (KFP,))
+    write("docker/requirements-client.txt", "The command line: kfp whole.", others)
+    write("docker/requirements-client-source.txt", "The command line: what is source alone.", source)
     # At once, so that the lists of one image agree.
-    chosen = resolve(tuple(package for each in STAGES for package in each.packages))
-    held: dict[str, set[str]] = {}
-    for each in STAGES:
-        held[each.name] = set(resolve(each.packages, chosen))
-        below = set().union(*(held[name] for name in each.below))
-        write(each.name, each.title, tuple(sorted(held[each.name] - below)))
+    chosen = resolve((*TABLES, *TORCH))
+    tables = resolve(TABLES, chosen)
+    torch = tuple(pin for pin in chosen if pin not in tables)
+    write("docker/requirements-tables.txt", "Every stage: tables, images, reports, object stores.", tables)
+    write("docker/requirements-torch.txt", "Trainings: torch with CUDA, pretrained models.", torch)
+    # What the images compute with has the same version here, as far as kfp's own pins allow.
+    tested = resolve(_tested(), tuple(pin for pin in TORCH if "<" in pin))
+    write("tests/constraints.txt", "What `make test` installs.", tested)
 
 
 if __name__ == "__main__":

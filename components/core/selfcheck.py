@@ -1,52 +1,56 @@
-"""`python -m components.core.selfcheck <stage>`: imports all of a stage, prints the versions it runs on."""
+"""`python -m components.core.selfcheck`: imports all of the stages that are here, prints their versions.
+
+An image holds one stage, so there it says whether anything is missing.
+"""
 
 import importlib
 import os
 import platform
-import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
-from components.core.project import STAGES
+from components.core.project import STAGE_NAMES
 
+COMPONENTS = Path(__file__).parents[1]
 SHOWN = (
     "cleanlab",
     "kfp",
     "numpy",
     "pandas",
     "pyarrow",
+    "pydantic",
     "scikit-learn",
+    "timm",
     "torch",
     "torchvision",
     "transformers",
 )
 
 
-def check_stage(stage: str) -> list[str]:
-    """Imports every module of the stage's folder and what runs a component in its pod.
-
-    Returns:
-        Lines of name and version.
+def import_stage(stage: str) -> None:
+    """Imports every module of the stage's folder, and what runs a component in its pod.
 
     Raises:
-        ImportError: something is missing in the image.
+        ImportError: something is missing here.
     """
-    root = Path(__file__).parents[2]
-    folder = root / "components" / stage
-    modules = sorted(path for path in folder.rglob("*.py") if path.stem not in ("__init__", "component"))
-    names = [".".join(path.relative_to(root).with_suffix("").parts) for path in modules]
-    if not names:
-        raise ImportError(f"no code of stage {stage} in {folder}")
-    for name in names:
-        importlib.import_module(name)
+    for path in sorted((COMPONENTS / stage).rglob("*.py")):
+        if path.stem not in ("__init__", "component"):
+            parts = path.relative_to(COMPONENTS.parent).with_suffix("").parts
+            importlib.import_module(".".join(parts))
     os.environ["_KFP_RUNTIME"] = "true"
     importlib.import_module("kfp.dsl.executor_main")
+
+
+def main() -> None:
+    print(f"python {platform.python_version()}")
+    for stage in [name for name in STAGE_NAMES if (COMPONENTS / name).is_dir()]:
+        import_stage(stage)
+        print(f"stage {stage}: complete")
     versions = {found.metadata["Name"].lower(): found.version for found in distributions()}
-    lines = [f"python {platform.python_version()}"]
-    return lines + [f"{name} {versions[name]}" for name in SHOWN if name in versions]
+    for name in SHOWN:
+        if name in versions:
+            print(f"{name} {versions[name]}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in STAGES:
-        sys.exit(f"usage: python -m components.core.selfcheck {{{','.join(STAGES)}}}")
-    print("\n".join([f"stage {sys.argv[1]}", *check_stage(sys.argv[1])]))
+    main()

@@ -16,7 +16,7 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec, PlatformSpec
 
 from components.client.presets import PRESETS
-from components.core.project import STAGES
+from components.core.project import STAGE_NAMES, TRAININGS
 from pipeline import build_pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def test_it_is_the_golden_pipeline(documents):
 def test_both_documents_fit_the_published_protos(documents):
     _, spec, platform = documents
     parsed = ParseDict(spec, PipelineSpec())
-    assert len(ParseDict(spec["deploymentSpec"], PipelineDeploymentConfig()).executors) >= len(STAGES)
+    assert len(ParseDict(spec["deploymentSpec"], PipelineDeploymentConfig()).executors) >= len(STAGE_NAMES)
     assert parsed.pipeline_info.name == "product-categorization"
     assert "kubernetes" in ParseDict(platform, PlatformSpec()).platforms
     configured = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -93,7 +93,7 @@ def test_only_trainings_ask_for_accelerators_and_shared_memory(documents):
     _, spec, platform = documents
     configured = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for name, executor in executors(spec).items():
-        training = executor["container"]["image"].rsplit("/", 1)[1].split(":")[0] in ("text", "image")
+        training = executor["container"]["image"].rsplit("/", 1)[1].split(":")[0] in TRAININGS
         assert ("accelerator" in executor["container"]["resources"]) == training, name
         mounts = [mount["mountPath"] for mount in configured[name].get("emptyDirMounts", [])]
         assert mounts == (["/dev/shm"] if training else []), name
@@ -128,7 +128,7 @@ def test_every_task_is_tried_again_with_backoff_and_never_runs_as_root(documents
 def test_registry_and_tag_make_seven_images(tmp_path: Path):
     spec, _ = compiled(tmp_path, "--preset", "paper", "--registry", "registry.example/team", "--tag", "1.2.3")
     images = {executor["container"]["image"] for executor in executors(spec).values()}
-    assert images == {f"registry.example/team/{stage}:1.2.3" for stage in STAGES}
+    assert images == {f"registry.example/team/{stage}:1.2.3" for stage in STAGE_NAMES}
 
 
 def test_the_snapshot_is_part_of_what_preprocess_is_cached_by(documents):
@@ -148,7 +148,7 @@ def test_settings_reach_every_pod(tmp_path: Path):
     )
     for name, executor in spec["deploymentSpec"]["executors"].items():
         set_to = {each["name"]: each["value"] for each in executor["container"].get("env", [])}
-        training = name.removeprefix("exec-").split("-")[0] in ("text", "image")
+        training = name.removeprefix("exec-").split("-")[0] in TRAININGS
         assert set_to.get("HF_HOME") == ("/disk/weights/huggingface" if training else None)
         assert set_to.get("TORCH_HOME") == ("/disk/weights/torch" if training else None)
     for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():

@@ -9,15 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from components.client.cluster.settings import ClusterSettings  # noqa: E402
 from components.client.commands.compile import compile_pipeline  # noqa: E402
 from components.client.presets import PRESETS  # noqa: E402
-from components.core.project import NAME  # noqa: E402
 from pipeline import build_pipeline  # noqa: E402
 
 GOLDEN = ROOT / "tests" / "deploy" / "golden"
-RESOURCES = ROOT / "manifests" / "overlays" / "pipeline-resources" / "pipeline.yaml"
-RESOURCE_SETTINGS = ClusterSettings(volume=NAME, secret=NAME)
 
 
 def main() -> None:
@@ -27,7 +23,6 @@ def main() -> None:
         # The compiler's comments change their order from run to run.
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         path.write_text("".join(line for line in lines if not line.startswith("#")), encoding="utf-8")
-    compile_pipeline(build_pipeline, "paper", RESOURCES, manifest=True, settings=RESOURCE_SETTINGS)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from typing import Any
 from components.core.errors import InputError
 from components.core.project import NAME
 
-TRAININGS = ("text", "image")
 DOWNLOADS = {"HF_HOME": "huggingface", "TORCH_HOME": "torch"}  # where libraries keep what they fetched
 # S3 and Google credentials under the names that their libraries read.
 SECRET_KEYS = {
@@ -58,7 +57,7 @@ class ClusterSettings:
         Args:
             task: a `kfp.dsl.PipelineTask`.
             kubernetes: the module `kfp.kubernetes`.
-            training: it trains backbones: a stage of `TRAININGS`, or a fusion end to end.
+            training: it trains for hours: a stage of `TRAININGS`, or a fusion end to end.
         """
         cpu, memory = (self.training_cpu, self.training_memory) if training else (self.cpu, self.memory)
         if cpu:

@@ -8,19 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import InputError
+from components.core.project import STAGES
 
 RUN = "run.json"  # the run's parameters, and whether it finished
 METRICS = "metrics.json"
-# In the order of reading: report -> the question that it answers.
-QUESTIONS = {
-    "evaluate": "How good is it, why, and what to do next?",
-    "preprocess": "Is the data sound, and what does it hold?",
-    "denoise": "Which labels look wrong?",
-    "text": "How did the training on titles and descriptions go?",
-    "image": "How did the training on pictures go?",
-    "fusion": "What do text and image add to each other?",
-    "ensemble": "Why did the vote decide so?",
-}
+# In the order of reading: report -> the question that it answers. How it ended comes first.
+QUESTIONS = {stage.name: stage.question for stage in (STAGES[-1], *STAGES[:-1])}
 FILES = {
     "predictions": "the ensemble's codes of the test products",
     "predictions_text": "the same of the best text model",

@@ -19,6 +19,7 @@ import click
 from components.client.local.finished_run import RUN, read_run
 from components.core.artifacts import MANIFEST, write_json
 from components.core.errors import InputError
+from components.core.project import STAGE_NAMES, TRAININGS
 from components.core.stage import FINISHED_VARIABLE, LOCK_VARIABLE
 
 LOCK = ".lock"
@@ -27,7 +28,7 @@ RESULTS = (
     *("metrics.json", "confusion.json", "summary.md", "report.html", "index.html"),
 )
 CATALOG = ("products", "labels", "images", "test_products", "test_images")
-STAGE_LINE = re.compile(r"\s*(\[(?:preprocess|denoise|text|image|fusion|ensemble|evaluate)\b[^\]]*\] .*)")
+STAGE_LINE = re.compile(rf"\s*(\[(?:{'|'.join(STAGE_NAMES)})\b[^\]]*\] .*)")
 
 
 class LocalRun:
@@ -195,7 +196,7 @@ def _defaults(pipeline: Callable[..., Any]) -> dict[str, Any]:
 def _task_name(folder: Path) -> str:
     stage = folder.name.split("-")[0]
     manifest = folder / "probabilities" / MANIFEST
-    if stage not in ("text", "image") or not manifest.is_file():
+    if stage not in TRAININGS or not manifest.is_file():
         return stage
     metadata = json.loads(manifest.read_text(encoding="utf-8"))
     fold = metadata["metadata"].get("fold")
