@@ -2,6 +2,7 @@
 
     python benchmarks/fusion_nets.py                 the loop on 4 nets of each kind, scaled to all
     python benchmarks/fusion_nets.py --loop-nets 0   the loop on every net: some minutes
+    python benchmarks/fusion_nets.py --device cuda   all at once on a GPU; the loop stays on the CPU
 
 Both sides start from the same weights, see the same batches and must choose the same epochs and end with
 the same weights. The paper's size (sections 3.4 and 4.1): 12 members of 3 text classifiers, 2 image
@@ -24,7 +25,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from components.fusion.decision_level.net_training import Schedule, batch_ends, train_nets
+from components.fusion.decision_level.net_training import Schedule, batches_of, train_nets
 from components.fusion.decision_level.nets import Net, TrainedNet, initial_layers
 from components.modeling.cross_fitting import stratified_folds
 
@@ -68,7 +69,7 @@ def train_one(
     best, chosen, weights = -1.0, -1, []
     for epoch in range(schedule.epochs):
         order = np.random.default_rng([seed, epoch]).permutation(len(labels))
-        parts = np.split(order, batch_ends(folds, schedule.batch_size)[:-1])
+        parts = np.array_split(order, batches_of(folds, schedule.batch_size))
         batches = [[row for row in part.tolist() if folds[row] != fold] for part in parts]
         for rows, targets in DataLoader(dataset, batch_sampler=batches):
             optimizer.zero_grad()
@@ -120,6 +121,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=8)
     parser.add_argument("--loop-nets", type=int, default=4, help="nets of each kind in the loop; 0 for all")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -128,9 +130,8 @@ def main() -> None:
     folds = stratified_folds(labels, folds=options.folds, seed=options.seed)
     nets, schedule = paper_nets(), Schedule(epochs=options.epochs)
     started, wall = time.process_time(), time.perf_counter()
-    trained = train_nets(
-        pred_probs, labels, folds, nets, schedule=schedule, seed=options.seed, device=torch.device("cpu")
-    )
+    device = torch.device(options.device)
+    trained = train_nets(pred_probs, labels, folds, nets, schedule=schedule, seed=options.seed, device=device)
     together, wall = time.process_time() - started, time.perf_counter() - wall
 
     everything = [(number, fold) for number in range(len(nets)) for fold in range(options.folds)]
@@ -155,7 +156,7 @@ def main() -> None:
     )
     print(f"{'':34}{'CPU s':>10}{'wall s':>10}")
     print(f"{f'loop, {len(same)} nets, scaled to all':34}{loop:10.1f}{loop_wall:10.1f}")
-    print(f"{'all at once':34}{together:10.1f}{wall:10.1f}")
+    print(f"{f'all at once on {device}':34}{together:10.1f}{wall:10.1f}")
     print(f"{'ratio':34}{loop / together:10.1f}{loop_wall / wall:10.1f}")
     print(f"same chosen epoch: {sum(same)} of {len(same)}; largest difference of a weight: {max(apart):.1e}")
 

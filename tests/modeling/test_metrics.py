@@ -4,10 +4,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from components.fusion.decision_level.nets import batched_macro_f1
 from components.modeling.metrics import confusion, f1_per_class, macro_f1
 from components.modeling.voting import majority_vote, voted_probabilities
 
@@ -47,19 +45,6 @@ def test_per_class_f1_and_confusion_are_those_of_scikit_learn() -> None:
 def test_macro_f1_of_no_rows_is_refused() -> None:
     with pytest.raises(ValueError, match="no rows"):
         macro_f1(np.array([], np.int64), np.array([], np.int64), 3)
-
-
-def test_macro_f1_of_many_nets_at_once_is_that_of_each_and_skips_padding() -> None:
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 5, (3, 40))
-    labels[1, 33:] = 5  # padding
-    predicted = random.integers(0, 5, (2, 3, 40))
-    got = batched_macro_f1(torch.from_numpy(labels), torch.from_numpy(predicted), 5).numpy()
-    for net in range(2):
-        for fold in range(3):
-            real = labels[fold] < 5
-            expected = f1_score(labels[fold, real], predicted[net, fold, real], average="macro")
-            assert got[net, fold] == pytest.approx(expected, abs=1e-12)
 
 
 def vote_by_hand(pred_probs: np.ndarray) -> list[int]:

@@ -12,10 +12,9 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-
-from components.fusion.decision_level.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def candidates(ridges: Sequence[float], smallest: Sequence[float]) -> list[Candi
     return [product, *(Candidate(ridge, small) for small in smallest for ridge in sorted(ridges)[::-1])]
 
 
-@one_thread()
+@threadpool_limits.wrap(limits=1)
 def fit_candidates(pred_probs: np.ndarray, labels: np.ndarray, ways: Sequence[Candidate]) -> list[Stacked]:
     """Fits one classifier a candidate; of one `smallest`, each starts from the one before.
 

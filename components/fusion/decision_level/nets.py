@@ -1,4 +1,4 @@
-"""The paper's fusion nets: what one is, what it becomes, and how many are scored at once."""
+"""The paper's fusion nets (section 3.3.2): what one is, what it becomes, and what it computes."""
 
 import zlib
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class TrainedNet:
     def predict(self, pred_probs: np.ndarray) -> np.ndarray:
         """(V, N, C) probabilities of the net's own V inputs -> (K, N, C) float32 of its K folds."""
         layers = [torch.from_numpy(layer) for layer in self.layers]
-        logits = logits_of(columns(torch.from_numpy(pred_probs).double()), layers)
+        logits = logits_of(columns(torch.from_numpy(pred_probs)), layers)
         return logits.softmax(1).float().mT.contiguous().numpy()
 
 
@@ -63,39 +64,18 @@ def initial_layers(net: Net, classes: int, *, fold: int, seed: int) -> list[np.n
     ]
 
 
-def batched_macro_f1(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
-    """Macro-F1 of many predictions at once, by three counts on their device: (...,) float64.
-
-    Args:
-        labels: integers that broadcast to `predicted`; rows with label `classes` are padding.
-        predicted: (..., N) integers in 0..classes-1.
-    """
-    labels = labels.expand_as(predicted).flatten(0, -2)
-    shape, predicted = predicted.shape[:-1], predicted.flatten(0, -2)
-    predicted = torch.where(labels == classes, classes, predicted)
-    offsets = torch.arange(len(predicted), device=predicted.device).unsqueeze(1) * (classes + 1)
-
-    def count(values: Tensor) -> Tensor:
-        flat = torch.bincount((values + offsets).flatten(), minlength=len(offsets) * (classes + 1))
-        return flat.view(len(offsets), classes + 1)[:, :classes]
-
-    both = count(labels) + count(predicted)
-    hits = count(torch.where(labels == predicted, labels, classes))
-    f1 = 2 * hits / both.clamp(min=1).double()
-    return (f1.sum(1) / (both > 0).sum(1).clamp(min=1)).view(shape)
+def columns(pred_probs: Tensor) -> Tensor:
+    """(V, N, C) -> (N, V * C + 1) float64, the last column ones: the bias's input."""
+    return pad(pred_probs.double().transpose(0, 1).flatten(1), (0, 1), value=1)
 
 
 def logits_of(inputs: Tensor, layers: Sequence[Tensor]) -> Tensor:
-    """(..., N, D+1) inputs, the last one 1, by (..., outputs, inputs + 1) layers -> (..., C, N)."""
-    outputs = layers[0] @ inputs.mT
-    return outputs if len(layers) == 1 else layers[1] @ with_ones(outputs.relu_())
+    """(..., N, D+1) inputs by (..., K, outputs, inputs + 1) layers of K folds -> (..., K, C, N).
 
-
-def columns(pred_probs: Tensor) -> Tensor:
-    """(V, N, C) -> (N, V * C + 1), the last column ones."""
-    return with_ones(pred_probs.transpose(1, 2).flatten(0, 1)).mT.contiguous()
-
-
-def with_ones(values: Tensor) -> Tensor:
-    """(..., D, N) -> (..., D+1, N): the bias's input."""
-    return torch.cat([values, torch.ones_like(values[..., :1, :])], dim=-2)
+    Rows come last, so that a softmax runs over whole vectors of rows.
+    """
+    outputs = torch.einsum("...ni,...koi->...kon", inputs, layers[0])
+    for layer in layers[1:]:
+        hidden = pad(outputs.relu(), (0, 0, 0, 1), value=1)
+        outputs = torch.einsum("...kin,...koi->...kon", hidden, layer)
+    return outputs

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from components.fusion.decision_level.logistic import minimize, to_logs
-from components.fusion.decision_level.threads import one_thread
 from components.modeling.cross_fitting import row_weights
 
 # Smaller probabilities say no more than "not this class"; their logarithms would only add noise.
@@ -37,7 +37,7 @@ class Product:
         return logits.softmax(-1).float().numpy()
 
 
-@one_thread()
+@threadpool_limits.wrap(limits=1)
 def fit_product(pred_probs: np.ndarray, labels: np.ndarray, *, balance: float) -> Product:
     """Fits the exponents by maximum likelihood.
 
