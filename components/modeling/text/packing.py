@@ -1,43 +1,43 @@
 """Batches of texts without padding, and the model's forward pass over them.
 
-Texts of a batch lie end to end in one row of tokens: every linear layer, norm and dropout sees real
-tokens only, and a batch stays a random draw. Attention alone must know where a text ends: on the CPU it
-runs once for all texts of one length, on a GPU once over a padded view (3 % of the arithmetic at 128
-tokens and 768 features). Encoders that cannot take one row get texts of near-equal length in padded blocks.
+Texts of a batch lie end to end in one row of tokens: every linear layer, norm and dropout sees real tokens
+only, and a batch stays a random draw. Attention alone must know where a text ends: on a CPU it runs once for
+all texts of one length, on a GPU over cumulative lengths (FlashAttention-2, arXiv:2307.08691). The model's
+own forward pass does the rest; it hands `packing` down to the attention. Encoders that cannot take one row
+get padded texts: on a CPU passes of near-equal length, on a GPU one pass of one of few lengths.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import AttentionInterface
 
+from components.modeling.text.attention import FusedSelfAttention, Packing, attend
 from components.modeling.text.tokens import Tokens
 
 ATTENTION = "packed"
-# RoBERTa's family: positions count from the padding id, and the head reads the first token's state.
-PACKABLE = ("camembert", "roberta", "xlm-roberta")
-
-
-@dataclass(frozen=True)
-class Packing:
-    """Where the texts of one row of tokens begin and end, shortest text first.
-
-    Attributes:
-        runs: (how many texts, tokens of each), one pair a length, ascending; none on a GPU.
-        places: (T,) place of every token in the (texts, longest) padded view, or None on the CPU.
-        mask: (texts, 1, 1, longest) True where the padded view has a token, or None on the CPU.
-    """
-
-    runs: tuple[tuple[int, int], ...]
-    places: Tensor | None
-    mask: Tensor | None
+# Family -> the module below the base model that gives every token's last state, which the head reads.
+PACKABLE = {
+    "bert": "encoder",
+    "camembert": "encoder",
+    "distilbert": "transformer",
+    "electra": "encoder",
+    "modernbert": "final_norm",
+    "roberta": "encoder",
+    "xlm-roberta": "encoder",
+}
+POSITIONS_AFTER_PADDING = ("camembert", "roberta", "xlm-roberta")  # the others count from 0
+FLASH_CAPABILITY = (8, 0)  # of a GPU that has the attention over cumulative lengths
+PADDED_LENGTHS = 32  # on a GPU a padded text's length is a multiple: few shapes, few kernels to choose
 
 
 @dataclass(frozen=True)
@@ -47,33 +47,67 @@ class Batch:
     Attributes:
         rows: (B,) which rows of the tokens these are, in the batch's order.
         inputs: keyword arguments of the model's forward pass.
-        starts: (B,) place of each text's first token in the row; None where padded.
     """
 
     rows: np.ndarray
     inputs: dict[str, Tensor]
     packing: Packing | None
-    starts: Tensor | None
+
+
+def can_pack(model_type: str, device: torch.device) -> bool:
+    """Whether encoders of this family take many texts in one row on this device."""
+    capable = device.type == "cpu" or torch.cuda.get_device_capability(device) >= FLASH_CAPABILITY
+    return model_type in PACKABLE and capable
 
 
 def packs(model: PreTrainedModel) -> bool:
-    """Whether the model can take many texts in one row."""
-    return model.config.model_type in PACKABLE and model.config._attn_implementation == ATTENTION
+    """Whether the model takes many texts in one row where it is now."""
+    packed = model.config._attn_implementation == ATTENTION
+    return packed and can_pack(model.config.model_type, model.device)
 
 
 def make_batch(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray, device: torch.device) -> Batch:
     """Collects the texts of `rows` for `model`, shortest first."""
     rows = rows[np.argsort(tokens.lengths[rows], kind="stable")]
-    return _pack(model, tokens, rows, device) if packs(model) else _pad(model, tokens, rows, device)
+    if not packs(model):
+        return _pad(model, tokens, rows, device)
+    lengths = tokens.lengths[rows]
+    inputs = {name: to_device(row[None], device) for name, row in token_rows(model, tokens, rows).items()}
+    ends = np.cumsum(lengths)
+    starts = to_device(ends - lengths, device)
+    if device.type == "cpu":
+        values, counts = np.unique(lengths, return_counts=True)
+        runs = tuple(zip(counts.tolist(), values.tolist(), strict=True))
+        return Batch(rows, inputs, Packing(starts, None, int(lengths.max()), runs))
+    cumulative = to_device(np.concatenate([[0], ends]).astype(np.int32), device)
+    return Batch(rows, inputs, Packing(starts, cumulative, int(lengths.max())))
+
+
+def token_rows(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The model's inputs of some texts end to end: each (T,) int64."""
+    lengths, places = tokens.lengths[rows], tokens.places(rows)
+    starts = np.cumsum(lengths) - lengths
+    positions = np.arange(lengths.sum()) - np.repeat(starts, lengths) + first_position(model)
+    found = {"input_ids": tokens.ids[places].astype(np.int64), "position_ids": positions}
+    if tokens.types is not None:
+        found["token_type_ids"] = tokens.types[places].astype(np.int64)
+    return found
+
+
+def first_position(model: PreTrainedModel) -> int:
+    """The position id of a text's first token."""
+    after_padding = model.config.model_type in POSITIONS_AFTER_PADDING
+    return model.config.pad_token_id + 1 if after_padding else 0
 
 
 def split_batch(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray, parts: int) -> list[np.ndarray]:
-    """Splits a batch into passes whose gradients add up: `parts`, or more where the model needs padding.
+    """Splits a batch into passes whose gradients add up: `parts`, or more where a CPU needs padding.
 
-    Texts in one padded pass differ so little in length that at most a twentieth of it is padding.
+    Texts in one padded pass on a CPU differ so little in length that at most a twentieth of it is padding;
+    on a GPU a small pass takes as long as a large one.
     """
     rows = rows[np.argsort(tokens.lengths[rows], kind="stable")]
-    if packs(model):
+    if packs(model) or model.device.type == "cuda":
         return [rows[part::parts] for part in range(min(parts, len(rows)))]
     passes = np.array_split(rows, min(parts, len(rows)))
     return [block for part in passes for block in _near_length(part, tokens.lengths[part])]
@@ -91,79 +125,95 @@ def _near_length(rows: np.ndarray, lengths: np.ndarray, padding: float = 0.05) -
     return blocks
 
 
-def _pack(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray, device: torch.device) -> Batch:
-    lengths = tokens.lengths[rows]
-    starts = np.cumsum(lengths) - lengths
-    within = np.arange(lengths.sum()) - np.repeat(starts, lengths)
-    packing = _runs(lengths) if device.type == "cpu" else padded_view(lengths, within, device)
-    first = model.config.pad_token_id + 1
-    inputs = {
-        "input_ids": _to(tokens.ids[tokens.places(rows)][None], device),
-        "position_ids": _to((within + first)[None], device),
-    }
-    return Batch(rows, inputs, packing, _to(starts, device))
-
-
-def _runs(lengths: np.ndarray) -> Packing:
-    values, counts = np.unique(lengths, return_counts=True)
-    return Packing(tuple(zip(counts.tolist(), values.tolist(), strict=True)), None, None)
-
-
-def padded_view(lengths: np.ndarray, within: np.ndarray, device: torch.device) -> Packing:
-    """The padded view of texts of `lengths` (B,); `within` (T,) is each token's place in its own text."""
-    longest = int(lengths.max())
-    places = within + np.repeat(np.arange(len(lengths)) * longest, lengths)
-    mask = np.arange(longest)[None] < lengths[:, None]
-    return Packing((), _to(places, device), _to(mask, device)[:, None, None])
-
-
 def _pad(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray, device: torch.device) -> Batch:
     lengths, places = tokens.lengths[rows], tokens.places(rows)
-    real = np.arange(lengths.max())[None] < lengths[:, None]
-    ids = np.full(real.shape, model.config.pad_token_id or 0, np.int64)
-    ids[real] = tokens.ids[places]
-    inputs = {"input_ids": _to(ids, device), "attention_mask": _to(real.astype(np.int64), device)}
+    longest = int(lengths.max())
+    if device.type == "cuda":
+        longest = min(-(-longest // PADDED_LENGTHS) * PADDED_LENGTHS, max(longest, int(tokens.lengths.max())))
+    real = np.arange(longest)[None] < lengths[:, None]
+    inputs = {"input_ids": np.full(real.shape, model.config.pad_token_id or 0, np.int64)}
+    inputs["input_ids"][real] = tokens.ids[places]
+    inputs["attention_mask"] = real.astype(np.int64)
     if tokens.types is not None:
-        types = np.zeros(real.shape, np.int64)
-        types[real] = tokens.types[places]
-        inputs["token_type_ids"] = _to(types, device)
-    return Batch(rows, inputs, None, None)
+        inputs["token_type_ids"] = np.zeros(real.shape, np.int64)
+        inputs["token_type_ids"][real] = tokens.types[places]
+    return Batch(rows, {name: to_device(array, device) for name, array in inputs.items()}, None)
 
 
-def _to(array: np.ndarray, device: torch.device) -> Tensor:
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """A tensor of `array` on `device`; the copy to a GPU does not wait."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
-    tensor = tensor if tensor.dtype == torch.bool else tensor.long()
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def logits(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Class logits of a batch's texts, (B, C) float32, in the order of `batch.rows`."""
-    if batch.packing is None:
-        return model(**batch.inputs).logits.float()
-    first = _first_states(model.base_model, batch, batch.packing)
-    return model.classifier(first[:, None]).float()  # type: ignore[operator]
+    return packed_logits(model, batch.inputs, batch.packing)
 
 
-def _first_states(encoder: Any, batch: Batch, packing: Packing) -> Tensor:
-    """The last layer's states of each text's first token, (B, H): all that the head reads.
+def packed_logits(model: PreTrainedModel, inputs: dict[str, Tensor], packing: Packing | None) -> Tensor:
+    """`logits` of inputs that lie in tensors already."""
+    if packing is None:
+        return model(**inputs).logits.float()
+    with _one_state_a_text(model, packing):
+        return model(**inputs, packing=packing).logits.float()
 
-    So the last layer needs keys and values of every token, but all else of the first ones only.
-    """
-    *layers, last = encoder.encoder.layer
-    hidden = encoder.embeddings(**batch.inputs)  # (1, T, H)
-    for layer in layers:
-        hidden = layer(hidden, packing=packing)
-    hidden = hidden[0]
-    first = hidden.index_select(0, batch.starts)  # (B, H)
-    attention = last.attention.self
-    rows = [
-        linear(states).unflatten(-1, (attention.num_attention_heads, -1))
-        for linear, states in ((attention.query, first), (attention.key, hidden), (attention.value, hidden))
-    ]
-    dropout = attention.dropout.p if encoder.training else 0.0
-    context = _attend(rows, packing, dropout, attention.scaling).flatten(1)
-    attended = last.attention.output(context, first)
-    return last.output(last.intermediate(attended), attended)
+
+@contextmanager
+def _one_state_a_text(model: PreTrainedModel, packing: Packing) -> Iterator[None]:
+    """Within the block the head finds each text's pooled state in a row of its own: (B, 1, H)."""
+    states: Any = model.base_model.get_submodule(PACKABLE[model.config.model_type])
+    if hasattr(states, "layer") and hasattr(states.layer[-1], "intermediate"):
+        # The last layer needs keys and values of every token, but all else of the first ones only.
+        last = states.layer[-1]
+        last.forward = partial(_last_layer, last, packing=packing)
+        undo = partial(delattr, last, "forward")
+    else:
+        mean = getattr(model.config, "classifier_pooling", "cls") == "mean"
+        undo = states.register_forward_hook(partial(_pool, packing=packing, mean=mean)).remove
+    try:
+        yield
+    finally:
+        undo()
+
+
+def _last_layer(layer: Any, hidden_states: Tensor, *_: Any, packing: Packing, **__: Any) -> Tensor:
+    """A layer of BERT's kind, of each text's first token: (1, T, H) to (B, 1, H)."""
+    attention, hidden = layer.attention.self, hidden_states[0]
+    first = hidden.index_select(0, packing.starts)  # (B, H)
+    if isinstance(attention, FusedSelfAttention):
+        context = attention.of_first_tokens(hidden, first, packing)
+    else:
+        query, key, value = (
+            linear(states).unflatten(-1, (attention.num_attention_heads, -1))
+            for linear, states in (
+                (attention.query, first),
+                (attention.key, hidden),
+                (attention.value, hidden),
+            )
+        )
+        dropout = attention.dropout.p if layer.training else 0.0
+        context = attend((query, key, value), packing, dropout=dropout, scaling=attention.scaling).flatten(1)
+    attended = layer.attention.output(context, first)
+    return layer.output(layer.intermediate(attended), attended)[:, None]
+
+
+def _pool(_: nn.Module, __: Any, output: Any, *, packing: Packing, mean: bool) -> Any:
+    hidden = output if isinstance(output, Tensor) else output.last_hidden_state
+    pooled = _means(hidden[0], packing) if mean else hidden[0].index_select(0, packing.starts)
+    if isinstance(output, Tensor):
+        return pooled[:, None]
+    output.last_hidden_state = pooled[:, None]
+    return output
+
+
+def _means(hidden: Tensor, packing: Packing) -> Tensor:
+    """Each text's mean over its tokens: (T, H) to (B, H)."""
+    place = torch.arange(len(hidden), device=hidden.device)
+    text = torch.searchsorted(packing.starts, place, right=True) - 1
+    sums = hidden.new_zeros(len(packing.starts), hidden.shape[1]).index_add(0, text, hidden)
+    counts = hidden.new_zeros(len(packing.starts)).index_add(0, text, hidden.new_ones(len(hidden)))
+    return sums / counts[:, None]
 
 
 def packed_attention(
@@ -175,6 +225,7 @@ def packed_attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     packing: Packing | None = None,
+    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention of each text within itself: (1, heads, T, D) to (1, T, heads, D).
@@ -185,54 +236,15 @@ def packed_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )  # type: ignore[return-value]
-    rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]  # (T, heads, D)
-    return _attend(rows, packing, dropout, scaling)[None], None
+    rows = (query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1))  # (T, heads, D)
+    window = None if sliding_window is None else sliding_window - 1  # transformers counts the token itself
+    return attend(rows, packing, dropout=dropout, scaling=scaling, window=window)[None], None
 
 
-def _attend(rows: list[Tensor], packing: Packing, dropout: float, scaling: float | None) -> Tensor:
-    """Attention within each text; queries of every token (T, heads, D) or of first ones (B, heads, D)."""
-    if packing.places is None or packing.mask is None:
-        return _attend_runs(rows, packing.runs, dropout, scaling)
-    return _attend_padded(rows, packing.places, packing.mask, dropout, scaling)
-
-
-def _attend_runs(
-    rows: list[Tensor], runs: tuple[tuple[int, int], ...], dropout: float, scaling: float | None
-) -> Tensor:
-    sizes = [count * length for count, length in runs]
-    query, key, value = rows
-    every = len(query) == len(key)
-    queries = query.split(sizes if every else [count for count, _ in runs])
-    outputs = []
-    for (count, _), *run in zip(runs, queries, key.split(sizes), value.split(sizes), strict=True):
-        parts = (part.unflatten(0, (count, -1)).transpose(1, 2) for part in run)  # (count, heads, length, D)
-        output = scaled_dot_product_attention(*parts, dropout_p=dropout, scale=scaling)
-        outputs.append(output.transpose(1, 2).flatten(0, 1))
-    return torch.cat(outputs)
-
-
-def _attend_padded(
-    rows: list[Tensor], places: Tensor, mask: Tensor, dropout: float, scaling: float | None
-) -> Tensor:
-    texts, longest = mask.shape[0], mask.shape[-1]
-
-    def padded(row: Tensor) -> Tensor:
-        blank = row.new_zeros(texts * longest, *row.shape[1:])
-        return blank.index_copy(0, places, row).unflatten(0, (texts, longest)).transpose(1, 2)
-
-    query, key, value = rows
-    every = len(query) == len(key)
-    output = scaled_dot_product_attention(
-        padded(query) if every else query[:, :, None],
-        padded(key),
-        padded(value),
-        attn_mask=mask,
-        dropout_p=dropout,
-        scale=scaling,
-    )
-    output = output.transpose(1, 2).flatten(0, 1)
-    return output.index_select(0, places) if every else output
+def _mask(*args: Any, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor | None:
+    """No mask over packed texts, which would be as long as all of them squared."""
+    return None if attention_mask is None else sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
 
 
 AttentionInterface.register(ATTENTION, packed_attention)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+AttentionMaskInterface.register(ATTENTION, _mask)

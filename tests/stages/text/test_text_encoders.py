@@ -18,9 +18,15 @@ from transformers import (
     CamembertForSequenceClassification,
     DebertaV2Config,
     DebertaV2ForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    ElectraConfig,
+    ElectraForSequenceClassification,
     ModernBertConfig,
     ModernBertForSequenceClassification,
     PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
@@ -28,6 +34,7 @@ from transformers import (
 from components.core.errors import InputError
 from components.data.products import training_task
 from components.modeling.text import packing
+from components.modeling.text.attention import Packing
 from components.modeling.text.cpu_linear import OneDnnLinear, use_onednn
 from components.modeling.text.encoder import load_encoder, save_encoder
 from components.modeling.text.packing import Batch, logits, make_batch, packs, split_batch
@@ -57,9 +64,25 @@ FAMILIES = {
         DebertaV2ForSequenceClassification,
         DebertaV2Config(**SIZES, relative_attention=True, pos_att_type=["p2c", "c2p"], pooler_hidden_size=48),  # type: ignore[call-arg]
     ),
+    "roberta": (RobertaForSequenceClassification, RobertaConfig(**SIZES)),
+    "electra": (ElectraForSequenceClassification, ElectraConfig(**SIZES, embedding_size=24)),
+    "distilbert": (
+        DistilBertForSequenceClassification,
+        DistilBertConfig(
+            **(SIZES | {"dim": 48, "hidden_dim": 96, "n_layers": 3, "n_heads": 4, "seq_classif_dropout": 0.0})
+        ),
+    ),
     "modernbert": (
         ModernBertForSequenceClassification,
-        ModernBertConfig(**SIZES, bos_token_id=0, eos_token_id=2, cls_token_id=0, sep_token_id=2),
+        ModernBertConfig(
+            **SIZES, bos_token_id=0, eos_token_id=2, cls_token_id=0, sep_token_id=2, local_attention=20
+        ),
+    ),
+    "modernbert-mean": (
+        ModernBertForSequenceClassification,
+        ModernBertConfig(
+            **SIZES, bos_token_id=0, eos_token_id=2, cls_token_id=0, sep_token_id=2, classifier_pooling="mean"
+        ),
     ),
 }
 
@@ -108,20 +131,20 @@ def test_logits_without_padding_equal_padded_ones(name):
         for part in split_batch(model, tokens, rows, 1):
             batch = make_batch(model, tokens, part, CPU)
             found.update(zip(batch.rows.tolist(), logits(model, batch), strict=True))
-    assert packs(model) == (name in packing.PACKABLE)
+    assert packs(model) == (model.config.model_type in packing.PACKABLE)
     got = torch.stack([found[row] for row in rows.tolist()])
     assert expected.std() > 0.05
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 
-def test_the_view_that_a_gpu_gets_gives_the_same_logits():
-    model, tokens = family("camembert"), some_tokens()
+@pytest.mark.parametrize("name", packing.PACKABLE)
+def test_cumulative_lengths_give_the_same_logits(name):
+    model, tokens = family(name), some_tokens(types=name == "bert")
     batch = make_batch(model, tokens, np.arange(40), CPU)
-    lengths = tokens.lengths[batch.rows]
-    within = np.concatenate([np.arange(length) for length in lengths])
-    view = packing.padded_view(lengths, within, CPU)
+    ends = torch.from_numpy(np.concatenate([[0], np.cumsum(tokens.lengths[batch.rows])]).astype(np.int32))
+    view = Packing(batch.packing.starts, ends, 128)
     with torch.inference_mode():
-        got = logits(model, Batch(batch.rows, batch.inputs, view, batch.starts))
+        got = logits(model, Batch(batch.rows, batch.inputs, view))
         torch.testing.assert_close(got, logits(model, batch), atol=1e-5, rtol=0)
 
 
