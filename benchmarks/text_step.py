@@ -33,7 +33,7 @@ from benchmarks.clock import DEVICE, clock
 from components.data.products import Task
 from components.modeling.checkpoint import Termination
 from components.modeling.text.cpu_linear import use_onednn
-from components.modeling.text.packing import ATTENTION
+from components.modeling.text.forward import ATTENTION
 from components.modeling.text.tokens import Tokens, tokenize, train_tokenizer
 from components.text.config import TransformerConfig
 from components.text.encoder import compile_encoder

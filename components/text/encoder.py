@@ -17,7 +17,8 @@ from components.core.errors import InputError
 from components.data.products import Products
 from components.modeling.text.cpu_linear import use_onednn
 from components.modeling.text.encoder import load_encoder
-from components.modeling.text.packing import ATTENTION, packs
+from components.modeling.text.forward import ATTENTION
+from components.modeling.text.packing import packs
 from components.modeling.text.tokens import SPECIAL_TOKENS, train_tokenizer
 from components.text.config import TransformerConfig
 from components.text.weights import find_weights

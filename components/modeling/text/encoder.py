@@ -27,7 +27,7 @@ from transformers.utils.logging import disable_progress_bar
 from components.core.artifacts import write_manifest
 from components.core.errors import InputError
 from components.modeling.text.cpu_linear import use_onednn
-from components.modeling.text.packing import ATTENTION, PACKABLE
+from components.modeling.text.forward import ATTENTION, PACKABLE
 
 disable_progress_bar()  # a stage's log is read as a file
 

@@ -7,11 +7,10 @@ as CUDA graphs. Weights are multiplied in bfloat16; masters, gradients' sums and
 (Micikevicius et al., arXiv:1710.03740).
 """
 
-import copy
 import logging
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +18,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from components.modeling.text.attention import FusedSelfAttention, Packing
-from components.modeling.text.packing import packed_logits, to_device, token_rows
+from components.core.errors import InputError
+from components.modeling.text.bins import IGNORED, BinBuffers, fill_bin, slots_of
+from components.modeling.text.fast_copy import ADD_EACH, COPY_EACH, FastCopy
+from components.modeling.text.forward import text_logits
 from components.modeling.text.tokens import Tokens
 
 log = logging.getLogger(__name__)
 
-BIN_TOKENS = 512
-IGNORED = -100  # the label of a stand-in text
-SEPARATE = re.compile(r"(.+)\.(query|key|value)\.(weight|bias)")
 Replay = Callable[[], None]
 
 
@@ -40,7 +38,7 @@ class CudaGraphs:
     """Captures work as CUDA graphs, which share one pool of memory: they run one after the other."""
 
     def __init__(self) -> None:
-        self.pool: tuple[int, int] | None = None
+        self.pool: Any = None
 
     def __call__(self, work: Replay) -> Replay:
         """A function that launches `work` as one graph."""
@@ -49,46 +47,6 @@ class CudaGraphs:
             work()
         self.pool = self.pool or graph.pool()
         return graph.replay
-
-
-class FastCopy:
-    """A copy of a model to multiply with: in another precision, query, key and value in one product.
-
-    Args:
-        model: holds the masters, float32; `load` takes their values over.
-    """
-
-    def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
-        self.masters = list(model.parameters())
-        self.model = copy.deepcopy(model).to(dtype)  # type: ignore[arg-type]
-        for module in list(self.model.modules()):
-            separate = getattr(module, "self", None)
-            if isinstance(separate, nn.Module) and hasattr(separate, "query"):
-                module.self = FusedSelfAttention(separate)
-        self.weights = list(self.model.parameters())
-        number = {id(weight): place for place, weight in enumerate(self.weights)}
-        self.parts: list[tuple[int, int | None]] = []  # of each master: which weight, which third of it
-        for name, _ in model.named_parameters():
-            weight, third = self._place(name)
-            self.parts.append((number[id(weight)], third))
-        self.load()
-
-    def _place(self, name: str) -> tuple[nn.Parameter, int | None]:
-        separate = SEPARATE.fullmatch(name)
-        if separate and isinstance(fused := self.model.get_submodule(separate[1]), FusedSelfAttention):
-            return getattr(fused, separate[3]), ("query", "key", "value").index(separate[2])
-        return self.model.get_parameter(name), None
-
-    def load(self) -> None:
-        """Takes over the masters' values."""
-        with torch.no_grad():
-            torch._foreach_copy_(self.like_masters([weight.data for weight in self.weights]), self.masters)
-
-    def like_masters(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Views of one tensor a weight (or its gradient), one a master."""
-        return [
-            tensors[place] if third is None else tensors[place].chunk(3)[third] for place, third in self.parts
-        ]
 
 
 @dataclass(frozen=True)
@@ -110,35 +68,6 @@ class StepSettings:
     label_smoothing: float
 
 
-class _Buffers:
-    """What a pass over one bin reads; filled anew before each.
-
-    Args:
-        slots: texts of a bin, stand-ins included.
-    """
-
-    def __init__(
-        self, names: Sequence[str], tokens: int, slots: int, longest: int, device: torch.device
-    ) -> None:
-        self.sizes = {**dict.fromkeys(names, tokens), "starts": slots, "ends": slots + 1, "labels": slots}
-        self.whole = torch.ones((), device=device)
-        self.integers = torch.zeros(sum(self.sizes.values()), dtype=torch.int64, device=device)
-        parts = dict(zip(self.sizes, self.integers.split(list(self.sizes.values())), strict=True))
-        self.inputs = {name: parts[name][None] for name in names}
-        self.labels, self._ends, self._starts = parts["labels"], parts["ends"], parts["starts"]
-        self._longest = longest
-
-    def packing(self) -> Packing:
-        """Where the texts lie: part of the work, as attention wants 32 bits."""
-        return Packing(self._starts, self._ends.int(), self._longest)
-
-    def fill(self, arrays: dict[str, np.ndarray], whole: float) -> None:
-        """Copies one pass over, in one piece."""
-        flat = np.concatenate([arrays[name].astype(np.int64) for name in self.sizes])
-        self.integers.copy_(to_device(flat, self.integers.device))
-        self.whole.fill_(whole)
-
-
 class PackedStep:
     """Takes optimizer steps on batches of texts.
 
@@ -150,8 +79,6 @@ class PackedStep:
         capture: makes a replay of the work on one bin.
         reduce: adds up the gradients of several processes, in place; they are float32.
 
-    Raises:
-        InputError: a batch does not fit into the GPU's memory; names the accumulation that would.
     """
 
     def __init__(
@@ -181,9 +108,9 @@ class PackedStep:
             group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
             group["capturable"] = self.device.type == "cuda"
         self.replays: dict[tuple[str, int], Replay] = {}
-        self.buffers: dict[int, _Buffers] = {}
+        self.buffers: dict[int, BinBuffers] = {}
         texts = -(-settings.batch_size // settings.accumulation)
-        self.slots = texts + -(-(BIN_TOKENS - 1) // (settings.max_tokens - 1))
+        self.slots = slots_of(texts, settings.max_tokens)
 
     def __call__(self, rows: np.ndarray, rate: float) -> Tensor:
         """One step on the texts `rows`; the batch's mean loss, on the device.
@@ -202,19 +129,60 @@ class PackedStep:
         self._run(("update", 0), self._update)
         return self.loss.clone()
 
+    def check_memory(self) -> None:
+        """Tries a small pass and tells before the training whether the largest one will fit; on a GPU alone.
+
+        Raises:
+            InputError: it will not; names the accumulation that would.
+        """
+        if self.device.type != "cuda":
+            return
+        shortest = np.argsort(self.tokens.lengths, kind="stable")[:1]
+        arrays = self._bin(shortest)
+        buffers = self._buffers(arrays)
+        buffers.fill(arrays, 1.0)
+        before = torch.cuda.memory_allocated(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        self._gradients(buffers, first=True)
+        used = torch.cuda.max_memory_allocated(self.device) - before
+        moments = 0 if self.optimizer.state else 8 * sum(master.numel() for master in self.copy.masters)
+        free = torch.cuda.mem_get_info(self.device)[0] - moments
+        self._refuse_without(used / len(arrays["input_ids"]), free)
+
+    def _refuse_without(self, bytes_a_token: float, free: float) -> None:
+        settings = self.settings
+        longest = int(self.tokens.lengths.max())
+        fits = int(0.9 * free / (bytes_a_token * longest))  # texts of a pass, each as long as the longest
+        if fits * settings.accumulation >= settings.batch_size:
+            return
+        remedy = "use a smaller encoder or a larger GPU"
+        if fits:
+            remedy = f'set "accumulation": {-(-settings.batch_size // fits)}'
+        raise InputError(
+            f"a batch of {settings.batch_size} texts of up to {longest} tokens in {settings.accumulation} "
+            f"passes does not fit into the GPU's {free / 2**30:.1f} GiB of free memory: {remedy}"
+        )
+
     def reload(self) -> None:
         """After the model's weights were set from outside, as by a resume."""
         self.copy.load()
 
     def _pass(self, rows: np.ndarray, whole: float, *, first: bool) -> None:
-        arrays = self._fill_bin(rows)
+        arrays = self._bin(rows)
+        buffers = self._buffers(arrays)
+        buffers.fill(arrays, whole)
+        key = ("first" if first else "more", len(arrays["input_ids"]))
+        self._run(key, lambda: self._gradients(buffers, first=first))
+
+    def _bin(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return fill_bin(self.model, self.tokens, self.labels, rows, self.slots)
+
+    def _buffers(self, arrays: dict[str, np.ndarray]) -> BinBuffers:
         size = len(arrays["input_ids"])
         if size not in self.buffers:
             names = [name for name in arrays if len(arrays[name]) == size]
-            self.buffers[size] = _Buffers(names, size, self.slots, self.settings.max_tokens, self.device)
-        buffers = self.buffers[size]
-        buffers.fill(arrays, whole)
-        self._run(("first" if first else "more", size), lambda: self._gradients(buffers, first=first))
+            self.buffers[size] = BinBuffers(names, size, self.slots, self.settings.max_tokens, self.device)
+        return self.buffers[size]
 
     def _run(self, key: tuple[str, int], work: Replay) -> None:
         if key in self.replays:
@@ -228,8 +196,8 @@ class PackedStep:
             self.capture = run_directly
             self.replays[key] = work
 
-    def _gradients(self, buffers: _Buffers, *, first: bool) -> None:
-        logits = packed_logits(self.copy.model, buffers.inputs, buffers.packing())
+    def _gradients(self, buffers: BinBuffers, *, first: bool) -> None:
+        logits = text_logits(self.copy.model, buffers.inputs, buffers.packing())
         loss = cross_entropy(
             logits,
             buffers.labels,
@@ -241,10 +209,10 @@ class PackedStep:
         loss = loss / buffers.whole
         found = torch.autograd.grad(loss, self.copy.weights, materialize_grads=True)
         if first:
-            torch._foreach_copy_(self.gradients, self.copy.like_masters(found))
+            COPY_EACH(self.gradients, self.copy.like_masters(found))
             self.loss.copy_(loss.detach())
         else:
-            torch._foreach_add_(self.gradients, [part.float() for part in self.copy.like_masters(found)])
+            ADD_EACH(self.gradients, [part.float() for part in self.copy.like_masters(found)])
             self.loss.add_(loss.detach())
 
     def _update(self) -> None:
@@ -252,17 +220,3 @@ class PackedStep:
             nn.utils.clip_grad_norm_(self.copy.masters, self.settings.max_grad_norm)
         self.optimizer.step()
         self.copy.load()
-
-    def _fill_bin(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """A bin's inputs: the texts, shortest first, then stand-ins of a token at least each."""
-        rows = rows[np.argsort(self.tokens.lengths[rows], kind="stable")]
-        arrays = token_rows(self.model, self.tokens, rows)
-        lengths = self.tokens.lengths[rows]
-        spare = self.slots - len(rows)
-        rest = -(-(lengths.sum() + spare) // BIN_TOKENS) * BIN_TOKENS - lengths.sum()
-        stand_ins = rest // spare + (np.arange(spare) < rest % spare)
-        # Their ids are those of the first text's first token: any that the model knows will do.
-        arrays = {name: np.concatenate([row, np.full(rest, row[0])]) for name, row in arrays.items()}
-        ends = np.cumsum(np.concatenate([[0], lengths, stand_ins]))
-        labels = np.concatenate([self.labels[rows], np.full(spare, IGNORED)])
-        return {**arrays, "starts": ends[:-1], "ends": ends, "labels": labels}

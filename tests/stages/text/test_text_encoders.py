@@ -10,33 +10,16 @@ import numpy as np
 import pytest
 import sentencepiece
 import torch
+from encoder_families import CPU, FAMILIES, family, some_tokens
 from text_catalog import small_config, text_products
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    CamembertConfig,
-    CamembertForSequenceClassification,
-    DebertaV2Config,
-    DebertaV2ForSequenceClassification,
-    DistilBertConfig,
-    DistilBertForSequenceClassification,
-    ElectraConfig,
-    ElectraForSequenceClassification,
-    ModernBertConfig,
-    ModernBertForSequenceClassification,
-    PreTrainedModel,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-    XLMRobertaConfig,
-    XLMRobertaForSequenceClassification,
-)
+from transformers import PreTrainedModel
 
 from components.core.errors import InputError
 from components.data.products import training_task
-from components.modeling.text import packing
 from components.modeling.text.attention import Packing
 from components.modeling.text.cpu_linear import OneDnnLinear, use_onednn
 from components.modeling.text.encoder import load_encoder, save_encoder
+from components.modeling.text.forward import PACKABLE
 from components.modeling.text.packing import Batch, logits, make_batch, packs, split_batch
 from components.modeling.text.tokens import Tokens, tokenize, train_tokenizer
 from components.text.encoder import prepare_encoder
@@ -44,65 +27,6 @@ from components.text.optimization import batch_loss
 from components.text.predict import predict
 from components.text.transformer import train_transformer
 from components.text.weights import find_weights
-
-CPU = torch.device("cpu")
-SIZES = {
-    "vocab_size": 300,
-    "hidden_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 96,
-    "num_labels": 5,
-    "pad_token_id": 1,
-    "initializer_range": 0.2,
-}
-FAMILIES = {
-    "camembert": (CamembertForSequenceClassification, CamembertConfig(**SIZES)),
-    "xlm-roberta": (XLMRobertaForSequenceClassification, XLMRobertaConfig(**SIZES)),
-    "bert": (BertForSequenceClassification, BertConfig(**SIZES)),
-    "deberta-v2": (
-        DebertaV2ForSequenceClassification,
-        DebertaV2Config(**SIZES, relative_attention=True, pos_att_type=["p2c", "c2p"], pooler_hidden_size=48),  # type: ignore[call-arg]
-    ),
-    "roberta": (RobertaForSequenceClassification, RobertaConfig(**SIZES)),
-    "electra": (ElectraForSequenceClassification, ElectraConfig(**SIZES, embedding_size=24)),
-    "distilbert": (
-        DistilBertForSequenceClassification,
-        DistilBertConfig(
-            **(SIZES | {"dim": 48, "hidden_dim": 96, "n_layers": 3, "n_heads": 4, "seq_classif_dropout": 0.0})
-        ),
-    ),
-    "modernbert": (
-        ModernBertForSequenceClassification,
-        ModernBertConfig(
-            **SIZES, bos_token_id=0, eos_token_id=2, cls_token_id=0, sep_token_id=2, local_attention=20
-        ),
-    ),
-    "modernbert-mean": (
-        ModernBertForSequenceClassification,
-        ModernBertConfig(
-            **SIZES, bos_token_id=0, eos_token_id=2, cls_token_id=0, sep_token_id=2, classifier_pooling="mean"
-        ),
-    ),
-}
-
-
-def family(name: str) -> PreTrainedModel:
-    build, config = FAMILIES[name]
-    torch.manual_seed(0)
-    model = build(config)
-    if config.model_type in packing.PACKABLE:
-        model.set_attn_implementation(packing.ATTENTION)
-    return model.eval()
-
-
-def some_tokens(texts: int = 40, *, types: bool = False) -> Tokens:
-    random = np.random.default_rng(0)
-    lengths = np.clip(random.lognormal(3.5, 0.9, texts), 4, 128).astype(np.int64)
-    lengths[:3] = 4, 128, 128
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    ids = random.integers(5, 300, offsets[-1]).astype(np.int32)
-    return Tokens(ids, (np.arange(len(ids)) % 2).astype(np.uint8) if types else None, offsets)
 
 
 def padded_logits(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray) -> torch.Tensor:
@@ -131,17 +55,18 @@ def test_logits_without_padding_equal_padded_ones(name):
         for part in split_batch(model, tokens, rows, 1):
             batch = make_batch(model, tokens, part, CPU)
             found.update(zip(batch.rows.tolist(), logits(model, batch), strict=True))
-    assert packs(model) == (model.config.model_type in packing.PACKABLE)
+    assert packs(model) == (model.config.model_type in PACKABLE)
     got = torch.stack([found[row] for row in rows.tolist()])
     assert expected.std() > 0.05
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", packing.PACKABLE)
+@pytest.mark.parametrize("name", PACKABLE)
 def test_cumulative_lengths_give_the_same_logits(name):
     model, tokens = family(name), some_tokens(types=name == "bert")
     batch = make_batch(model, tokens, np.arange(40), CPU)
     ends = torch.from_numpy(np.concatenate([[0], np.cumsum(tokens.lengths[batch.rows])]).astype(np.int32))
+    assert batch.packing is not None
     view = Packing(batch.packing.starts, ends, 128)
     with torch.inference_mode():
         got = logits(model, Batch(batch.rows, batch.inputs, view))

@@ -251,7 +251,7 @@ def test_checkpoints_stay_until_the_stages_outputs_are_written(products, tmp_pat
 
 def start_training(folder, **changes):
     settings = dataclasses.asdict(small_config(**changes))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'support'}"}
     return subprocess.Popen(
         [sys.executable, "-c", TRAIN_AND_EXIT, str(folder), json.dumps(settings)],
         env=environment,

@@ -1,0 +1,171 @@
+"""The step in static buffers computes what a plain step does; on a CPU a stand-in takes a graph's place."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from encoder_families import CPU, family, some_tokens
+from torch import nn
+
+from components.core.errors import InputError
+from components.modeling.text import bins, fast_copy, packed_step
+from components.modeling.text.fast_copy import FastCopy
+from components.modeling.text.forward import PACKABLE
+from components.modeling.text.packed_step import PackedStep, StepSettings
+from components.modeling.text.packing import logits, make_batch, split_batch
+from components.text.config import TransformerConfig
+from components.text.optimization import batch_loss, make_optimizer, set_learning_rate
+
+WEIGHTS = torch.tensor([1.0, 2.0, 0.5, 1.0, 1.5], dtype=torch.float64)
+LABELS = np.arange(200) % 5
+
+
+def without_dropout(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(getattr(module, "attention_dropout", None), float):
+            setattr(module, "attention_dropout", 0.0)  # noqa: B010
+
+
+def batches(count: int = 5, size: int = 16) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.permutation(200)[: size if number != 3 else 5] for number in range(count)]
+
+
+def plain_losses(model: Any, tokens: Any, config: TransformerConfig) -> list[float]:
+    """What anyone would write: the passes' gradients added up, clipped, one step of AdamW."""
+    optimizer, losses = make_optimizer(model, config), []
+    for rows in batches():
+        set_learning_rate(optimizer, 1e-3)
+        whole, total = WEIGHTS[torch.from_numpy(LABELS[rows])].sum(), 0.0
+        for part in split_batch(model, tokens, rows, config.accumulation):
+            batch = make_batch(model, tokens, part, CPU)
+            labels = torch.from_numpy(LABELS[batch.rows])
+            loss = batch_loss(logits(model, batch), labels, WEIGHTS.float(), whole, config.label_smoothing)
+            loss.backward()
+            total += loss.item()
+        nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(total)
+    return losses
+
+
+def make_step(model: Any, tokens: Any, config: TransformerConfig, **options: Any) -> PackedStep:
+    settings = StepSettings(
+        config.batch_size, config.accumulation, 128, config.max_grad_norm, config.label_smoothing
+    )
+    optimizer = make_optimizer(model, config)
+    step = PackedStep(model, optimizer, tokens, LABELS, WEIGHTS.float(), settings, **options)
+    without_dropout(step.copy.model)
+    return step
+
+
+class Recorded:
+    """Stands in for a graph: the work of its capture, called again."""
+
+    def __init__(self) -> None:
+        self.captured = 0
+
+    def __call__(self, work: packed_step.Replay) -> packed_step.Replay:
+        self.captured += 1
+        return work
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+@pytest.mark.parametrize("name", PACKABLE)
+def test_losses_and_weights_are_those_of_a_plain_step(name, accumulation):
+    config = TransformerConfig(
+        "x", batch_size=16, accumulation=accumulation, layer_decay=0.9, label_smoothing=0.1
+    )
+    tokens = some_tokens(200, types=name == "bert")
+    # In double precision, as Adam makes a step of its full size of a gradient that is zero but for rounding.
+    plain, packed = family(name).double(), family(name).double()
+    plain.train()
+    without_dropout(plain)
+    expected = plain_losses(plain, tokens, config)
+    capture = Recorded()
+    step = make_step(packed, tokens, config, dtype=torch.float64, capture=capture)
+    got = [step(rows, 1e-3).item() for rows in batches()]
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    for one, other in zip(packed.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+    assert capture.captured == len(step.replays) > 1
+
+
+def test_a_bin_is_full_and_its_stand_ins_weigh_nothing():
+    tokens = some_tokens(200)
+    step = make_step(family("camembert"), tokens, TransformerConfig("x", batch_size=16), dtype=torch.float32)
+    for rows in batches():
+        arrays = bins.fill_bin(step.model, tokens, LABELS, rows, step.slots)
+        lengths = np.diff(arrays["ends"])
+        assert len(arrays["input_ids"]) % bins.BIN_TOKENS == 0 == arrays["ends"][0]
+        assert arrays["ends"][-1] == len(arrays["input_ids"])
+        assert len(lengths) == step.slots
+        assert lengths.min() >= 1
+        assert lengths.max() <= 128
+        assert sorted(arrays["labels"][: len(rows)]) == sorted(LABELS[rows])
+        assert set(arrays["labels"][len(rows) :]) == {bins.IGNORED}
+
+
+def test_a_step_goes_on_where_graphs_cannot_be_captured(caplog):
+    def refuse(work: packed_step.Replay) -> packed_step.Replay:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    tokens, config = some_tokens(200), TransformerConfig("x", batch_size=16)
+    losses = {}
+    for name, capture in (("refused", refuse), ("direct", packed_step.run_directly)):
+        step = make_step(family("camembert"), tokens, config, dtype=torch.float32, capture=capture)
+        losses[name] = [step(rows, 1e-3).item() for rows in batches()]
+    assert losses["refused"] == losses["direct"]
+    assert caplog.text.count("no CUDA graph") == 1
+
+
+def test_masters_keep_what_low_precision_would_lose():
+    tokens = some_tokens(200)
+    model = family("camembert")
+    step = make_step(model, tokens, TransformerConfig("x", batch_size=16))
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    step(batches()[0], 1e-7)
+    assert step.copy.model.dtype == torch.bfloat16
+    moved = [(one != other).any().item() for one, other in zip(model.parameters(), before, strict=True)]
+    assert sum(moved) > len(moved) / 2
+
+
+def test_the_copy_takes_over_weights_that_were_set_from_outside():
+    model = family("bert")
+    copy = FastCopy(model, torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    copy.load()
+    for view, master in zip(copy.like_masters(copy.weights), model.parameters(), strict=True):
+        torch.testing.assert_close(view, master, atol=0, rtol=0)
+
+
+def test_too_little_memory_is_refused_with_the_accumulation_that_fits():
+    config = TransformerConfig("x", batch_size=16)
+    step = make_step(family("camembert"), some_tokens(200), config, dtype=torch.float32)
+    longest = 1e6 * 128  # bytes of one text
+    step._refuse_without(1e6, 16 * longest / 0.9 + 1)
+    with pytest.raises(InputError, match=r'batch of 16 texts.*"accumulation": 4'):
+        step._refuse_without(1e6, 5 * longest)
+    with pytest.raises(InputError, match="larger GPU"):
+        step._refuse_without(1e6, longest / 2)
+
+
+def test_private_operations_of_torch_have_the_arguments_that_are_used():
+    schema = torch.ops.aten._flash_attention_forward.default._schema
+    names = [argument.name for argument in schema.arguments]
+    assert names[:10] == [
+        *("query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k"),
+        *("dropout_p", "is_causal", "return_debug_mask"),
+    ]
+    assert {"scale", "window_size_left", "window_size_right"} <= set(names)
+    for operation, expected in (
+        (fast_copy.COPY_EACH, ["self", "src"]),
+        (fast_copy.ADD_EACH, ["self", "other"]),
+    ):
+        assert [argument.name for argument in operation._schema.arguments][:2] == expected
