@@ -20,7 +20,7 @@ HONESTY = {
     "text": SINGLE,
     "feature_level": "Fitted on the train split alone; of several, the best on validation.",
     "decision_level": f"{OUT_OF_FOLD} Of several, the best on validation.",
-    "ensemble": "A vote of the members' out-of-fold scored.",
+    "ensemble": "A vote of the members' out-of-fold predictions.",
 }
 
 

@@ -120,7 +120,7 @@ def _table(validation: Evaluation, test: Evaluation | None) -> list[dict[str, An
 def _row(scored: Scored, bounds: tuple[float, float], marks: list[float]) -> dict[str, Any]:
     score = scored.score
     return {
-        "name": scored.classifier.name,
+        "classifier": scored.classifier.name,
         **_interval(scored),
         "accuracy": score.accuracy,
         "drawn": interval_bar(score.macro_f1, *score.interval, bounds, marks),

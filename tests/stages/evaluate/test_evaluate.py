@@ -20,9 +20,9 @@ from components.data.products import read_products
 from components.evaluate.run import run_evaluate
 from components.evaluate.scores import Bootstrap, calibration, interval
 from components.evaluate.summary import reduced_confusion
+from components.modeling.metrics import ROWS
 
 UNDEFINED: Any = 0  # the stubs of scikit-learn allow text alone
-ROWS = ["image", "text", "feature_level", "decision_level", "ensemble"]
 
 
 def evaluate(run: Run, output: Path, **metadata: str) -> dict[str, float]:
@@ -89,7 +89,7 @@ def test_every_classifiers_figures_equal_scikit_learns(run: Run, metrics: dict, 
 
 
 def test_table_1_takes_the_best_of_each_row_on_validation_also_for_the_test_figures(metrics: dict) -> None:
-    assert list(metrics["validation"]["rows"]) == ROWS
+    assert list(metrics["validation"]["rows"]) == list(ROWS)
     for row, entry in metrics["validation"]["rows"].items():
         rivals = [
             classifier for classifier in metrics["validation"]["classifiers"] if classifier["row"] == row
@@ -167,6 +167,20 @@ def test_without_test_products_there_are_no_predictions_and_the_report_says_so(t
     assert not list((tmp_path / "out").glob("predictions*"))
     for name in ("report.html", "summary.md"):
         assert "no test products" in (tmp_path / "out" / name).read_text(encoding="utf-8")
+
+
+def test_table_1_of_the_report_names_its_rows_and_those_that_the_run_lacks(run: Run, tmp_path: Path) -> None:
+    evaluate(dataclasses.replace(run, image=[]), tmp_path / "out")
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    table = report[report.index("<h2>Table 1") : report.index("</table>")]
+    assert re.findall(r'<th scope="row"[^>]*>([^<]*)', table) == list(ROWS.values())
+    assert re.findall(r'<td class="name soft">([^<]*)', table) == [
+        "camembert",
+        "concatenation",
+        "member-2",
+        "ensemble",
+    ]
+    assert table.count("not part of this run") == 1
 
 
 def test_all_scalars_are_finite_and_at_most_ten(run: Run, tmp_path: Path) -> None:
