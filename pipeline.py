@@ -5,6 +5,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
@@ -25,17 +26,8 @@ from components.image.component import image
 from components.preprocess.component import preprocess
 from components.text.component import text
 
-STAGES = {
-    "preprocess": preprocess,
-    "denoise": denoise,
-    "text": text,
-    "image": image,
-    "fusion": fusion,
-    "ensemble": ensemble,
-    "evaluate": evaluate,
-}
-
-
+COMPONENTS = {each.name: each for each in (preprocess, denoise, text, image, fusion, ensemble, evaluate)}
+DESCRIPTION = "Product categorization from text and images by late fusion."
 # Whose out-of-fold probabilities denoising reads, by `denoise_on`.
 FOLDS_OF = {"text": ("text",), "image": ("image",), "both": ("text", "image")}
 
@@ -45,65 +37,106 @@ class _Placement:
     """Says where a task's pod runs. What a run may choose is known only when it starts."""
 
     settings: ClusterSettings
-    accelerator_type: Any
-    accelerator_count: Any
-    node_selector: Any
-    tolerations: Any
+    given: dict[str, Any]
 
     def __call__(self, task: Any, stage: str, *, trains: bool = False) -> Any:
         trains = trains or stage in TRAININGS
         self.settings.apply(task, kubernetes, training=trains)
         if trains:
-            task.set_accelerator_type(self.accelerator_type).set_accelerator_limit(self.accelerator_count)
-            kubernetes.add_node_selector_json(task, self.node_selector)
-            kubernetes.add_toleration_json(task, self.tolerations)
+            task.set_accelerator_type(self.given["cluster_accelerator_type"])
+            task.set_accelerator_limit(self.given["cluster_accelerator_count"])
+            kubernetes.add_node_selector_json(task, self.given["cluster_node_selector"])
+            kubernetes.add_toleration_json(task, self.given["cluster_tolerations"])
         return task
 
 
 @dataclass(frozen=True)
-class _Classifiers:
-    """The text and image tasks, one loop each."""
+class _Trainings:
+    """The tasks of the text and the image stage, each in a loop of its own."""
 
-    text: Any
-    image: Any
+    given: dict[str, Any]
+    place: _Placement
+    store: Any
 
-    def collected(self, output: str, suffix: str = "") -> dict[str, Any]:
-        """An output of all of them, afresh for each task: the compiler changes what it is given."""
-        return {
-            f"text{suffix}": dsl.Collected(self.text.outputs[output]),
-            f"image{suffix}": dsl.Collected(self.image.outputs[output]),
-        }
+    def folds(self, products: Any, stages: tuple[str, ...]) -> dict[str, Any]:
+        """Out-of-fold probabilities of the labeled products, for denoising."""
+        found = {}
+        for stage in stages:
+            with dsl.ParallelFor(self.given["denoise_folds"]) as fold:
+                task = self._train(stage, products, self.given[f"{stage}_fold_config"], fold)
+            found[f"{stage}_folds"] = dsl.Collected(task.outputs["probabilities"])
+        return found
+
+    def classifiers(self, products: Any) -> dict[str, Any]:
+        """One task a stage, inside the loop over its configurations."""
+        tasks = {}
+        for stage in ("text", "image"):
+            with dsl.ParallelFor(self.given[f"{stage}_configs"]) as config:
+                tasks[stage] = self._train(stage, products, config, -1)
+        return tasks
+
+    def _train(self, stage: str, products: Any, config: Any, fold: Any) -> Any:
+        inputs = {"images": self.store} if stage == "image" else {}
+        task = COMPONENTS[stage](
+            products=products,
+            config=config,
+            fold=fold,
+            seed=self.given["seed"],
+            checkpoints=self.given["cluster_checkpoints"],
+            gpu_type=self.given["cluster_accelerator_type"],
+            gpu_count=self.given["cluster_accelerator_count"],
+            **inputs,
+        )
+        return self.place(task, stage)
 
 
-def _classifiers_of_folds(
-    raw: Any, store: Any, configs: dict[str, Any], folds: Any, training: dict[str, Any], place: _Placement
-) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if "text" in configs:
-        with dsl.ParallelFor(folds) as fold:
-            task = place(text(products=raw, config=configs["text"], fold=fold, **training), "text")
-        found["text_folds"] = dsl.Collected(task.outputs["probabilities"])
-    if "image" in configs:
-        with dsl.ParallelFor(folds) as fold:
-            task = image(products=raw, images=store, config=configs["image"], fold=fold, **training)
-            place(task, "image")
-        found["image_folds"] = dsl.Collected(task.outputs["probabilities"])
-    return found
+def _collected(classifiers: dict[str, Any], output: str, suffix: str = "") -> dict[str, Any]:
+    # Afresh for each task: the compiler changes what it is given.
+    return {f"{stage}{suffix}": dsl.Collected(task.outputs[output]) for stage, task in classifiers.items()}
 
 
-def _train_classifiers(
-    products: Any,
-    store: Any,
-    text_configs: Any,
-    image_configs: Any,
-    training: dict[str, Any],
-    place: _Placement,
-) -> _Classifiers:
-    with dsl.ParallelFor(text_configs) as config:
-        of_text = place(text(products=products, config=config, fold=-1, **training), "text")
-    with dsl.ParallelFor(image_configs) as config:
-        of_image = place(image(products=products, images=store, config=config, fold=-1, **training), "image")
-    return _Classifiers(of_text, of_image)
+def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, given: dict[str, Any]) -> None:
+    """Connects the stages' tasks; `given` holds the pipeline's parameters by name."""
+    place = _Placement(settings, given)
+    catalog = preprocess(
+        **{name: value for name, value in given.items() if name.startswith("catalog_")},
+        config=given["preprocess_config"],
+        folds=given["denoise_folds"],
+        seed=given["seed"],
+    )
+    place(catalog, "preprocess")
+    raw, store = catalog.outputs["products"], catalog.outputs["images"]
+    trainings = _Trainings(given, place, store)
+    folds = trainings.folds(raw, FOLDS_OF[preset["denoise_on"]])
+    config, keep_ids = given["denoise_config"], given["denoise_keep_ids"]
+    issues = place(denoise(products=raw, images=store, config=config, keep_ids=keep_ids, **folds), "denoise")
+    cleaned = {"products": issues.outputs["cleaned"], "images": store}
+    classifiers = trainings.classifiers(cleaned["products"])
+    fused = fusion(
+        **cleaned,
+        **_collected(classifiers, "probabilities"),
+        **_collected(classifiers, "features", suffix="_features"),
+        **_collected(classifiers, "model", suffix="_models"),
+        configs=given["fusion_configs"],
+        folds=given["fusion_folds"],
+        seed=given["seed"],
+    )
+    # Known when compiling alone: a run that asks for it by a parameter trains on what fusion is given.
+    jointly = any(config.get("training") == "end_to_end" for config in preset["fusion_configs"])
+    place(fused, "fusion", trains=jointly)
+    fusions = {name: fused.outputs[name] for name in ("members", "feature_level")}
+    vote = place(ensemble(**cleaned, **fusions, config=given["ensemble_config"]), "ensemble")
+    evaluation = evaluate(
+        **cleaned,
+        **_collected(classifiers, "probabilities"),
+        **fusions,
+        ensemble=vote.outputs["probabilities"],
+        label_issues=issues.outputs["label_issues"],
+        graph={"preset": preset["name"], "images": images},
+        seed=given["seed"],
+    )
+    # Its results lead to everything else that a run made, so every run has its own.
+    place(evaluation, "evaluate").set_caching_options(False)
 
 
 def build_pipeline(
@@ -113,111 +146,48 @@ def build_pipeline(
     tag: str = TAG,
     settings: ClusterSettings = ClusterSettings(),  # noqa: B008
 ) -> Callable:
-    """The pipeline with a preset's values as the defaults of its parameters.
+    """The pipeline; the defaults of its parameters are a preset's (`components/client/presets.py`).
 
     Args:
-        preset: see `components/presets.py`. Its `denoise_on` ("image", "text" or "both") says which
-            classifier's folds denoising reads; it shapes the graph and is fixed when compiling, as a
-            loop over an empty list does not run everywhere.
-        registry: where the images lie.
-        tag: the images' tag; another one also renews every cached step.
+        preset: its `denoise_on` shapes the graph, so no parameter can change it.
+        registry, tag: of the images; another tag also renews every cached task.
         settings: what the pods ask of a cluster; a local run ignores it.
     """
-    for stage, component in STAGES.items():
+    for stage, component in COMPONENTS.items():
         component.component_spec.implementation.container.image = image_name(stage, registry, tag)
+    connect = partial(_connect, preset, image_name("<stage>", registry, tag), settings)
 
-    @dsl.pipeline(
-        name=NAME,
-        description="Product categorization from text and images by late fusion.",
-    )
+    @dsl.pipeline(name=NAME, description=DESCRIPTION)
     def product_categorization(
-        products: str = "",
-        labels: str = "",
-        images: str = "",
-        test_products: str = "",
-        test_images: str = "",
-        test_labels: str = "",
-        class_names: str = "",
-        corrections: str = "",
-        keep_ids: str = "",
-        earlier_profile: str = "",
-        snapshot: str = "",
+        catalog_products: str = "",
+        catalog_labels: str = "",
+        catalog_images: str = "",
+        catalog_test_products: str = "",
+        catalog_test_images: str = "",
+        catalog_test_labels: str = "",
+        catalog_class_names: str = "",
+        catalog_corrections: str = "",
+        catalog_earlier_profile: str = "",
+        catalog_snapshot: str = "",
         preprocess_config: dict = {},  # noqa: B006
-        folds: list[int] = [0, 1, 2, 3],  # noqa: B006
-        text_fold_config: dict = preset["text_fold_config"],
-        image_fold_config: dict = preset["image_fold_config"],
+        denoise_folds: list[int] = [0, 1, 2, 3],  # noqa: B006
         denoise_config: dict = preset["denoise_configs"][preset["denoise_on"]],
+        denoise_keep_ids: str = "",
+        text_fold_config: dict = preset["text_fold_config"],
         text_configs: list[dict] = preset["text_configs"],
+        image_fold_config: dict = preset["image_fold_config"],
         image_configs: list[dict] = preset["image_configs"],
         fusion_configs: list[dict] = preset["fusion_configs"],
         fusion_folds: int = 8,
         ensemble_config: dict = preset["ensemble_config"],
-        accelerator_type: str = preset["accelerator_type"],
-        accelerator_count: str = preset["accelerator_count"],
-        node_selector: dict = {},  # noqa: B006
-        tolerations: list[dict] = preset["tolerations"],
-        checkpoints: str = settings.checkpoints,
-        metadata: dict = {"images": image_name("<stage>", registry, tag)},  # noqa: B006, B008
+        cluster_accelerator_type: str = preset["accelerator_type"],
+        cluster_accelerator_count: str = preset["accelerator_count"],
+        cluster_node_selector: dict = {},  # noqa: B006
+        cluster_tolerations: list[dict] = preset["tolerations"],
+        cluster_checkpoints: str = settings.checkpoints,
         seed: int = 0,
     ):
-        place = _Placement(settings, accelerator_type, accelerator_count, node_selector, tolerations)
-        training = {
-            "seed": seed,
-            "checkpoints": checkpoints,
-            "gpu_type": accelerator_type,
-            "gpu_count": accelerator_count,
-        }
-        catalog = preprocess(
-            products_uri=products,
-            labels_uri=labels,
-            images_uri=images,
-            test_products_uri=test_products,
-            test_images_uri=test_images,
-            test_labels_uri=test_labels,
-            class_names_uri=class_names,
-            corrections_uri=corrections,
-            earlier_profile_uri=earlier_profile,
-            config=preprocess_config,
-            folds=folds,
-            seed=seed,
-            snapshot=snapshot,
-        )
-        place(catalog, "preprocess")
-        raw, store = catalog.outputs["products"], catalog.outputs["images"]
-        configs = {"text": text_fold_config, "image": image_fold_config}
-        predicted = {name: configs[name] for name in FOLDS_OF[preset["denoise_on"]]}
-        classifiers = _classifiers_of_folds(raw, store, predicted, folds, training, place)
-        issues = denoise(products=raw, images=store, config=denoise_config, keep_ids=keep_ids, **classifiers)
-        place(issues, "denoise")
-        cleaned = issues.outputs["cleaned"]
-        classifiers = _train_classifiers(cleaned, store, text_configs, image_configs, training, place)
-        fused = fusion(
-            products=cleaned,
-            images=store,
-            configs=fusion_configs,
-            folds=fusion_folds,
-            seed=seed,
-            **classifiers.collected("probabilities"),
-            **classifiers.collected("features", suffix="_features"),
-            **classifiers.collected("model", suffix="_models"),
-        )
-        # Known when compiling alone: a run that asks for it by a parameter trains on what fusion is given.
-        jointly = any(config.get("training") == "end_to_end" for config in preset["fusion_configs"])
-        place(fused, "fusion", trains=jointly)
-        fusions = {name: fused.outputs[name] for name in ("members", "feature_level")}
-        vote = ensemble(products=cleaned, images=store, config=ensemble_config, **fusions)
-        place(vote, "ensemble")
-        evaluation = evaluate(
-            products=cleaned,
-            images=store,
-            **fusions,
-            ensemble=vote.outputs["probabilities"],
-            label_issues=issues.outputs["label_issues"],
-            metadata=metadata,
-            seed=seed,
-            **classifiers.collected("probabilities"),
-        )
-        place(evaluation, "evaluate")
+        connect(locals())
 
     return product_categorization
 

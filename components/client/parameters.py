@@ -16,6 +16,27 @@ from components.preprocess.config import PreprocessConfig
 from components.text.config import parse_text_config
 
 LARGEST_SEED = 2**32 - 1  # numpy's and scikit-learn's
+# Of version 0.1: old name -> new; "" where there is none any more.
+RENAMED = {
+    "products": "catalog_products",
+    "labels": "catalog_labels",
+    "images": "catalog_images",
+    "test_products": "catalog_test_products",
+    "test_images": "catalog_test_images",
+    "test_labels": "catalog_test_labels",
+    "class_names": "catalog_class_names",
+    "corrections": "catalog_corrections",
+    "earlier_profile": "catalog_earlier_profile",
+    "snapshot": "catalog_snapshot",
+    "folds": "denoise_folds",
+    "keep_ids": "denoise_keep_ids",
+    "accelerator_type": "cluster_accelerator_type",
+    "accelerator_count": "cluster_accelerator_count",
+    "node_selector": "cluster_node_selector",
+    "tolerations": "cluster_tolerations",
+    "checkpoints": "cluster_checkpoints",
+    "facts": "",
+}
 
 
 def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str, Any]:
@@ -28,17 +49,14 @@ def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str
         types: the pipeline's parameters and their types; a "String" is taken as it is.
 
     Raises:
-        InputError: an unknown parameter, a value that is not JSON, a configuration that is wrong.
+        InputError: an unknown parameter, an old name of one, a value that is not JSON, a configuration that
+            is wrong.
     """
     parsed = {}
     for item in items:
         key, separator, value = item.partition("=")
         if not separator or key not in types:
-            alike = difflib.get_close_matches(key, types, n=1)
-            hint = f" Did you mean {alike[0]}?" if alike and separator else ""
-            raise InputError(
-                f"--param {item!r}: expected KEY=JSON with KEY one of {', '.join(sorted(types))}.{hint}"
-            )
+            raise InputError(f"--param {item!r}: {_unknown(key, types)}")
         try:
             parsed[key] = value if types[key] == "String" else json.loads(value)
         except ValueError as error:
@@ -47,6 +65,14 @@ def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str
         if key in _CHECKS:
             _CHECKS[key](key, parsed[key])
     return parsed
+
+
+def _unknown(key: str, types: Mapping[str, str]) -> str:
+    if key in RENAMED:
+        return f"{key} is called {RENAMED[key]} now" if RENAMED[key] else f"{key} is no parameter any more"
+    alike = difflib.get_close_matches(key, types, n=1)
+    hint = f" Did you mean {alike[0]}?" if alike else ""
+    return f"expected KEY=JSON with KEY one of {', '.join(sorted(types))}.{hint}"
 
 
 def _check_type(key: str, value: Any, expected: str) -> None:

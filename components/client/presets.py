@@ -8,6 +8,7 @@ no network and no pretrained weights.
 from typing import Any
 
 PAPER: dict[str, Any] = {
+    "name": "paper",
     "denoise_on": "image",
     "text_fold_config": {
         "name": "camembert-base",
@@ -79,6 +80,7 @@ SMALL_RESNET: dict[str, Any] = {
 }
 
 LAPTOP: dict[str, Any] = {
+    "name": "laptop",
     "denoise_on": "text",
     "text_fold_config": {"name": "tfidf", "kind": "linear", "features": 0},
     "image_fold_config": {**SMALL_RESNET, "epochs": 5},
@@ -118,5 +120,5 @@ LAPTOP: dict[str, Any] = {
     "tolerations": [],
 }
 
-PRESETS = {"paper": PAPER, "laptop": LAPTOP}
+PRESETS = {preset["name"]: preset for preset in (PAPER, LAPTOP)}
 DENOISE_ON = ("text", "image", "both")

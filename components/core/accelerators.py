@@ -23,6 +23,6 @@ def check_accelerators(kind: str, count: str) -> int:
     if seen < wanted:
         raise InputError(
             f"the task asked for {wanted} x {kind} but torch sees {seen}: check the node and its driver, "
-            "or set accelerator_type to an empty string to train on the CPU"
+            "or set cluster_accelerator_type to an empty string to train on the CPU"
         )
     return wanted

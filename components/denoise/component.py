@@ -16,8 +16,8 @@ def denoise(
     keep_ids: str,
     cleaned: Output[Dataset],
     label_issues: Output[Dataset],
-    metrics: Output[Metrics],
-    report: Output[HTML],
+    denoise_metrics: Output[Metrics],
+    denoise_report: Output[HTML],
     text_folds: Input[List[Dataset]] = None,  # type: ignore[assignment]
     image_folds: Input[List[Dataset]] = None,  # type: ignore[assignment]
 ):
@@ -30,8 +30,8 @@ def denoise(
         keep_ids: a file of product ids that are never removed; "" for none.
         cleaned: the product table with its removed column set.
         label_issues: every flagged product, worst first (TSV).
-        metrics: counts.
-        report: the worst label issues with their pictures.
+        denoise_metrics: counts.
+        denoise_report: the worst label issues with their pictures.
         text_folds: out-of-fold probabilities of the text classifier, one a fold.
         image_folds: out-of-fold probabilities of the image classifier, one a fold.
     """
@@ -42,7 +42,7 @@ def denoise(
     from components.data.image_store import ImageStore
     from components.data.products import read_products
     from components.denoise.config import DenoiseConfig
-    from components.denoise.report import denoise_report
+    from components.denoise.report import denoise_report as draw_report
     from components.denoise.run import run_denoise
     from components.reports.page import read_issues, safe_report
 
@@ -52,7 +52,7 @@ def denoise(
         parsed = parse_config(DenoiseConfig, config, where="denoise configuration")
         counts = run_denoise(Path(products.path), folds, parsed, keep_ids=keep_ids, **outputs)
         safe_report(
-            lambda: denoise_report(
+            lambda: draw_report(
                 read_products(outputs["cleaned"]),
                 ImageStore(Path(images.path)),
                 read_issues(outputs["label_issues"]),
@@ -62,8 +62,8 @@ def denoise(
         return counts
 
     outputs = {"cleaned": Path(cleaned.path), "label_issues": Path(label_issues.path)}
-    drawn = {**outputs, "report": Path(report.path)}
+    drawn = {**outputs, "report": Path(denoise_report.path)}
     kept = Path(keep_ids) if keep_ids and Path(keep_ids).exists() else keep_ids
     inputs = {"products": Path(products.path), "folds": folds, "config": config, "keep_ids": kept}
     for name, value in run_stage("denoise", work, inputs=inputs, outputs=drawn).items():
-        metrics.log_metric(name, value)
+        denoise_metrics.log_metric(name, value)

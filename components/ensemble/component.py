@@ -14,8 +14,8 @@ def ensemble(
     feature_level: Input[Dataset],
     config: dict,
     probabilities: Output[Dataset],
-    metrics: Output[Metrics],
-    report: Output[HTML],
+    ensemble_metrics: Output[Metrics],
+    ensemble_report: Output[HTML],
 ):
     """Lets the fusion members vote.
 
@@ -26,8 +26,8 @@ def ensemble(
         feature_level: the feature-level classifiers; those vote that the configuration names.
         config: how they vote; see EnsembleConfig.
         probabilities: the vote as class probabilities.
-        metrics: scores.
-        report: how the members agree and what each adds.
+        ensemble_metrics: scores.
+        ensemble_report: how the members agree and what each adds.
     """
     from pathlib import Path
 
@@ -35,7 +35,7 @@ def ensemble(
     from components.data.image_store import ImageStore
     from components.data.probabilities import read_classifier, read_classifiers
     from components.data.products import read_products
-    from components.ensemble.report import ensemble_report
+    from components.ensemble.report import ensemble_report as draw_report
     from components.ensemble.run import run_ensemble
     from components.reports.page import safe_report
 
@@ -45,12 +45,12 @@ def ensemble(
         "feature_level": Path(feature_level.path),
     }
     outputs = {"probabilities": Path(probabilities.path)}
-    drawn = {**outputs, "report": Path(report.path)}
+    drawn = {**outputs, "report": Path(ensemble_report.path)}
 
     def work() -> dict[str, float]:
         scores = run_ensemble(**paths, config=config, **outputs)
         safe_report(
-            lambda: ensemble_report(
+            lambda: draw_report(
                 read_products(paths["products"]),
                 ImageStore(Path(images.path)),
                 [*read_classifiers(paths["members"]), *read_classifiers(paths["feature_level"])],
@@ -62,4 +62,4 @@ def ensemble(
 
     inputs = {**paths, "config": config}
     for name, value in run_stage("ensemble", work, inputs=inputs, outputs=drawn).items():
-        metrics.log_metric(name, value)
+        ensemble_metrics.log_metric(name, value)

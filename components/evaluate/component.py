@@ -18,13 +18,13 @@ def evaluate(
     feature_level: Input[Dataset],
     ensemble: Input[Dataset],
     label_issues: Input[Dataset],
-    metadata: dict,
+    graph: dict,
     seed: int,
     results: Output[Dataset],
-    report: Output[HTML],
-    summary: Output[Markdown],
-    confusion: Output[ClassificationMetrics],
-    metrics: Output[Metrics],
+    evaluate_report: Output[HTML],
+    evaluate_summary: Output[Markdown],
+    evaluate_confusion: Output[ClassificationMetrics],
+    evaluate_metrics: Output[Metrics],
 ):
     """Scores every row of the paper's Table 1 on validation and writes the predictions and the report.
 
@@ -37,19 +37,20 @@ def evaluate(
         feature_level: the feature-level classifiers.
         ensemble: the vote.
         label_issues: what denoising flagged.
-        metadata: lineage shown in the report: code revision, images, configurations.
+        graph: what the run was compiled from: preset and images; shown in the report.
         seed: seed of the bootstrap.
         results: predictions, metrics.json, report.html.
-        report: the report.
-        summary: the verdict in short.
-        confusion: the confusion matrix of the ensemble.
-        metrics: scores.
+        evaluate_report: the report.
+        evaluate_summary: the verdict in short.
+        evaluate_confusion: the confusion matrix of the ensemble.
+        evaluate_metrics: scores.
     """
     import json
     import shutil
     from pathlib import Path
     from typing import Any
 
+    from components.core.project import code_revision
     from components.core.stage import run_stage
     from components.evaluate.run import run_evaluate
 
@@ -66,13 +67,14 @@ def evaluate(
     output = Path(results.path)
 
     def work() -> dict[str, float]:
+        metadata = {**graph, "code": code_revision()}
         return run_evaluate(**folders, metadata=metadata, seed=seed, output=output)
 
-    inputs = {**folders, "metadata": metadata, "seed": seed}
+    inputs = {**folders, "graph": graph, "seed": seed}
     scores = run_stage("evaluate", work, inputs=inputs, outputs={"output": output})
     for name, value in scores.items():
-        metrics.log_metric(name, value)
-    shutil.copyfile(output / "report.html", report.path)
-    shutil.copyfile(output / "summary.md", summary.path)
+        evaluate_metrics.log_metric(name, value)
+    shutil.copyfile(output / "report.html", evaluate_report.path)
+    shutil.copyfile(output / "summary.md", evaluate_summary.path)
     counts = json.loads((output / "confusion.json").read_text(encoding="utf-8"))
-    confusion.log_confusion_matrix(counts["classes"], counts["matrix"])
+    evaluate_confusion.log_confusion_matrix(counts["classes"], counts["matrix"])

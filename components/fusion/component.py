@@ -23,8 +23,8 @@ def fusion(
     seed: int,
     members: Output[Dataset],
     feature_level: Output[Dataset],
-    metrics: Output[Metrics],
-    report: Output[HTML],
+    fusion_metrics: Output[Metrics],
+    fusion_report: Output[HTML],
 ):
     """Trains every fusion classifier over the product of text and image classifiers, all at once.
 
@@ -42,8 +42,8 @@ def fusion(
         seed: seed of every random draw.
         members: one classifier a member of the ensemble.
         feature_level: one classifier a feature-level classifier.
-        metrics: scores.
-        report: what each modality adds.
+        fusion_metrics: scores.
+        fusion_report: what each modality adds.
     """
     from pathlib import Path
     from typing import Any
@@ -51,7 +51,7 @@ def fusion(
     from components.core.stage import run_stage
     from components.data.probabilities import read_classifier, read_classifiers
     from components.data.products import read_products
-    from components.fusion.report import fusion_report
+    from components.fusion.report import fusion_report as draw_report
     from components.fusion.run import run_fusion
     from components.reports.page import safe_report
 
@@ -66,13 +66,13 @@ def fusion(
     settings: dict[str, Any] = {"configs": configs, "folds": folds, "seed": seed}
     outputs = {"members": Path(members.path), "feature_level": Path(feature_level.path)}
 
-    drawn = {**outputs, "report": Path(report.path)}
+    drawn = {**outputs, "report": Path(fusion_report.path)}
 
     def work() -> dict[str, float]:
         folders = {**lists, **settings, **outputs}
         scores = run_fusion(Path(products.path), Path(images.path), **folders)
         safe_report(
-            lambda: fusion_report(
+            lambda: draw_report(
                 read_products(Path(products.path)),
                 [read_classifier(folder) for folder in lists["text"]],
                 [read_classifier(folder) for folder in lists["image"]],
@@ -85,4 +85,4 @@ def fusion(
 
     inputs = {"products": Path(products.path), "images": Path(images.path), **lists, **settings}
     for name, value in run_stage("fusion", work, inputs=inputs, outputs=drawn).items():
-        metrics.log_metric(name, value)
+        fusion_metrics.log_metric(name, value)

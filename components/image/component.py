@@ -19,8 +19,8 @@ def image(
     probabilities: Output[Dataset],
     features: Output[Dataset],
     model: Output[Model],
-    metrics: Output[Metrics],
-    report: Output[HTML],
+    image_metrics: Output[Metrics],
+    image_report: Output[HTML],
 ):
     """Trains one image classifier and predicts validation and test, or one fold.
 
@@ -36,8 +36,8 @@ def image(
         probabilities: class probabilities, one matrix a split and checkpoint.
         features: pooled features of every product.
         model: the trained model (safetensors and JSON).
-        metrics: scores and times.
-        report: curves, times, worst classes.
+        image_metrics: scores and times.
+        image_report: curves, times, worst classes.
     """
     from pathlib import Path
 
@@ -72,7 +72,7 @@ def image(
         "features": Path(features.path),
         "model": Path(model.path),
     }
-    drawn = {**outputs, "report": Path(report.path)}
+    drawn = {**outputs, "report": Path(image_report.path)}
     label = config.get("name", "") + (f" fold {fold}" if fold >= 0 else "")
     inputs = {
         "products": Path(products.path),
@@ -82,4 +82,4 @@ def image(
         "seed": seed,
     }
     for name, value in run_stage("image", work, label=label, inputs=inputs, outputs=drawn).items():
-        metrics.log_metric(name, value)
+        image_metrics.log_metric(name, value)

@@ -8,48 +8,48 @@ from components.core.project import image_name
 
 @dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)
 def preprocess(
-    products_uri: str,
-    labels_uri: str,
-    images_uri: str,
-    test_products_uri: str,
-    test_images_uri: str,
-    test_labels_uri: str,
-    class_names_uri: str,
-    corrections_uri: str,
-    earlier_profile_uri: str,
+    catalog_products: str,
+    catalog_labels: str,
+    catalog_images: str,
+    catalog_test_products: str,
+    catalog_test_images: str,
+    catalog_test_labels: str,
+    catalog_class_names: str,
+    catalog_corrections: str,
+    catalog_earlier_profile: str,
     config: dict,
     folds: list[int],
     seed: int,
-    snapshot: str,
+    catalog_snapshot: str,
     products: Output[Dataset],
     images: Output[Dataset],
     quarantine: Output[Dataset],
     profile: Output[Dataset],
-    metrics: Output[Metrics],
-    report: Output[HTML],
+    preprocess_metrics: Output[Metrics],
+    preprocess_report: Output[HTML],
 ):
     """Reads, cleans, checks, splits and packs a catalog.
 
     Args:
-        products_uri: the products file; like all of these a mounted path or a URI, "" for none.
-        labels_uri: the labels file.
-        images_uri: a folder or a zip of images.
-        test_products_uri: the products to categorize.
-        test_images_uri: their images; "" where they lie among the others.
-        test_labels_uri: their codes, where they are known.
-        class_names_uri: JSON of code to name.
-        corrections_uri: TSV of product_id and code: labels that a person put right.
-        earlier_profile_uri: the profile that an earlier run left, to tell drift by; "" for none.
+        catalog_products: the products file; like all of these a mounted path or a URI, "" for none.
+        catalog_labels: the labels file.
+        catalog_images: a folder or a zip of images.
+        catalog_test_products: the products to categorize.
+        catalog_test_images: their images; "" where they lie among the others.
+        catalog_test_labels: their codes, where they are known.
+        catalog_class_names: JSON of code to name.
+        catalog_corrections: TSV of product_id and code: labels that a person put right.
+        catalog_earlier_profile: the profile that an earlier run left, to tell drift by; "" for none.
         config: how the catalog is read and split; see PreprocessConfig.
         folds: the folds' numbers, [0, 1, 2, 3].
         seed: seed of the split.
-        snapshot: names the state of the catalog, such as its date; another one reads the files afresh.
+        catalog_snapshot: the state of the catalog, such as its date; another one reads the files afresh.
         products: the product table (Parquet).
         images: the image store (Arrow shards).
         quarantine: every row that was not taken as it came (TSV).
         profile: counts of classes, texts and pictures (JSON), for a later run to compare with.
-        metrics: counts.
-        report: products per class and split, texts, images, what was quarantined, drift.
+        preprocess_metrics: counts.
+        preprocess_report: products per class and split, texts, images, what was quarantined, drift.
     """
     from pathlib import Path
 
@@ -60,19 +60,19 @@ def preprocess(
     from components.preprocess.config import PreprocessConfig, Sources, fold_count
     from components.preprocess.profile.drift import catalog_drift
     from components.preprocess.profile.profile import fetch_profile, write_profile
-    from components.preprocess.report import preprocess_report
+    from components.preprocess.report import preprocess_report as draw_report
     from components.preprocess.run import run_preprocess
     from components.reports.page import safe_report
 
     sources = Sources(
-        products_uri,
-        labels_uri,
-        images_uri,
-        test_products_uri,
-        test_images_uri,
-        test_labels_uri,
-        class_names_uri,
-        corrections_uri,
+        catalog_products,
+        catalog_labels,
+        catalog_images,
+        catalog_test_products,
+        catalog_test_images,
+        catalog_test_labels,
+        catalog_class_names,
+        catalog_corrections,
     )
     outputs = {
         "products": Path(products.path),
@@ -80,31 +80,31 @@ def preprocess(
         "quarantine": Path(quarantine.path),
     }
 
-    drawn = {**outputs, "profile": Path(profile.path), "report": Path(report.path)}
+    drawn = {**outputs, "profile": Path(profile.path), "report": Path(preprocess_report.path)}
 
     def work() -> dict[str, float]:
         parsed = parse_config(PreprocessConfig, config, where="preprocess configuration")
-        earlier = fetch_profile(earlier_profile_uri) if earlier_profile_uri else None
+        earlier = fetch_profile(catalog_earlier_profile) if catalog_earlier_profile else None
         counts = run_preprocess(sources, parsed, folds=fold_count(folds), seed=seed, **outputs)
         table = read_products(outputs["products"])
         made = write_profile(table, ImageStore(outputs["images"]), drawn["profile"])
 
         def draw() -> str:
             drift = catalog_drift(made, earlier, table.metadata["class_names"]) if earlier else None
-            return preprocess_report(table, made, outputs["quarantine"], drift)
+            return draw_report(table, made, outputs["quarantine"], drift)
 
         safe_report(draw, drawn["report"])
         return counts
 
-    uris = {**vars(sources), "earlier_profile": earlier_profile_uri}
+    uris = {**vars(sources), "earlier_profile": catalog_earlier_profile}
     files = {name: Path(uri) for name, uri in uris.items() if uri and Path(uri).exists()}
     inputs = {
         "uris": uris,
         "config": config,
         "folds": folds,
         "seed": seed,
-        "snapshot": snapshot,
+        "snapshot": catalog_snapshot,
         **files,
     }
     for name, value in run_stage("preprocess", work, inputs=inputs, outputs=drawn).items():
-        metrics.log_metric(name, value)
+        preprocess_metrics.log_metric(name, value)

@@ -18,8 +18,8 @@ def text(
     probabilities: Output[Dataset],
     features: Output[Dataset],
     model: Output[Model],
-    metrics: Output[Metrics],
-    report: Output[HTML],
+    text_metrics: Output[Metrics],
+    text_report: Output[HTML],
 ):
     """Trains one text classifier and predicts validation and test, or one fold.
 
@@ -34,8 +34,8 @@ def text(
         probabilities: class probabilities, one matrix a split and checkpoint.
         features: pooled features of every product.
         model: the trained model (safetensors and JSON).
-        metrics: scores and times.
-        report: curves, times, worst classes.
+        text_metrics: scores and times.
+        text_report: curves, times, worst classes.
     """
     from functools import partial
     from pathlib import Path
@@ -77,8 +77,8 @@ def text(
         )
         return scores
 
-    drawn = {**outputs, "report": Path(report.path)}
+    drawn = {**outputs, "report": Path(text_report.path)}
     label = config.get("name", "") + (f" fold {fold}" if fold >= 0 else "")
     inputs = {"products": Path(products.path), "config": config, "fold": fold, "seed": seed}
     for name, value in run_stage("text", work, label=label, inputs=inputs, outputs=drawn).items():
-        metrics.log_metric(name, value)
+        text_metrics.log_metric(name, value)

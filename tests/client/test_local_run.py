@@ -33,7 +33,7 @@ class Pipeline:
     """A compiled pipeline that notes what it is given and fails."""
 
     def __init__(self, **defaults: Any) -> None:
-        settings = {"accelerator_type": "", "accelerator_count": "0", **defaults}
+        settings = {"cluster_accelerator_type": "", "cluster_accelerator_count": "0", **defaults}
         inputs = {name: SimpleNamespace(default=value) for name, value in settings.items()}
         self.component_spec = SimpleNamespace(inputs=inputs)
         self.given: dict[str, Any] = {}
@@ -49,7 +49,7 @@ def environment_of_its_own(monkeypatch: pytest.MonkeyPatch):
 
 
 def catalog(folder: Path, **more: Any) -> dict[str, Any]:
-    return {"products": str(folder / "X_train.tsv"), "seed": 0, **more}
+    return {"catalog_products": str(folder / "X_train.tsv"), "seed": 0, **more}
 
 
 def finished_run(folder: Path) -> None:
@@ -80,7 +80,7 @@ def test_what_an_earlier_run_left_does_not_pass_for_this_ones(tmp_path: Path):
 
 def test_a_result_that_this_run_reads_stays(tmp_path: Path):
     finished_run(tmp_path)
-    LocalRun(tmp_path, catalog(tmp_path, earlier_profile=str(tmp_path / "profile.json")), fresh=False)
+    LocalRun(tmp_path, catalog(tmp_path, catalog_earlier_profile=str(tmp_path / "profile.json")), fresh=False)
     assert (tmp_path / "profile.json").read_text() == "old"
     assert not (tmp_path / "metrics.json").exists()
 
@@ -104,15 +104,15 @@ def test_names_that_a_user_gives_win_over_the_samples(tmp_path: Path):
     pipeline = Pipeline()
     names = str(tmp_path / "names.json")
     with pytest.raises(SystemExit):
-        LocalRun(tmp_path / "run", {"seed": 0, "class_names": names}, fresh=False).execute(pipeline)
-    assert pipeline.given["class_names"] == names
-    assert Path(pipeline.given["products"]).exists()
+        LocalRun(tmp_path / "run", {"seed": 0, "catalog_class_names": names}, fresh=False).execute(pipeline)
+    assert pipeline.given["catalog_class_names"] == names
+    assert Path(pipeline.given["catalog_products"]).exists()
 
 
 def test_a_gpu_that_is_not_here_is_told_before_anything_starts(tmp_path: Path):
-    pipeline = Pipeline(accelerator_type="nvidia.com/gpu", accelerator_count="64")
+    pipeline = Pipeline(cluster_accelerator_type="nvidia.com/gpu", cluster_accelerator_count="64")
     run = LocalRun(tmp_path / "run", catalog(tmp_path), fresh=False)
-    with pytest.raises(InputError, match="set accelerator_type to an empty string"):
+    with pytest.raises(InputError, match="set cluster_accelerator_type to an empty string"):
         run.execute(pipeline)
     assert not pipeline.given
 

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from components.client.parameters import parse_parameters
+from components.client.parameters import RENAMED, parse_parameters
 from components.client.presets import PRESETS
 from components.core.errors import InputError
+from components.core.project import STAGE_NAMES
 from pipeline import build_pipeline
 
 INPUTS = build_pipeline(PRESETS["laptop"]).component_spec.inputs  # type: ignore[attr-defined]
@@ -14,8 +15,12 @@ TYPES = {name: one.type for name, one in INPUTS.items()}
 
 
 def test_values_are_json_and_strings_are_taken_as_they_are():
-    items = ["snapshot=2026-01-01", "folds=[0, 1]", 'ensemble_config={"vote": "soft"}']
-    expected = {"snapshot": "2026-01-01", "folds": [0, 1], "ensemble_config": {"vote": "soft"}}
+    items = ["catalog_snapshot=2026-01-01", "denoise_folds=[0, 1]", 'ensemble_config={"vote": "soft"}']
+    expected = {
+        "catalog_snapshot": "2026-01-01",
+        "denoise_folds": [0, 1],
+        "ensemble_config": {"vote": "soft"},
+    }
     assert parse_parameters(items, TYPES) == expected
 
 
@@ -28,8 +33,8 @@ def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ("snapshots=1", r"--param 'snapshots=1': expected KEY=JSON with KEY one of accelerator_count"),
-        ("folds", "expected KEY=JSON"),
+        ("snapshots=1", r"--param 'snapshots=1': expected KEY=JSON with KEY one of catalog_class_names"),
+        ("seed", "expected KEY=JSON"),
         ('preprocess_config={"folds": 3}', "unknown key 'folds' \\(a parameter of the whole pipeline"),
         ('preprocess_config={"seed": 3}', "unknown key 'seed' \\(a parameter of the whole pipeline"),
         ('preprocess_config={"image_name": "{foo}.jpg"}', "expected a name with {image_id} and {product_id}"),
@@ -37,14 +42,14 @@ def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
         ("seed=-1", "--param seed: -1 is not within 0 and 4294967295"),
         ("fusion_folds=1", "--param fusion_folds: 1 is not within 2 and"),
         ('fusion_folds="x"', "fusion_folds: 'x' is not a whole number"),
-        ("tolerations={}", "tolerations: {} is not a JSON list"),
-        ("tolerations=[1]", r"tolerations: \[1\] is not a JSON list of objects"),
-        ('folds=["0", "1"]', "is not a JSON list of whole numbers"),
-        ("folds=[0.5]", "is not a JSON list of whole numbers"),
+        ("cluster_tolerations={}", "tolerations: {} is not a JSON list"),
+        ("cluster_tolerations=[1]", r"tolerations: \[1\] is not a JSON list of objects"),
+        ('denoise_folds=["0", "1"]', "is not a JSON list of whole numbers"),
+        ("denoise_folds=[0.5]", "is not a JSON list of whole numbers"),
         ('fusion_configs=[{"name": "x", "kind": ["linear"]}]', r"kind = \['linear'\] is not one of"),
         ('text_configs=[{"name": "../x", "kind": "linear"}]', "name = '../x' names files too"),
         ('text_configs=[{"name": "", "kind": "linear"}]', "name = '..names files too"),
-        ("folds=[0,", "--param folds: not JSON"),
+        ("denoise_folds=[0,", "--param denoise_folds: not JSON"),
         ('text_configs={"name": "a"}', "text_configs: {'name': 'a'} is not a JSON list of objects"),
         ("image_configs=[]", "one or more objects"),
         ('text_configs=[{"name": "a", "epoch": 3}]', "unknown key 'epoch'"),
@@ -61,3 +66,20 @@ def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
 def test_a_wrong_value_is_told_before_anything_starts(item: str, message: str):
     with pytest.raises(InputError, match=message):
         parse_parameters([item], TYPES)
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_old_name_is_refused_with_the_new_one(old: str):
+    assert old not in TYPES
+    expected = f"called {RENAMED[old]} now" if RENAMED[old] else "no parameter any more"
+    with pytest.raises(InputError, match=f"--param '{old}=1': {old} is {expected}"):
+        parse_parameters([f"{old}=1"], TYPES)
+
+
+def test_every_new_name_is_a_parameter():
+    assert {new for new in RENAMED.values() if new} <= set(TYPES)
+
+
+def test_every_name_says_what_it_is_about():
+    groups = {name.partition("_")[0] for name in TYPES}
+    assert groups == {"catalog", "cluster", "seed", *STAGE_NAMES} - {"evaluate"}

@@ -185,7 +185,7 @@ def test_a_wrong_configuration_is_explained_without_a_traceback(run: Run):
 
 
 def test_a_stages_complaint_is_shown_without_a_traceback(run: Run):
-    failed = run.start("--param", "folds=[1, 2]", status=2)
+    failed = run.start("--param", "denoise_folds=[1, 2]", status=2)
     assert "[preprocess] error: folds = [1" in failed.stdout
     assert "Traceback" not in failed.stdout + failed.stderr
 

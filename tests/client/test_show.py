@@ -14,7 +14,11 @@ from components.evaluate.run import run_evaluate
 from components.reports.page import render
 from pipeline import main
 
-PARAMETERS = {"seed": 0, "text_configs": [{"name": "tfidf", "regularization": 4.0}], "checkpoints": "a"}
+PARAMETERS = {
+    "seed": 0,
+    "text_configs": [{"name": "tfidf", "regularization": 4.0}],
+    "cluster_checkpoints": "a",
+}
 
 
 def finished_run(
@@ -81,7 +85,7 @@ def test_an_unfinished_run_says_how_to_go_on_and_which_reports_it_has(tmp_path: 
 def test_compare_tells_the_parameters_the_rows_and_the_classes_that_differ(tmp_path: Path):
     first = finished_run(tmp_path / "one")
     configs = [{"name": "tfidf", "regularization": 8.0}]
-    second = finished_run(tmp_path / "two", text_configs=configs, checkpoints="b")
+    second = finished_run(tmp_path / "two", text_configs=configs, cluster_checkpoints="b")
     metrics = json.loads((second / "metrics.json").read_text())
     ensemble = metrics["validation"]["rows"]["ensemble"]
     ensemble["macro_f1"] -= 0.25

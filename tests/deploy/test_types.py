@@ -68,7 +68,7 @@ def test_what_feeds_a_task_has_its_inputs_type(preset: dict[str, Any], denoise_o
 @pytest.mark.parametrize(
     ("parameter", "problem"),
     [
-        ("folds: list[int]", "fold is NUMBER_INTEGER, got STRING"),
+        ("denoise_folds: list[int]", "fold is NUMBER_INTEGER, got STRING"),
         ("text_configs: list[dict]", "config is STRUCT, got STRING"),
         ("image_configs: list[dict]", "config is STRUCT, got STRING"),
     ],

@@ -1,10 +1,13 @@
-"""`python tests/support/renew_golden.py`: writes the compiled documents that the tests compare with anew.
+"""`python tests/support/renew_golden.py`: writes the outlines of the compiled pipelines anew.
 
 Read the difference before you commit it: it is what every cluster will receive.
 """
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from outline import outline
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -17,12 +20,11 @@ GOLDEN = ROOT / "tests" / "deploy" / "golden"
 
 
 def main() -> None:
-    for preset in PRESETS:
-        path = GOLDEN / f"{preset}.yaml"
-        compile_pipeline(build_pipeline, preset, path)
-        # The compiler's comments change their order from run to run.
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(line for line in lines if not line.startswith("#")), encoding="utf-8")
+    with TemporaryDirectory() as folder:
+        for preset in PRESETS:
+            compiled = Path(folder) / f"{preset}.yaml"
+            compile_pipeline(build_pipeline, preset, compiled)
+            (GOLDEN / f"{preset}.txt").write_text(outline(compiled), encoding="utf-8")
 
 
 if __name__ == "__main__":

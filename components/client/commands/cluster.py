@@ -77,7 +77,7 @@ def schedule(build_pipeline: Callable, name: str, cron: str, param: tuple[str, .
     """Run regularly, in place of the schedule that has this name.
 
     Tasks are not cached, so every run reads the catalog afresh; --cache keeps them, and then a new
-    `--param snapshot=...` is what has the catalog read again.
+    `--param catalog_snapshot=...` is what has the catalog read again.
     """
     with explained(), tempfile.TemporaryDirectory() as folder:
         parsed = parse_cron(cron)

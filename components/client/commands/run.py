@@ -18,8 +18,9 @@ from components.client.commands.compile import (
 from components.client.commands.failure import explained
 from components.client.local.run import LocalRun
 from components.client.parameters import LARGEST_SEED
-from components.core.project import code_revision, image_name
 
+# Of the options that name a file, those that are not about the catalog.
+PARAMETERS = {"keep_ids": "denoise_keep_ids"}
 existing = click.Path(exists=True, dir_okay=False, path_type=Path, resolve_path=True)
 file_or_folder = click.Path(exists=True, path_type=Path, resolve_path=True)
 
@@ -62,9 +63,9 @@ def run(
     With no catalog named it generates a sample first. A second run into the same folder goes on from
     the finished stages whose inputs and code are unchanged.
     """
-    arguments: dict[str, Any] = {name: str(value) for name, value in options.items() if value is not None}
-    metadata = {"preset": preset, "code": code_revision(), "images": image_name("<stage>")}
-    arguments |= {"seed": options["seed"], "metadata": metadata}
+    arguments: dict[str, Any] = {"seed": options.pop("seed")}
+    files = {name: value for name, value in options.items() if value is not None}
+    arguments |= {PARAMETERS.get(name, f"catalog_{name}"): str(value) for name, value in files.items()}
     with explained():
         arguments |= pipeline_arguments(build_pipeline, preset, param)
         if columns:

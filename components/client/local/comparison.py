@@ -6,8 +6,8 @@ from typing import Any
 
 from components.client.local.finished_run import FinishedRun
 
-UNIMPORTANT = ("checkpoints", "metadata")  # parameters that say where, not what
-SPLIT_BY = ("seed", "preprocess_config", "corrections")  # decide which products validate
+UNIMPORTANT = ("cluster_checkpoints",)  # parameters that say where, not what
+SPLIT_BY = ("seed", "preprocess_config", "catalog_corrections")  # decide which products validate
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ RESULTS = (
     *("predictions*.tsv", "predictions*.csv", "label_issues.tsv", "quarantine.tsv", "profile.json"),
     *("metrics.json", "confusion.json", "summary.md", "report.html", "index.html"),
 )
-CATALOG = ("products", "labels", "images", "test_products", "test_images")
+CATALOG = tuple(f"catalog_{name}" for name in ("labels", "images", "test_products", "test_images"))
 STAGE_LINE = re.compile(rf"\s*(\[(?:{'|'.join(STAGE_NAMES)})\b[^\]]*\] .*)")
 
 
@@ -36,7 +36,7 @@ class LocalRun:
 
     Args:
         folder: where the results go; None for `runs/<name of the catalog's folder>`.
-        arguments: the pipeline's parameters; with no `products` a sample catalog is generated.
+        arguments: the pipeline's parameters; with no `catalog_products` a sample catalog is generated.
         fresh: forget what an earlier run finished.
 
     Raises:
@@ -44,7 +44,7 @@ class LocalRun:
     """
 
     def __init__(self, folder: Path | None, arguments: dict[str, Any], *, fresh: bool) -> None:
-        products = arguments.get("products")
+        products = arguments.get("catalog_products")
         if products is None and any(arguments.get(name) for name in CATALOG):
             raise InputError("--products is missing: name the products file beside its labels and images")
         name = Path(products).parent.name if products else "sample"
@@ -71,21 +71,22 @@ class LocalRun:
 
         start = time.perf_counter()
         wanted = {**_defaults(pipeline), **self.arguments}
-        if wanted["accelerator_type"]:
+        if wanted["cluster_accelerator_type"]:
             # Torch would stay in this process's memory for the whole run.
             from components.core.accelerators import check_accelerators
 
-            check_accelerators(wanted["accelerator_type"], wanted["accelerator_count"])
-        if "products" not in self.arguments:
+            check_accelerators(wanted["cluster_accelerator_type"], wanted["cluster_accelerator_count"])
+        if "catalog_products" not in self.arguments:
             # Not at the top: compiling imports this module and needs kfp alone.
             from components.client.sample.catalog import write_sample
 
             written = write_sample(self.folder / "sample", seed=self.arguments["seed"])
-            self.arguments = {**written, **self.arguments}
+            sample: dict[str, Any] = {f"catalog_{name}": path for name, path in written.items()}
+            self.arguments = {**sample, **self.arguments}
             click.echo(f"generated a sample catalog in {self.folder / 'sample'}")
         self._set_environment()
         console = Console(self.folder / "run.log")
-        arguments = {**self.arguments, "checkpoints": str(self.folder / "checkpoints")}
+        arguments = {**self.arguments, "cluster_checkpoints": str(self.folder / "checkpoints")}
         said = {"parameters": {**_defaults(pipeline), **arguments}, "finished": False}
         write_json(self.folder / RUN, said)
         try:
@@ -101,7 +102,7 @@ class LocalRun:
         write_index(read_run(self.folder))
         click.echo((self.folder / "summary.md").read_text(encoding="utf-8"))
         planted = self.folder / "sample" / "planted.tsv"
-        if self.arguments["products"] == str(planted.with_name("X_train.tsv")):
+        if self.arguments["catalog_products"] == str(planted.with_name("X_train.tsv")):
             click.echo(denoising_seen(planted, self.folder / "label_issues.tsv"))
         click.echo(f"finished in {time.perf_counter() - start:.0f} s; open {self.folder / 'index.html'}")
 
@@ -161,7 +162,7 @@ class LocalRun:
         for pattern, name in wanted.items():
             for path in self.artifacts.glob(f"*/{pattern}"):
                 shutil.copyfile(path, self.folder / name)
-        for path in sorted(self.artifacts.glob("**/report")):
+        for path in sorted(self.artifacts.glob("**/*_report")):
             target = self.folder / "reports" / f"{_task_name(path.parent)}.html"
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target)

@@ -118,7 +118,7 @@ def write_sample(
         test_products: how many to categorize.
 
     Returns:
-        The pipeline's parameters: products, labels, images, test_products, test_images, test_labels,
+        The paths of the catalog's files: products, labels, images, test_products, test_images, test_labels,
         class_names.
     """
     rng = np.random.default_rng(seed)

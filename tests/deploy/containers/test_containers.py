@@ -172,7 +172,8 @@ def run_in_containers(folder: Path, catalog: dict[str, str]) -> dict[str, str]:
         environment={"OMP_NUM_THREADS": "1"},
     )
     local.init(runner, pipeline_root=str(root))
-    load_component_from_file(str(compiled))(**catalog, **PARAMETERS)
+    files = {f"catalog_{name}": path for name, path in catalog.items()}
+    load_component_from_file(str(compiled))(**files, **PARAMETERS)
     # A container that vanished reads as success: what it left is what counts.
     (found,) = root.glob("*/evaluate/results/predictions.tsv")
     return predictions(found)
