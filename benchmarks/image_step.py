@@ -33,10 +33,10 @@ from benchmarks.product_images import open_store
 from components.image.config import ImageConfig, Stage
 from components.image.dcl import dcl_loss
 from components.image.network import DCLNetwork, PlainNetwork, build_network
-from components.image.training import Examples, StageTraining
-from components.modeling.checkpoint import Termination
+from components.image.training import Examples, Samples, StageTraining
 from components.modeling.image.augmentation import DRAWS, uniforms
 from components.modeling.image.cache import ImageCache
+from components.modeling.termination import Termination
 
 CLASSES = 27
 PRIOR = np.full(CLASSES, 1 / CLASSES)
@@ -100,13 +100,13 @@ def run_ours(
     training = StageTraining(
         network, stage, config, examples, seed=0, checkpoints=None, termination=Termination()
     )
-    network.train()
     batches = np.split(rows, options.steps + 1)
     start = 0.0
     for number, (chosen, batch) in enumerate(zip(batches, cache.batches(batches), strict=True)):
         if number == 1:
             start = clock()
-        training.take_step(chosen, batch, cache)
+        draws = uniforms(0, 0, chosen, network.draws)
+        training.loop.take_step(Samples(chosen, batch, draws))
     return (clock() - start) / options.steps
 
 

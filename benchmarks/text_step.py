@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.catalog_texts import catalog_texts
 from benchmarks.clock import DEVICE, clock
 from components.data.products import Task
-from components.modeling.checkpoint import Termination
+from components.modeling.termination import Termination
 from components.modeling.text.cpu_linear import use_onednn
 from components.modeling.text.forward import ATTENTION
 from components.modeling.text.tokens import Tokens, tokenize, train_tokenizer
@@ -151,16 +151,15 @@ def run_ours(
     if options.compile:
         compile_encoder(model)
     training = Training(
-        model, tokens, labels, Task(order, {}), config, seed=0, store=None, termination=Termination()
+        model, tokens, labels, Task(order, {}), config, seed=0, checkpoints=None, termination=Termination()
     )
-    model.train()
     started = 0.0
     for number, rows in enumerate(np.split(order, range(options.batch_size, len(order), options.batch_size))):
-        training.take_step(rows)
+        training.loop.take_step(rows)
         started = clock() if number == 0 else started
     end = clock()
-    training.read_losses()
-    return end - started, training.losses
+    training.loop.read_losses()
+    return end - started, training.loop.losses
 
 
 def grouped_batches(lengths: np.ndarray, batch_size: int, batches: int) -> np.ndarray:

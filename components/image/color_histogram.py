@@ -98,7 +98,8 @@ def _fit(
     def loss_of(rows: np.ndarray) -> Tensor:
         return functional.cross_entropy(net(described[rows])[0], labels[rows])
 
-    return net, train_one_cycle(net, np.arange(len(labels)), loss_of, config, seed=seed)
+    name = f"classifier {config.name}"
+    return net, train_one_cycle(net, np.arange(len(labels)), loss_of, config, name=name, seed=seed)
 
 
 @torch.no_grad()

@@ -35,12 +35,15 @@ def predict(
     distinct, slot = np.unique(images[images >= 0], return_inverse=True)
     probs = np.tile(prior.astype(np.float32), (len(images), 1))
     features = np.zeros((len(images), network.backbone.width), np.float32)
+    training, predicted = network.training, []
     network.eval()
-    with torch.inference_mode():
-        predicted = []
-        for batch in _predict_batches(network, stage, cache, distinct):
-            predicted.append(batch)
-            pause()
+    try:
+        with torch.inference_mode():
+            for batch in _predict_batches(network, stage, cache, distinct):
+                predicted.append(batch)
+                pause()
+    finally:
+        network.train(training)
     if predicted:
         probs[images >= 0] = torch.cat([probs for probs, _ in predicted]).numpy()[slot]
         features[images >= 0] = torch.cat([pooled for _, pooled in predicted]).numpy()[slot]

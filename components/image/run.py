@@ -2,7 +2,10 @@
 
 import dataclasses
 import logging
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +21,17 @@ from components.image.color_histogram import train_colors
 from components.image.config import ColorConfig, ImageConfig, Stage, parse_image_config
 from components.image.network import PlainNetwork, build_network
 from components.image.predict import predict
-from components.image.progress import Kept, Progress
-from components.image.training import FINAL, Examples, StageTraining
-from components.modeling.checkpoint import Checkpoints, catch_sigterm, digest_of, fingerprint
+from components.image.training import Examples, StageTraining
+from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
 from components.modeling.image.backbones import load_state, load_weights
 from components.modeling.image.cache import ImageCache
+from components.modeling.termination import catch_sigterm
 from components.modeling.trained import Trained, write_trained
 
 log = logging.getLogger(__name__)
+
+FINAL = "final"
+Kept = dict[str, dict[str, np.ndarray]]  # checkpoint -> split -> (rows, C) probabilities
 
 
 def run_image(
@@ -107,93 +113,70 @@ def train_image(
     curves: list[dict[str, float]] = []
     features, stages = None, config.stages()
     network = _start(config, stages[0], examples.prior, None, seed)
-    fitting = _Fitting(
-        store, keys, examples, config, seed, checkpoints, start=digest_of(network.state_dict())
-    )
+    fitting = _Fitting(store, keys, examples, config, seed)
+    folder = checkpoints / fitting.identity(network)[:16] if checkpoints else None
     for number, stage in enumerate(stages, start=1):
         last = number == len(stages)
         if number > 1:
             network = _start(config, stage, examples.prior, network, seed)
-        progress, pooled = fitting.run(network, stage, with_features=last and not fold_training)
-        features = pooled if last else None
-        kept = _merged(kept, progress.kept, config, last=last)
-        curves += [{"stage": float(number), **curve} for curve in progress.curves]
+        saves = Checkpoints(folder / stage.kind) if folder else None
+        training, features = fitting.run(network, stage, saves, with_features=last and not fold_training)
+        kept = _merged(kept, training, config, last=last)
+        curves += [{"stage": float(number), **curve} for curve in training.loop.curves]
     _write_model(network, products, config, model)
     metrics = {
         "training_seconds": sum(curve["seconds"] for curve in curves),
         "final_loss": curves[-1]["loss"],
     }
-    return Trained(kept, features, metrics, curves, forget=fitting.clear)
+    forget = partial(shutil.rmtree, folder, ignore_errors=True) if folder else None
+    return Trained(kept, features, metrics, curves, forget=forget)
 
 
+@dataclass(frozen=True)
 class _Fitting:
-    """What the stages of one training share: images, examples, checkpoints."""
+    """What the stages of one training share."""
 
-    def __init__(
-        self,
-        store: ImageStore,
-        keys: list[str],
-        examples: Examples,
-        config: ImageConfig,
-        seed: int,
-        folder: Path | None,
-        *,
-        start: str,
-    ) -> None:
-        self.store, self.keys, self.examples, self.config, self.seed = store, keys, examples, config, seed
+    store: ImageStore
+    keys: list[str]
+    examples: Examples
+    config: ImageConfig
+    seed: int
+
+    def identity(self, network: PlainNetwork) -> str:
+        """What the training depends on, its first network's weights among it."""
+        examples = self.examples
         predict = {split: rows.tolist() for split, rows in examples.predict.items()}
         labels = examples.labels[examples.fit].tolist()
         # Where the images lie changes no byte of what comes out.
-        settings = dataclasses.replace(config, cache="auto", checkpoint_minutes=0.0)
-        identity = (
-            dataclasses.asdict(settings),
-            start,
-            seed,
-            store.metadata["files"],
-            examples.fit.tolist(),
-            labels,
-            predict,
-        )
-        self.histories = {
-            stage: Checkpoints(folder / fingerprint(identity, keys, stage.kind)[:16])
-            for stage in config.stages()
-            if folder
-        }
+        settings = dataclasses.replace(self.config, cache="auto", checkpoint_minutes=0.0)
+        data = (self.keys, self.store.metadata["files"], examples.fit.tolist(), labels, predict)
+        start = digest_of(network.state_dict())
+        return fingerprint(dataclasses.asdict(settings), self.seed, start, *data)
 
     def run(
-        self, network: PlainNetwork, stage: Stage, *, with_features: bool
-    ) -> tuple[Progress, np.ndarray | None]:
+        self, network: PlainNetwork, stage: Stage, checkpoints: Checkpoints | None, *, with_features: bool
+    ) -> tuple[StageTraining, np.ndarray | None]:
         """Trains one stage; with `with_features` also returns (N, D) pooled features of all products."""
+        config, examples, features = self.config, self.examples, None
         with catch_sigterm() as termination:
             training = StageTraining(
                 network,
                 stage,
-                self.config,
-                self.examples,
+                config,
+                examples,
                 seed=self.seed,
-                checkpoints=self.histories.get(stage),
+                checkpoints=checkpoints,
                 termination=termination,
             )
-            features = None
-            if not training.finished or with_features:
-                features = self._to_the_end(training, with_features, termination.exit_if_requested)
-            termination.exit_if_requested()  # the stage's end is saved
-        return training.progress, features
-
-    def _to_the_end(
-        self, training: StageTraining, with_features: bool, pause: Callable[[], None]
-    ) -> np.ndarray | None:
-        with self._cache(training.stage, training.device, pause) as cache:
-            training.run(cache)
-            if not with_features:
-                return None
-            images, prior = self.examples.images, self.examples.prior
-            return predict(training.network, training.stage, cache, images, prior, pause=pause)[1]
-
-    def clear(self) -> None:
-        """Deletes the checkpoints, once the training's outputs are written."""
-        for history in self.histories.values():
-            history.clear()
+            leave = termination.leave_if_requested
+            if with_features or not training.loop.finished:
+                with self._cache(stage, training.device, leave) as cache:
+                    training.run(cache)
+                    if with_features:
+                        images = examples.images
+                        features = predict(network, stage, cache, images, examples.prior, pause=leave)[1]
+            leave()  # the stage's end is saved
+        return training, features
 
     def _cache(self, stage: Stage, device: torch.device, pause: Callable[[], None]) -> ImageCache:
         config = self.config
@@ -240,12 +223,12 @@ def _start(
     return network
 
 
-def _merged(kept: Kept, more: Kept, config: ImageConfig, *, last: bool) -> Kept:
+def _merged(kept: Kept, training: StageTraining, config: ImageConfig, *, last: bool) -> Kept:
     # The chosen checkpoint, the last stage's end, comes first, then the latest.
+    (_, final), *late = sorted(training.evaluation.kept.items(), reverse=True)
     if last:
-        late = {name: more[name] for name in reversed(list(more)) if name != FINAL}
-        return {FINAL: more[FINAL], **late, **kept}
-    return {"stage1": more[FINAL]} if config.keep_stage1 else {}
+        return {FINAL: final, **{f"epoch-{epoch}": probs for epoch, probs in late}, **kept}
+    return {"stage1": final} if config.keep_stage1 else {}
 
 
 def _write_model(network: PlainNetwork, products: Products, config: ImageConfig, folder: Path) -> None:

@@ -4,13 +4,10 @@ import hashlib
 import json
 import logging
 import shutil
-import signal
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -139,65 +136,3 @@ def _drop(marker: Path) -> None:
     # The marker goes first: a kill between the two leaves no checkpoint rather than a damaged one.
     marker.unlink(missing_ok=True)
     marker.with_suffix(TENSORS).unlink(missing_ok=True)
-
-
-class Termination:
-    """Set once SIGTERM has come (a spot node's notice, a deleted pod)."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def exit_if_requested(self) -> None:
-        """Ends the process with status 143; call it right after a checkpoint is saved."""
-        if self.requested:
-            self.leave()
-
-    def leave(self) -> NoReturn:
-        """Ends the process with status 143."""
-        log.warning("SIGTERM: the checkpoint is saved; the next attempt goes on from it")
-        sys.exit(128 + signal.SIGTERM)
-
-
-@contextmanager
-def catch_sigterm() -> Iterator[Termination]:
-    """Within the block SIGTERM only sets a flag, so that the loop can save before it ends."""
-    termination = Termination()
-
-    def request(_signal: int, _frame: Any) -> None:
-        termination.requested = True
-
-    previous = signal.signal(signal.SIGTERM, request)
-    try:
-        yield termination
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """An optimizer's state as named tensors: `optimizer.<parameter number>.<name>`."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"optimizer.{number}.{name}": torch.as_tensor(value)
-        for number, values in state.items()
-        for name, value in values.items()
-        if value is not None
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Puts back what `flatten_optimizer` took, laid out in memory as the parameters are.
-
-    Learning rates are the schedule's business.
-    """
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        if key.startswith("optimizer."):
-            _, number, name = key.split(".", 2)
-            state.setdefault(int(number), {})[name] = tensor
-    whole = optimizer.state_dict()
-    optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
-    # A file knows no strides, and fused kernels read a parameter and its state in step.
-    for parameter, values in optimizer.state.items():
-        for name, value in values.items():
-            if value.shape == parameter.shape:
-                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,5 +1,6 @@
-"""The training of the light nets: AdamW in one cycle of the learning rate."""
+"""The training of the light nets: AdamW in one cycle of the learning rate, in seconds and never resumed."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Protocol
@@ -7,6 +8,10 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from components.modeling.schedules import one_cycle
+from components.modeling.step import OptimizerStep
+from components.modeling.training import Plan, TrainingLoop
 
 
 class OneCycle(Protocol):
@@ -38,6 +43,7 @@ def train_one_cycle(
     loss_of: Callable[[np.ndarray], Tensor],
     settings: OneCycle,
     *,
+    name: str,
     seed: int,
 ) -> float:
     """Trains the net in whole batches of shuffled rows (Smith and Topin 2017, "Super-Convergence").
@@ -45,31 +51,35 @@ def train_one_cycle(
     Args:
         fit: row numbers to train on.
         loss_of: row numbers of a batch -> their mean loss.
+        name: what is trained, for messages.
         seed: of the order.
 
     Returns:
         The mean loss of the last epoch.
+
+    Raises:
+        InputError: a loss is not a number.
     """
     size = min(settings.batch_size, len(fit))
     epoch_steps = len(fit) // size
     epochs = max(settings.epochs, math.ceil(settings.min_steps / epoch_steps))
-    optimizer = torch.optim.AdamW(
-        net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=epochs * epoch_steps, pct_start=0.2
-    )
+    steps, peak = epochs * epoch_steps, settings.learning_rate
+    optimizer = torch.optim.AdamW(net.parameters(), lr=peak, weight_decay=settings.weight_decay, fused=True)
+    taken = itertools.count()
+
+    def backward(rows: np.ndarray) -> Tensor:
+        momentum = one_cycle(next(taken), steps, low=0.95, peak=0.85, end=0.95)
+        optimizer.param_groups[0]["betas"] = (momentum, 0.999)
+        loss = loss_of(rows)
+        loss.backward()
+        return loss
+
+    def learning_rate(step: int) -> float:
+        return one_cycle(step, steps, low=peak / 25, peak=peak, end=peak / 25 / 1e4)
+
     random = np.random.default_rng(seed)
-    losses: list[float] = []
-    net.train()
-    for _ in range(epochs):
-        order = random.permutation(fit)[: epoch_steps * size]
-        losses = []
-        for rows in np.split(order, epoch_steps):
-            loss = loss_of(rows)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-    return float(np.mean(losses))
+    loop = TrainingLoop(
+        OptimizerStep(net, optimizer, backward), Plan(name, epochs, epoch_steps, learning_rate)
+    )
+    loop.run(lambda *_: np.split(random.permutation(fit)[: epoch_steps * size], epoch_steps))
+    return loop.curves[-1]["loss"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     CamembertConfig,
     CamembertForSequenceClassification,
@@ -93,8 +93,3 @@ def compile_encoder(model: PreTrainedModel) -> None:
     parts = model.base_model.encoder.layer if packs(model) else [model.base_model]  # type: ignore[union-attr]
     for part in parts:  # type: ignore[union-attr]
         part.compile(dynamic=True)
-
-
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the model's weights on the CPU."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}

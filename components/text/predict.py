@@ -19,12 +19,12 @@ def predict(
     tokens: Tokens,
     rows: np.ndarray,
     *,
-    between: Callable[[], None] = lambda: None,
+    pause: Callable[[], None] = lambda: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class probabilities and pooled features of some texts, in the order of `rows`.
 
     Args:
-        between: called between two batches; may raise to stop.
+        pause: called between two batches; may raise to stop.
 
     Returns:
         (len(rows), C) and (len(rows), D), both float32.
@@ -38,7 +38,7 @@ def predict(
     try:
         with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
             for places in batches_by_length(tokens.lengths[rows], BATCH_TOKENS[device.type]):
-                between()
+                pause()
                 batch = make_batch(model, tokens, rows[places], device)
                 probabilities = logits(model, batch).softmax(dim=1)
                 found.append((places, probabilities, pooled.pop().flatten(1)))

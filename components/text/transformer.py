@@ -4,20 +4,23 @@ import dataclasses
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from components.data.products import Products, Task
-from components.modeling.checkpoint import Checkpoints, catch_sigterm, digest_of, fingerprint
+from components.modeling.callbacks import best_epoch
+from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
+from components.modeling.processes import Group, train_together
+from components.modeling.termination import catch_sigterm
 from components.modeling.text.encoder import save_encoder
 from components.modeling.text.tokens import Tokens, tokenize
 from components.modeling.trained import Trained
 from components.text.config import TransformerConfig
 from components.text.encoder import compile_encoder, prepare_encoder
 from components.text.predict import predict
-from components.text.processes import Group, train_together
 from components.text.training import Training
 from components.text.weights import find_weights
 
@@ -58,7 +61,7 @@ def train_transformer(
     if processes > 1:
         if config.weights != "scratch":
             find_weights(config.weights, revision=config.revision)  # fetched once, for all of them
-        trained = train_together(_train, processes, *arguments)
+        trained = train_together(_train, processes, "text", *arguments)
     else:
         trained = _train(Group(), *arguments)
     trained.metrics["seconds"] = time.monotonic() - started
@@ -95,42 +98,39 @@ def _train(
             task,
             config,
             seed=seed,
-            store=store,
+            checkpoints=store,
             termination=termination,
             group=group,
         )
         training.run()
-        training.save()
-        trained = _predict(training, products)
+        trained = _predict(training, products, termination.leave_if_requested)
         if group.rank == 0:
-            save_encoder(model, training.predicted, tokenizer, products.classes, name=training.config.name)
+            save_encoder(model, training.predicted, tokenizer, products.classes, name=config.name)
     return dataclasses.replace(trained, forget=store.clear) if store else trained
 
 
-def _predict(training: Training, products: Products) -> Trained:
+def _predict(training: Training, products: Products, pause: Callable[[], None]) -> Trained:
     """What the chosen epoch's weights say of every split, and its late companions."""
-    chosen = "best" if training.best else "last"
-    if training.best:
-        training.predicted.load_state_dict(training.best)
-    task, fold = training.task, "out_of_fold" in training.task.predict
+    task, curves, late = training.task, training.loop.curves, training.config.late_checkpoints
+    chosen = best_epoch(curves) or len(curves)
+    if training.best.weights:
+        training.predicted.load_state_dict(training.best.weights)
+    fold = "out_of_fold" in task.predict
     rows = task.predict["out_of_fold"] if fold else np.arange(len(products.table))
-    leave = training.termination.exit_if_requested  # the last checkpoint is saved
-    pred_probs, features = predict(training.predicted, training.tokens, rows, between=leave)
+    pred_probs, features = predict(training.predicted, training.tokens, rows, pause=pause)
     place = np.empty(len(products.table), np.int64)
     place[rows] = np.arange(len(rows))
-    matrices = {chosen: {split: pred_probs[place[split_rows]] for split, split_rows in task.predict.items()}}
-    late = [epoch for epoch in sorted(training.late) if chosen == "best" or epoch != len(training.curves)]
-    late = [epoch for epoch in late if epoch != training.best_epoch][-training.config.late_checkpoints :]
-    if training.config.late_checkpoints:
-        matrices |= {f"epoch-{epoch:03d}": training.late[epoch] for epoch in late}
-    epochs = len(training.curves)
+    name = "best" if training.best.weights else "last"
+    matrices = {name: {split: pred_probs[place[split_rows]] for split, split_rows in task.predict.items()}}
+    kept = {epoch: probs for epoch, probs in training.evaluation.kept.items() if epoch != chosen}
+    matrices |= {f"epoch-{epoch:03d}": kept[epoch] for epoch in list(kept)[-late:]}
     metrics = {
-        "epochs": float(epochs),
-        "chosen_epoch": float(training.best_epoch or epochs),
-        "loss": training.curves[-1]["loss"],
+        "epochs": float(len(curves)),
+        "chosen_epoch": float(chosen),
+        "loss": curves[-1]["loss"],
         "parameters": float(sum(weight.numel() for weight in training.model.parameters())),
     }
-    return Trained(matrices, None if fold else features, metrics, training.curves)
+    return Trained(matrices, None if fold else features, metrics, curves)
 
 
 def _identity(

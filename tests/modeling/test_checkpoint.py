@@ -14,11 +14,8 @@ import pytest
 import torch
 
 from components.core.errors import InputError
-from components.modeling.checkpoint import (
-    Checkpoints,
-    flatten_optimizer,
-    restore_optimizer,
-)
+from components.modeling.checkpoint import Checkpoints
+from components.modeling.step import flatten_optimizer, restore_optimizer
 
 DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),

@@ -1,7 +1,5 @@
 """Training of feature-level fusion end to end: texts and images through both backbones (section 3.3.1)."""
 
-import logging
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.optim.lr_scheduler import LambdaLR
 
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
@@ -20,10 +17,11 @@ from components.fusion.feature_level.joint import ImageInput, JointNetwork, load
 from components.modeling.image.augmentation import DRAWS, augment, centre_crop, uniforms
 from components.modeling.image.augmentation import Batch as ImageBatch
 from components.modeling.image.cache import ImageCache
+from components.modeling.schedules import linear
+from components.modeling.step import OptimizerStep
 from components.modeling.text.packing import make_batch
 from components.modeling.text.tokens import Tokens, tokenize
-
-log = logging.getLogger(__name__)
+from components.modeling.training import Plan, TrainingLoop
 
 WARMUP = 0.1  # share of the steps in which learning rates rise; then they fall to 0 (section 4.1, of texts)
 
@@ -102,48 +100,42 @@ def _fit(
     seed: int,
 ) -> None:
     device = inputs.cache.device
-    optimizer = _optimizer(network, config)
-    per_epoch = -(-len(fit) // config.batch_size)
-    schedule = LambdaLR(optimizer, lambda step: _rate(step, config.epochs * per_epoch))
-    network.train()
-    for epoch in range(config.epochs):
+    epoch_steps = -(-len(fit) // config.batch_size)
+    steps = config.epochs * epoch_steps
+
+    def batches(epoch: int, _first: int) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
         order = np.random.default_rng([seed, epoch]).permutation(fit)
-        losses = []
-        for rows, images, with_image in inputs.batches(np.array_split(order, per_epoch)):
-            pixels = _augmented(inputs.image, images, uniforms(seed, epoch, rows, DRAWS).to(device))
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                logits = network(make_batch(network.encoder, inputs.tokens, rows, device), pixels, with_image)
-            loss = cross_entropy(logits, torch.from_numpy(labels[rows]).to(device))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.detach())
-        mean = float(torch.stack(losses).mean())
-        if not math.isfinite(mean):
-            raise InputError(
-                f"fusion {config.name}: the loss is {mean} in epoch {epoch + 1}: lower learning_rate "
-                f"({config.learning_rate:g}) or backbone_learning_rate ({config.backbone_learning_rate:g})"
-            )
-        log.info("%s, epoch %d of %d: loss %.4f", config.name, epoch + 1, config.epochs, mean)
+        for rows, images, with_image in inputs.batches(np.array_split(order, epoch_steps)):
+            draws = uniforms(seed, epoch, rows, DRAWS).to(device)
+            yield rows, _augmented(inputs.image, images, draws), with_image
+
+    def backward(batch: tuple[np.ndarray, Tensor, Tensor]) -> Tensor:
+        rows, pixels, with_image = batch
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits = network(make_batch(network.encoder, inputs.tokens, rows, device), pixels, with_image)
+        loss = cross_entropy(logits, torch.from_numpy(labels[rows]).to(device))
+        loss.backward()
+        return loss
+
+    def learning_rate(step: int) -> float:
+        return linear(step, steps, peak=config.learning_rate, warmup=WARMUP)
+
+    step = OptimizerStep(network, _optimizer(network, config), backward)
+    plan = Plan(f"fusion {config.name}", config.epochs, epoch_steps, learning_rate)
+    TrainingLoop(step, plan).run(batches)
 
 
 def _optimizer(network: JointNetwork, config: ConcatConfig) -> torch.optim.AdamW:
     backbones = [*network.encoder.parameters(), *network.backbone.parameters()]
     return torch.optim.AdamW(
         [
-            {"params": backbones, "lr": config.backbone_learning_rate},
-            {"params": list(network.classifier.parameters()), "lr": config.learning_rate},
+            {"params": backbones, "scale": config.backbone_learning_rate / config.learning_rate},
+            {"params": list(network.classifier.parameters()), "scale": 1.0},
         ],
+        lr=config.learning_rate,
         weight_decay=config.weight_decay,
         fused=True,
     )
-
-
-def _rate(step: int, steps: int) -> float:
-    """What learning rates are multiplied by: a linear rise, then a linear fall to 0."""
-    rising = max(1, math.ceil(WARMUP * steps))
-    return (step + 1) / rising if step < rising else (steps - step) / max(1, steps - rising)
 
 
 def _augmented(image: ImageInput, images: ImageBatch, draws: Tensor) -> Tensor:

@@ -144,7 +144,7 @@ def _train(
     def loss_of(rows: np.ndarray) -> Tensor:
         return cross_entropy(net(*inputs.batch(rows)), torch.from_numpy(products.labels[rows]).to(device))
 
-    train_one_cycle(net, fit, loss_of, config, seed=seed)
+    train_one_cycle(net, fit, loss_of, config, name=f"fusion {config.name}", seed=seed)
     return partial(_predict, net, inputs)
 
 

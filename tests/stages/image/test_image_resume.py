@@ -17,9 +17,10 @@ from image_catalog import run_image_stage as run
 
 from components.image import predict as predicting
 from components.image import run as image
-from components.image.training import StageTraining
-from components.modeling.checkpoint import Checkpoints, catch_sigterm
+from components.modeling.checkpoint import Checkpoints
 from components.modeling.image import cache
+from components.modeling.termination import catch_sigterm
+from components.modeling.training import TrainingLoop
 
 PROGRAM = """
 import json, sys, torch
@@ -53,12 +54,12 @@ class StopAt:
     """Stands for a signal that comes while a step is under way."""
 
     def __init__(self, step: int) -> None:
-        self.step, self.take_step = step, StageTraining.take_step
+        self.step, self.take_step = step, TrainingLoop.take_step
 
-    def __call__(self, training: StageTraining, *arguments) -> None:
-        self.take_step(training, *arguments)
-        if training.progress.step == self.step and training.stage.kind == "plain":
-            training.termination.requested = True
+    def __call__(self, loop: TrainingLoop, *arguments) -> None:
+        self.take_step(loop, *arguments)
+        if loop.steps == self.step and "plain" in loop.plan.name:
+            loop.termination.requested = True
 
 
 @pytest.mark.parametrize("step", [3, 6])
@@ -69,7 +70,7 @@ def test_sigterm_saves_and_ends_with_143_and_the_next_attempt_ends_with_the_same
     run(tmp_path / "whole", config)
     with monkeypatch.context() as patch:
         stop = StopAt(step)
-        patch.setattr(StageTraining, "take_step", lambda *arguments: stop(*arguments))
+        patch.setattr(TrainingLoop, "take_step", lambda *arguments: stop(*arguments))
         with pytest.raises(SystemExit) as ended:
             run(tmp_path / "stopped", config, checkpoints=tmp_path / "checkpoints")
     assert ended.value.code == 143
@@ -82,7 +83,7 @@ def test_sigterm_saves_and_ends_with_143_and_the_next_attempt_ends_with_the_same
 def test_another_configuration_does_not_take_these_checkpoints(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stop = StopAt(2)
-        patch.setattr(StageTraining, "take_step", lambda *arguments: stop(*arguments))
+        patch.setattr(TrainingLoop, "take_step", lambda *arguments: stop(*arguments))
         with pytest.raises(SystemExit):
             run(tmp_path / "a", checkpoints=tmp_path / "checkpoints")
     run(tmp_path / "b", {"learning_rate": 0.03}, checkpoints=tmp_path / "checkpoints")
@@ -92,11 +93,11 @@ def test_another_configuration_does_not_take_these_checkpoints(tmp_path, monkeyp
 
 def test_the_process_ends_with_143_once_sigterm_has_come_and_not_before():
     with catch_sigterm() as termination:
-        termination.exit_if_requested()
+        termination.leave_if_requested()
         assert not termination.requested
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(SystemExit) as ended:
-            termination.exit_if_requested()
+            termination.leave_if_requested()
     assert ended.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
@@ -157,7 +158,7 @@ def test_checkpoints_are_taken_wherever_images_are_kept_and_only_from_the_same_w
     weights = tmp_path / "start.safetensors"
     shutil.copy(tmp_path / "weights" / "model" / "model.safetensors", weights)
     config = {"weights": str(weights), "cache": "memory", "epochs": 1}
-    monkeypatch.setattr(image._Fitting, "clear", lambda _: None)
+    monkeypatch.setattr(image.shutil, "rmtree", lambda *_, **__: None)
     run(tmp_path / "first", config, checkpoints=tmp_path / "checkpoints")
     caplog.set_level("INFO")
     run(tmp_path / "other place", {**config, "cache": "stream"}, checkpoints=tmp_path / "checkpoints")
@@ -191,6 +192,6 @@ def test_five_kills_at_random_steps_leave_the_same_bytes(tmp_path):
 def saves(out: Path) -> int:
     """How many checkpoints both stages have begun so far, from the newest one's number."""
     newest: dict[Path, int] = {}
-    for path in out.glob("checkpoints/*/step-*"):
+    for path in out.glob("checkpoints/*/*/step-*"):
         newest[path.parent] = max(newest.get(path.parent, 0), int(path.stem.removeprefix("step-")))
     return sum(newest.values())

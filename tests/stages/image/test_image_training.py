@@ -9,9 +9,9 @@ import torch
 from components.image.config import ImageConfig
 from components.image.network import build_network
 from components.image.predict import predict
-from components.image.training import Examples, StageTraining
-from components.modeling.checkpoint import Termination
-from components.modeling.image.augmentation import PIXEL, Batch
+from components.image.training import Examples, Samples, StageTraining
+from components.modeling.image.augmentation import PIXEL, Batch, uniforms
+from components.modeling.termination import Termination
 
 PRIOR = np.full(3, 1 / 3)
 
@@ -48,28 +48,14 @@ def start(**changes) -> StageTraining:
     )
 
 
-def test_the_rate_falls_to_a_tenth_every_twelve_epochs():
-    training = start()
-    rates = [training.learning_rate(3 * epoch) for epoch in (0, 11, 12, 23, 24, 59)]
-    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-6])
-
-
-def test_a_cycle_climbs_for_a_fifth_of_the_steps_and_falls_to_nearly_nothing():
-    training = start(schedule="one_cycle")
-    rates = [training.learning_rate(step) for step in range(180)]
-    assert int(np.argmax(rates)) == 35
-    assert max(rates) == pytest.approx(0.01)
-    assert rates[0] == pytest.approx(0.01 / 36)
-    assert rates[-1] < 1e-5
-
-
 def test_in_a_step_of_dcl_the_heads_learn_ten_times_faster_than_the_backbone():
     training = start(dcl_epochs=20)
     images = torch.randint(0, 255, (24, 32, 32, PIXEL), dtype=torch.uint8)
-    rows = np.arange(8)
-    training.take_step(rows, Batch(images, torch.from_numpy(rows)), Pixels(images))  # type: ignore[arg-type]
-    assert [group["lr"] for group in training.optimizer.param_groups] == pytest.approx([0.01, 0.1])
-    assert [group["momentum"] for group in training.optimizer.param_groups] == [0.9, 0.9]
+    rows, optimizer = np.arange(8), training.optimizer
+    draws = uniforms(0, 0, rows, training.network.draws)
+    training.loop.take_step(Samples(rows, Batch(images, torch.from_numpy(rows)), draws))
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01, 0.1])
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.9, 0.9]
 
 
 def test_with_a_flip_at_test_time_an_image_and_its_mirror_are_predicted_alike():

@@ -23,8 +23,8 @@ from components.modeling.text.forward import PACKABLE
 from components.modeling.text.packing import Batch, logits, make_batch, packs, split_batch
 from components.modeling.text.tokens import Tokens, tokenize, train_tokenizer
 from components.text.encoder import prepare_encoder
-from components.text.optimization import batch_loss
 from components.text.predict import predict
+from components.text.step import batch_loss
 from components.text.transformer import train_transformer
 from components.text.weights import find_weights
 

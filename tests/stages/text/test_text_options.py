@@ -6,10 +6,10 @@ import torch
 from text_catalog import small_config, text_products
 
 from components.data.products import training_task
-from components.modeling.checkpoint import Termination
+from components.modeling.termination import Termination
 from components.modeling.text.tokens import tokenize
 from components.text.encoder import prepare_encoder
-from components.text.optimization import batch_loss, class_weights, learning_rate, make_optimizer
+from components.text.step import batch_loss, class_weights, make_optimizer
 from components.text.training import Training
 
 
@@ -23,7 +23,7 @@ def start(**changes) -> Training:
         tokenizer, table["title"].tolist(), table["description"].tolist(), max_tokens=config.max_tokens
     )
     return Training(
-        model, tokens, products.labels, task, config, seed=1, store=None, termination=Termination()
+        model, tokens, products.labels, task, config, seed=1, checkpoints=None, termination=Termination()
     )
 
 
@@ -31,19 +31,9 @@ def weights_after(training: Training, steps: int) -> list[dict[str, torch.Tensor
     """The weights after each of some steps."""
     history = []
     for step in range(steps):
-        training.take_step(np.arange(step * 6, step * 6 + 12))
+        training.loop.take_step(np.arange(step * 6, step * 6 + 12))
         history.append({name: weight.clone() for name, weight in training.model.state_dict().items()})
     return history
-
-
-def test_the_rate_rises_for_a_tenth_of_the_steps_and_then_falls_to_zero():
-    config = small_config(learning_rate=3e-5, warmup=0.1)
-    rates = [learning_rate(step, 100, config) for step in range(101)]
-    assert rates[0] == 0
-    assert rates[5] == pytest.approx(1.5e-5)
-    assert rates[10] == pytest.approx(3e-5)
-    assert rates[55] == pytest.approx(1.5e-5)
-    assert rates[100] == 0
 
 
 def test_biases_and_norms_do_not_decay():
@@ -61,7 +51,7 @@ def test_label_smoothing_is_the_usual_one_and_off_means_plain_cross_entropy():
     plain, smoothed = start(epochs=1), start(epochs=1, label_smoothing=0.2)
     for training in (plain, smoothed):
         training.run()
-    assert plain.curves[0]["loss"] != smoothed.curves[0]["loss"]
+    assert plain.loop.curves[0]["loss"] != smoothed.loop.curves[0]["loss"]
 
 
 def test_class_weights_are_inverse_frequencies_and_rare_classes_count_as_much():
@@ -78,11 +68,11 @@ def test_class_weights_are_inverse_frequencies_and_rare_classes_count_as_much():
 def test_weighted_passes_add_up_to_the_weighted_batch():
     once, split = (start(class_weights=True, accumulation=parts) for parts in (1, 3))
     for training in (once, split):
-        training.step = 10  # past the first step, whose rate is 0
-        training.take_step(np.array([0, 1, 3, 4, 6, 9, 12, 15]))
+        training.loop.steps = 10  # past the first step, whose rate is 0
+        training.loop.take_step(np.array([0, 1, 3, 4, 6, 9, 12, 15]))
     for name, weight in once.model.state_dict().items():
         torch.testing.assert_close(split.model.state_dict()[name], weight, atol=2e-4, rtol=0)
-    assert split.losses == pytest.approx(once.losses, abs=1e-5)
+    assert split.loop.losses == pytest.approx(once.loop.losses, abs=1e-5)
 
 
 def test_the_average_follows_the_weights_and_predicts():
@@ -110,8 +100,8 @@ def test_lower_layers_learn_more_slowly():
     assert scales["roberta.encoder.layer.1.output.dense.weight"] == 0.5
     assert scales["roberta.encoder.layer.0.output.dense.weight"] == 0.25
     assert scales["roberta.embeddings.word_embeddings.weight"] == 0.125
-    training.step = 5
-    training.take_step(np.arange(12))
+    training.loop.steps = 5
+    training.loop.take_step(np.arange(12))
     rates = {group["scale"]: group["lr"] for group in training.optimizer.param_groups}
     assert rates[0.125] == pytest.approx(rates[1.0] / 8)
 
@@ -130,7 +120,7 @@ def test_clipping_bounds_a_step_and_can_be_switched_off():
                 sum(float(w.grad.norm()) ** 2 for g in optimizer.param_groups for w in g["params"]) ** 0.5
             )
         )
-        training.take_step(np.arange(12))
+        training.loop.take_step(np.arange(12))
         norms[limit] = seen[0]
     assert norms[1e-3] == pytest.approx(1e-3, rel=1e-2)
     assert norms[0.0] > 5e-3
@@ -142,11 +132,11 @@ def test_every_epoch_has_its_own_order_and_every_step_its_own_dropout():
     model, tokenizer = prepare_encoder(products, task.fit, config, seed=1)
     tokens = tokenize(tokenizer, products.table["title"].tolist(), [""] * 102, max_tokens=32)
     training = Training(
-        model, tokens, products.labels, task, config, seed=1, store=None, termination=Termination()
+        model, tokens, products.labels, task, config, seed=1, checkpoints=None, termination=Termination()
     )
     seen = []
-    take_step = training.take_step
-    training.take_step = lambda rows: (seen.append(rows), take_step(rows))[1]
+    take_step = training.loop.take_step
+    training.loop.take_step = lambda batch: (seen.append(batch), take_step(batch))[1]
     training.run()
     first, second = np.concatenate(seen[:6]), np.concatenate(seen[6:])
     assert sorted(first) == sorted(second) == sorted(task.fit)

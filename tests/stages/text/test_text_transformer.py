@@ -21,9 +21,9 @@ from components.core.configuration import parse_dataclass
 from components.core.errors import InputError
 from components.data.products import training_task, write_products
 from components.modeling.metrics import macro_f1
+from components.modeling.training import TrainingLoop
 from components.text.config import TransformerConfig
 from components.text.run import run_text
-from components.text.training import Training
 from components.text.transformer import train_transformer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -200,14 +200,14 @@ def test_a_training_cut_off_between_two_steps_ends_with_the_same_bytes(
         "checkpoints": True,
     }
     whole = train(products, tmp_path / "whole", **settings)
-    take_step = Training.take_step
+    take_step = TrainingLoop.take_step
 
     def cut_off(self, rows):
-        if self.step == steps:
+        if self.steps == steps:
             raise KeyboardInterrupt
         take_step(self, rows)
 
-    monkeypatch.setattr(Training, "take_step", cut_off)
+    monkeypatch.setattr(TrainingLoop, "take_step", cut_off)
     with pytest.raises(KeyboardInterrupt):
         train(products, tmp_path / "cut", **settings)
     monkeypatch.undo()

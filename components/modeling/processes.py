@@ -15,23 +15,9 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, start_processes
 from torch.nn.parallel import DistributedDataParallel
-from transformers import PreTrainedModel
 
 from components.core.errors import InputError
-from components.modeling.checkpoint import Termination, catch_sigterm
-from components.modeling.text.packing import Batch, logits
-
-
-class Classifier(nn.Module):
-    """`logits` as a module: what shares gradients among processes wants to be called as one."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Class logits of a batch's texts, (B, C) float32."""
-        return logits(self.model, batch)
+from components.modeling.termination import Termination, catch_sigterm
 
 
 @dataclass(frozen=True)
@@ -41,10 +27,9 @@ class Group:
     rank: int = 0
     size: int = 1
 
-    def parallel(self, model: PreTrainedModel) -> nn.Module:
-        """What gives a batch's logits; in a group it makes each gradient its mean over the processes."""
-        classifier = Classifier(model)
-        return DistributedDataParallel(classifier) if self.size > 1 else classifier
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """The model as it is to be called: in a group each gradient is its mean over the processes."""
+        return DistributedDataParallel(model) if self.size > 1 else model
 
     def without_exchange(self, model: nn.Module) -> AbstractContextManager:
         """Within the block gradients of a `parallel` model stay this process's own."""
@@ -76,10 +61,13 @@ class Group:
         return rows
 
 
-def train_together(train: Callable[..., Any], count: int, *arguments: Any) -> Any:
+def train_together(train: Callable[..., Any], count: int, label: str, *arguments: Any) -> Any:
     """Calls `train(Group(rank, count), *arguments)` in `count` processes and returns what rank 0 returns.
 
     SIGTERM is passed on to them. One that dies takes the others with it.
+
+    Args:
+        label: marks the log lines of rank 0.
 
     Raises:
         InputError: what a process raised.
@@ -88,7 +76,9 @@ def train_together(train: Callable[..., Any], count: int, *arguments: Any) -> An
     outcomes = get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="processes-") as folder, catch_sigterm() as termination:
         meeting = Path(folder) / "meeting"
-        context = start_processes(_work, (count, meeting, outcomes, train, arguments), count, join=False)
+        context = start_processes(
+            _work, (count, label, meeting, outcomes, train, arguments), count, join=False
+        )
         assert context is not None
         try:
             outcome = _first_outcome(context, outcomes, termination)
@@ -123,10 +113,16 @@ def _first_outcome(context: ProcessContext, outcomes: Any, termination: Terminat
 
 
 def _work(
-    rank: int, count: int, meeting: Path, outcomes: Any, train: Callable[..., Any], arguments: tuple[Any, ...]
+    rank: int,
+    count: int,
+    label: str,
+    meeting: Path,
+    outcomes: Any,
+    train: Callable[..., Any],
+    arguments: tuple[Any, ...],
 ) -> None:
     if rank == 0:
-        logging.basicConfig(level=logging.WARNING, format="[text] %(message)s", stream=sys.stdout)
+        logging.basicConfig(level=logging.WARNING, format=f"[{label}] %(message)s", stream=sys.stdout)
         logging.getLogger("components").setLevel(logging.INFO)
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     backend = "gloo"

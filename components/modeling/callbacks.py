@@ -1,0 +1,113 @@
+"""What follows the steps and epochs of a training: averages, predictions, the best epoch."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from components.modeling.metrics import macro_f1
+from components.modeling.training import Callback, TrainingLoop
+
+
+class Average(Callback):
+    """An exponential moving average of a model's weights, in `average.module`."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = model
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+    def on_batch_end(self, loop: TrainingLoop) -> None:
+        self.average.update_parameters(self.model)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.average.state_dict()
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        self.average.load_state_dict(tensors)
+
+
+class Evaluation(Callback):
+    """Scores every epoch on validation, and keeps what the newest epochs make of all splits.
+
+    Args:
+        predict: split -> (rows of the split, C) class probabilities.
+        labels: split -> the labels of its rows.
+        keeps: epoch, counted from 1 -> whether its probabilities may be wanted.
+        newest: so many epochs are kept.
+
+    Attributes:
+        kept: epoch -> split -> probabilities, oldest epoch first.
+    """
+
+    def __init__(
+        self,
+        predict: Callable[[str], np.ndarray],
+        labels: Mapping[str, np.ndarray],
+        *,
+        keeps: Callable[[int], bool],
+        newest: int,
+    ) -> None:
+        self.predict, self.labels, self.keeps, self.newest = predict, labels, keeps, newest
+        self.kept: dict[int, dict[str, np.ndarray]] = {}
+
+    def on_epoch_end(self, loop: TrainingLoop, curve: dict[str, float]) -> None:
+        epoch = int(curve["epoch"])
+        keep = self.keeps(epoch)
+        found = {split: self.predict(split) for split in self.labels if keep or split == "validation"}
+        if "validation" in found:
+            pred_probs, labels = found["validation"], self.labels["validation"]
+            of_class = pred_probs[np.arange(len(labels)), labels]
+            curve["validation_loss"] = float(-np.log(np.maximum(of_class, 1e-12)).mean())
+            curve["macro_f1"] = macro_f1(labels, pred_probs.argmax(axis=1), pred_probs.shape[1])
+        if keep:
+            self.kept[epoch] = found
+            self.kept = dict(sorted(self.kept.items())[-self.newest :])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {
+            f"{epoch}.{split}": torch.from_numpy(probs)
+            for epoch, splits in self.kept.items()
+            for split, probs in splits.items()
+        }
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        for name, tensor in tensors.items():
+            epoch, split = name.split(".")
+            self.kept.setdefault(int(epoch), {})[split] = tensor.numpy()
+        self.kept = dict(sorted(self.kept.items()))
+
+
+class BestEpoch(Callback):
+    """Keeps the weights of the epoch with the best macro-F1, and ends a training that no longer improves.
+
+    Args:
+        model: what is evaluated.
+        patience: epochs without a better one after which the training ends; None for no end.
+
+    Attributes:
+        weights: a copy on the CPU; empty as long as no epoch had a macro-F1.
+    """
+
+    def __init__(self, model: nn.Module, patience: int | None) -> None:
+        self.model, self.patience = model, patience
+        self.weights: dict[str, Tensor] = {}
+
+    def on_epoch_end(self, loop: TrainingLoop, curve: dict[str, float]) -> None:
+        best = best_epoch([*loop.curves, curve])
+        if best == curve["epoch"]:
+            self.weights = {name: t.detach().cpu().clone() for name, t in self.model.state_dict().items()}
+        loop.stopped = bool(best and self.patience and curve["epoch"] - best >= self.patience)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.weights
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        self.weights = tensors
+
+
+def best_epoch(curves: list[dict[str, float]]) -> int | None:
+    """The first epoch with the highest macro-F1, counted from 1; None where none was scored."""
+    scored = [curve for curve in curves if "macro_f1" in curve]
+    return int(max(scored, key=lambda curve: curve["macro_f1"])["epoch"]) if scored else None

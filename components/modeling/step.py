@@ -1,0 +1,79 @@
+"""The usual step of a training: gradients by autograd, one update of an optimizer of torch's."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class OptimizerStep:
+    """One update of a model's weights by a batch.
+
+    Args:
+        backward: batch -> its mean loss, (), with the gradients left in the model's parameters.
+        optimizer: its groups learn at the given rate, or at so many times it as their key "scale" says.
+        max_grad_norm: gradients are scaled down to this norm together; 0 leaves them.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        backward: Callable[[Any], Tensor],
+        *,
+        max_grad_norm: float = 0.0,
+    ) -> None:
+        self.model, self.optimizer, self.backward = model.train(), optimizer, backward
+        self.max_grad_norm = max_grad_norm
+
+    def __call__(self, batch: Any, learning_rate: float) -> Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate * group.get("scale", 1.0)
+        loss = self.backward(batch)
+        if self.max_grad_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        weights = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        return weights | flatten_optimizer(self.optimizer)
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        prefix = "model."
+        self.model.load_state_dict(
+            {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        )
+        restore_optimizer(self.optimizer, tensors)
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """An optimizer's state as named tensors: `optimizer.<parameter number>.<name>`."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{number}.{name}": torch.as_tensor(value)
+        for number, values in state.items()
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Puts back what `flatten_optimizer` took, laid out in memory as the parameters are.
+
+    Learning rates are the schedule's business.
+    """
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer."):
+            _, number, name = key.split(".", 2)
+            state.setdefault(int(number), {})[name] = tensor
+    whole = optimizer.state_dict()
+    optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+    # A file knows no strides, and fused kernels read a parameter and its state in step.
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,0 +1,129 @@
+"""What a batch of texts teaches: the loss, its gradients, AdamW's groups."""
+
+import re
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from components.modeling.processes import Group
+from components.modeling.text.packing import Batch, logits, make_batch, split_batch
+from components.modeling.text.tokens import Tokens
+from components.text.config import TransformerConfig
+
+LAYER = re.compile(r"\.layers?\.(\d+)\.")
+
+
+class Gradients:
+    """Gradients of a batch's mean loss, pass by pass.
+
+    Args:
+        labels: (N,) classes of all rows.
+        weights: (C,) class weights in the loss.
+        pause: called before every pass; may raise to stop.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokens: Tokens,
+        labels: np.ndarray,
+        weights: Tensor,
+        config: TransformerConfig,
+        group: Group,
+        pause: Callable[[], None],
+    ) -> None:
+        self.model, self.tokens, self.labels, self.config = model, tokens, labels, config
+        self.group, self.pause, self.device = group, pause, model.device
+        self.weights = weights.to(self.device)
+        self.classifier = group.parallel(_Classifier(model))
+
+    def __call__(self, rows: np.ndarray) -> Tensor:
+        """Adds the gradients of the batch of `rows`; returns its mean loss, of this process's share."""
+        whole = self.weights[torch.from_numpy(self.labels[rows])].sum()
+        total = torch.zeros((), device=self.device)
+        passes = split_batch(self.model, self.tokens, self._share(rows), self.config.accumulation)
+        # The group takes a mean of what must be a sum; a process without a text adds nothing.
+        factor = self.group.size if self.group.rank < len(rows) else 0
+        for part in passes:
+            self.pause()
+            batch = make_batch(self.model, self.tokens, part, self.device)
+            labels = torch.from_numpy(self.labels[batch.rows]).to(self.device)
+            last = part is passes[-1]
+            with nullcontext() if last else self.group.without_exchange(self.classifier):
+                with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+                    outputs = self.classifier(batch)
+                loss = batch_loss(outputs, labels, self.weights, whole, self.config.label_smoothing)
+                (loss * factor).backward()
+            total += loss.detach() * factor
+        return total
+
+    def _share(self, rows: np.ndarray) -> np.ndarray:
+        """This process's rows of a batch, as long as any other's; its shortest where there are too few."""
+        rows = rows[np.argsort(self.tokens.lengths[rows], kind="stable")]
+        return rows[self.group.rank :: self.group.size] if self.group.rank < len(rows) else rows[:1]
+
+
+class _Classifier(nn.Module):
+    """`logits` as a module: what shares gradients among processes wants to be called as one."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        return logits(self.model, batch)
+
+
+def make_optimizer(model: PreTrainedModel, config: TransformerConfig) -> torch.optim.AdamW:
+    """AdamW (paper, section 4.1), one group for each pair of learning-rate scale and weight decay."""
+    depth = model.config.num_hidden_layers
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        scale = config.layer_decay ** layers_above(name, depth)
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((scale, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "weight_decay": decay, "scale": scale}
+            for (scale, decay), parameters in groups.items()
+        ],
+        lr=config.learning_rate,
+        fused=True,
+    )
+
+
+def layers_above(name: str, depth: int) -> int:
+    """How many layers lie between a parameter and the output: 0 in the head, `depth` + 1 in the embeddings.
+
+    The distance of layer-wise learning-rate decay (ULMFiT, arXiv:1801.06146, section 3.2; ELECTRA).
+    """
+    number = LAYER.search(name)
+    if number:
+        return depth - int(number[1])
+    return depth + 1 if "embedding" in name else 0
+
+
+def class_weights(labels: np.ndarray, classes: int, *, balanced: bool) -> Tensor:
+    """Weights of the classes in the loss, (C,) float32: ones, or N / (C n_c), 0 for a class with no row."""
+    if not balanced:
+        return torch.ones(classes)
+    counts = np.bincount(labels, minlength=classes)
+    weights = np.divide(len(labels), classes * counts, out=np.zeros(classes), where=counts > 0)
+    return torch.from_numpy(weights).float()
+
+
+def batch_loss(logits: Tensor, labels: Tensor, weights: Tensor, whole: Tensor, smoothing: float) -> Tensor:
+    """A pass's share of the batch's mean cross-entropy: the shares of all passes add up to the mean.
+
+    Args:
+        logits: (B, C) of this pass.
+        labels: (B,) of this pass.
+        weights: (C,) class weights.
+        whole: the summed class weights of the whole batch.
+    """
+    return cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=smoothing) / whole
