@@ -27,7 +27,7 @@ def test_the_contract_holds():
         ("reports/page.py", "components.evaluate.scores"),
         ("text/run.py", "components.image.config"),
         ("evaluate/run.py", "components.client.presets"),
-        ("modeling/losses.py", "kfp.dsl"),
+        ("modeling/training.py", "kfp.dsl"),
         ("ensemble/run.py", "kfp"),
     ],
 )

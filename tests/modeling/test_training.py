@@ -32,7 +32,7 @@ class Line:
         self.model: Any = torch.nn.Sequential(torch.nn.Dropout(0.2), torch.nn.Linear(4, 1))
         self.at = at
         optimizer = torch.optim.AdamW(self.model.parameters())
-        callbacks: Any = options.pop("callbacks", {})
+        callbacks = options.pop("callbacks", lambda _: {})
         plan = {"epochs": 3, "epoch_steps": 4, "learning_rate": lambda step: 0.1 / (step + 1), "seed": 5}
         settings = {key: options.pop(key) for key in ("checkpoints", "termination") if key in options}
         if folder:
@@ -40,7 +40,7 @@ class Line:
         self.loop = TrainingLoop(
             OptimizerStep(self.model, optimizer, self.backward, max_grad_norm=1.0),
             Plan(**{"name": "the line", **plan, **options}),
-            callbacks(self) if callable(callbacks) else callbacks,
+            callbacks(self),
             **settings,
         )
 
