@@ -12,7 +12,7 @@ class OptimizerStep:
 
     Args:
         backward: batch -> its mean loss, (), with the gradients left in the model's parameters.
-        optimizer: its groups learn at the given rate, or at so many times it as their key "scale" says.
+        optimizer: see `set_learning_rate`.
         max_grad_norm: gradients are scaled down to this norm together; 0 leaves them.
     """
 
@@ -28,8 +28,7 @@ class OptimizerStep:
         self.max_grad_norm = max_grad_norm
 
     def __call__(self, batch: Any, learning_rate: float) -> Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate * group.get("scale", 1.0)
+        set_learning_rate(self.optimizer, learning_rate)
         loss = self.backward(batch)
         if self.max_grad_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
@@ -47,6 +46,12 @@ class OptimizerStep:
             {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         )
         restore_optimizer(self.optimizer, tensors)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets every group to `rate`, or to so many times it as the group's "scale" says."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -9,13 +9,14 @@ from encoder_families import CPU, family, some_tokens
 from torch import nn
 
 from components.core.errors import InputError
+from components.modeling.step import set_learning_rate
 from components.modeling.text import bins, fast_copy, packed_step
 from components.modeling.text.fast_copy import FastCopy
 from components.modeling.text.forward import PACKABLE
 from components.modeling.text.packed_step import PackedStep, StepSettings
 from components.modeling.text.packing import logits, make_batch, split_batch
 from components.text.config import TransformerConfig
-from components.text.optimization import batch_loss, make_optimizer, set_learning_rate
+from components.text.step import batch_loss, make_optimizer
 
 WEIGHTS = torch.tensor([1.0, 2.0, 0.5, 1.0, 1.5], dtype=torch.float64)
 LABELS = np.arange(200) % 5
