@@ -8,7 +8,7 @@ import pandas as pd
 
 from components.data.image_store import ImageStore
 from components.data.products import Products
-from components.reports.page import Gallery, class_label, names_of, render
+from components.reports.page import Gallery, class_label, class_labels, figure, percent, render
 
 SHOWN = 100
 PAIRS = 12
@@ -22,21 +22,16 @@ def denoise_report(products: Products, images: ImageStore, issues: pd.DataFrame)
         issues: as `components.reports.page.read_issues` returns them.
     """
     gallery = Gallery(products, images)
-    labels = products.labels
-    train = (products.table["split"] == "train").to_numpy() & (labels >= 0)
+    train = int((products.labels[products.rows("train")] >= 0).sum())
     removed = int(np.count_nonzero(issues["removed"]))
     predicted = len(products.rows("out_of_fold"))
     return render(
         "denoise",
         figures=[
-            {"name": "labels suspected", "value": f"{len(issues):,}", "unit": ""},
-            {
-                "name": "of all labeled products",
-                "value": f"{100 * len(issues) / max(predicted, 1):.1f}",
-                "unit": "%",
-            },
-            {"name": "removed from train", "value": f"{removed:,}", "unit": ""},
-            {"name": "of train", "value": f"{100 * removed / max(train.sum(), 1):.1f}", "unit": "%"},
+            figure("labels suspected", f"{len(issues):,}"),
+            figure("of all labeled products", percent(len(issues) / max(predicted, 1), 1), "%"),
+            figure("removed from train", f"{removed:,}"),
+            figure("of train", percent(removed / max(train, 1), 1), "%"),
         ],
         flagged=len(issues),
         removed=removed,
@@ -52,26 +47,25 @@ def _groups(products: Products, gallery: Gallery, issues: pd.DataFrame) -> list[
     """The worst issues by (given, suggested), in the order of each pair's worst."""
     row_of = {product: row for row, product in enumerate(products.ids)}
     label_of = {code: label for label, code in enumerate(products.classes)}
-    worst = issues.head(SHOWN)
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for issue in worst.to_dict("records"):
-        pair = (issue["given_code"], issue["suggested_code"])
+    groups: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
+    for issue in issues.head(SHOWN).to_dict("records"):
+        pair = label_of[issue["given_code"]], label_of[issue["suggested_code"]]
         state = "removed" if issue["removed"] else "kept"
         groups[pair].append(gallery.card(row_of[issue["product_id"]], score=f"{issue['score']:.3f}, {state}"))
-    typical = _typical(
-        products, set(issues["product_id"]), {label_of[code] for pair in groups for code in pair}
-    )
-    drawn = []
-    for pair, cards in groups.items():
-        labels = [label_of[code] for code in pair]
-        examples = [
-            {**gallery.card(typical[label]), "of": class_label(products, label, 40)}
-            for label in dict.fromkeys(labels)
-            if label in typical
-        ]
-        given, suggested = (class_label(products, label) for label in labels)
-        drawn.append({"given": given, "suggested": suggested, "cards": cards, "examples": examples})
-    return drawn
+    typical = _typical(products, set(issues["product_id"]), {label for pair in groups for label in pair})
+    return [
+        {
+            "given": class_label(products, given),
+            "suggested": class_label(products, suggested),
+            "cards": cards,
+            "examples": [
+                {**gallery.card(typical[label]), "of": class_label(products, label, 40)}
+                for label in dict.fromkeys((given, suggested))
+                if label in typical
+            ],
+        }
+        for (given, suggested), cards in groups.items()
+    ]
 
 
 def _typical(products: Products, flagged: set[str], labels: set[int]) -> dict[int, int]:
@@ -94,7 +88,7 @@ def _typical(products: Products, flagged: set[str], labels: set[int]) -> dict[in
 
 
 def _pairs(products: Products, issues: pd.DataFrame) -> list[dict[str, Any]]:
-    names = dict(zip(products.classes, names_of(products), strict=True))
+    names = class_labels(products)
     flagged = Counter(zip(issues["given_code"], issues["suggested_code"], strict=True))
     gone = issues[issues["removed"]]
     removed = Counter(zip(gone["given_code"], gone["suggested_code"], strict=True))

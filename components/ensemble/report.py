@@ -12,7 +12,7 @@ from components.data.products import Products
 from components.modeling.metrics import macro_f1
 from components.reports.charts import bar, gain_bar
 from components.reports.matrix_chart import agreement_chart
-from components.reports.page import Gallery, check, class_label, many, percent, render, signed, words
+from components.reports.page import Gallery, check, class_label, figure, many, percent, render, signed, words
 
 SPLIT_MOST = 24
 TWINS = 0.99  # share of products on which two members agree that makes them one
@@ -34,27 +34,25 @@ def ensemble_report(
     votes = np.stack([member.chosen("validation", ids).argmax(axis=1) for member in members])
     voted = ensemble.chosen("validation", ids).argmax(axis=1)
     same = (votes[:, None] == votes[None]).mean(axis=2)
+    united = (votes == votes[0]).all(axis=0)
     scores = [macro_f1(labels, vote, len(products.classes)) for vote in votes]
     score = macro_f1(labels, voted, len(products.classes))
-    ties = ensemble.metadata.get("ties", {})
+    gain, unanimous = 100 * (score - max(scores)), percent(float(united.mean()), 1)
     return render(
         "ensemble",
-        lead=_lead(score, scores, votes),
-        checks=_checks(members, ensemble.metadata, votes, voted == labels),
+        lead=_lead(gain, len(members), unanimous),
+        checks=[
+            check(True, _who_counts(members, ensemble.metadata)),
+            *_gain_check(members, ensemble.metadata.get("leave_one_out_gain") or []),
+            *_twins_check(same),
+            *_unity_check(united, voted == labels),
+        ],
         figures=[
-            {"name": "macro-F1 of the vote", "value": percent(score), "unit": "%"},
-            {
-                "name": "over the best member",
-                "value": signed(100 * (score - max(scores))),
-                "unit": "points",
-            },
-            {"name": "members", "value": str(len(members)), "unit": ""},
-            {
-                "name": "all agree on",
-                "value": percent(float((votes == votes[0]).all(axis=0).mean()), 1),
-                "unit": "%",
-            },
-            {"name": "ties", "value": f"{ties.get('validation', 0):,}", "unit": ""},
+            figure("macro-F1 of the vote", percent(score), "%"),
+            figure("over the best member", signed(gain), "points"),
+            figure("members", str(len(members))),
+            figure("all agree on", unanimous, "%"),
+            figure("ties", f"{ensemble.metadata.get('ties', {}).get('validation', 0):,}"),
         ],
         members=_members(members, scores, ensemble.metadata),
         agreement=agreement_chart(same, [member.name for member in members]),
@@ -64,44 +62,11 @@ def ensemble_report(
     )
 
 
-def _lead(score: float, scores: list[float], votes: np.ndarray) -> str:
-    difference = 100 * (score - max(scores))
-    united = (votes == votes[0]).all(axis=0).mean()
-    if difference >= 0.005:
-        worth = f"The vote is worth {difference:.2f} points over its best member."
-    else:
-        worth = f"The vote adds nothing to its best member ({signed(difference)} points)."
-    return (
-        f"{worth} All {len(votes)} members agree on {percent(float(united), 1)} % of the validation products."
-    )
-
-
-def _checks(
-    members: Sequence[Classifier], metadata: dict[str, Any], votes: np.ndarray, right: np.ndarray
-) -> list[dict[str, Any]]:
-    """Why the vote decided as it did: who counts, who is in the way, who says the same, when to trust it."""
-    checks = [check(True, _who_counts(members, metadata))]
-    gains = metadata.get("leave_one_out_gain") or []
-    harmful = sorted((gain, member.name) for gain, member in zip(gains, members, strict=False) if gain < 0)
-    if harmful:
-        gain, name = harmful[0]
-        without = f"Without {name} the vote would be {-100 * gain:.2f} points better"
-        others = many(len(harmful) - 1, "other member is", "other members are")
-        more = f", and {others} in its way too" if harmful[1:] else ""
-        checks.append(check(False, f"{without}{more}: try the vote without."))
-    elif gains:
-        checks.append(check(True, "No member is in the vote's way: without any one it is no better."))
-    same = (votes[:, None] == votes[None]).mean(axis=2)
-    twins = int(np.count_nonzero(np.triu(same >= TWINS, k=1)))
-    if twins:
-        said = f"{many(twins, 'pair')} of members agree on {percent(TWINS, 0)} % of the products or more"
-        checks.append(check(False, f"{said}: they add little to each other."))
-    united = (votes == votes[0]).all(axis=0)
-    if united.any() and not united.all():
-        all_right, split_right = float(right[united].mean()), float(right[~united].mean())
-        said = f"Where all members agree, {percent(all_right, 1)} % are right; where they split"
-        checks.append(check(True, f"{said}, {percent(split_right, 1)} %: look at those by hand first."))
-    return checks
+def _lead(gain: float, members: int, unanimous: str) -> str:
+    worth = f"The vote adds nothing to its best member ({signed(gain)} points)."
+    if gain >= 0.005:
+        worth = f"The vote is worth {gain:.2f} points over its best member."
+    return f"{worth} All {members} members agree on {unanimous} % of the validation products."
 
 
 def _who_counts(members: Sequence[Classifier], metadata: dict[str, Any]) -> str:
@@ -111,6 +76,35 @@ def _who_counts(members: Sequence[Classifier], metadata: dict[str, Any]) -> str:
     order = np.argsort(-np.array(weights), kind="stable")
     chief = [f"{members[at].name} ({percent(weights[at] / sum(weights), 0)} %)" for at in order[:2]]
     return f"A {config.get('vote', 'weighted')} vote; most weight has {' and then '.join(chief)}."
+
+
+def _gain_check(members: Sequence[Classifier], gains: Sequence[float]) -> list[dict[str, Any]]:
+    """Is a member in the vote's way?"""
+    harmful = sorted((gain, member.name) for gain, member in zip(gains, members, strict=False) if gain < 0)
+    if not harmful:
+        fine = "No member is in the vote's way: without any one it is no better."
+        return [check(True, fine)] if gains else []
+    gain, name = harmful[0]
+    others = many(len(harmful) - 1, "other member is", "other members are")
+    more = f", and {others} in its way too" if harmful[1:] else ""
+    better = f"Without {name} the vote would be {-100 * gain:.2f} points better"
+    return [check(False, f"{better}{more}: try the vote without.")]
+
+
+def _twins_check(same: np.ndarray) -> list[dict[str, Any]]:
+    """Do members predict the same?"""
+    twins = int(np.count_nonzero(np.triu(same >= TWINS, k=1)))
+    agree = f"agree on {percent(TWINS, 0)} % of the products or more: they add little to each other."
+    return [check(False, f"{many(twins, 'pair')} of members {agree}")] if twins else []
+
+
+def _unity_check(united: np.ndarray, right: np.ndarray) -> list[dict[str, Any]]:
+    """When to trust the vote."""
+    if united.all() or not united.any():
+        return []
+    all_right, split_right = (percent(float(right[where].mean()), 1) for where in (united, ~united))
+    trust = f"Where all members agree, {all_right} % are right; where they split, {split_right} %"
+    return [check(True, f"{trust}: look at those by hand first.")]
 
 
 def _members(
@@ -159,10 +153,13 @@ def _split_most(
     cards = []
     for at in np.argsort(-entropy, kind="stable")[:SPLIT_MOST].tolist():
         if entropy[at] > 0:
-            said = [f"{count} × {class_label(products, label, 30)}" for label, count in counts[at]]
-            right = voted[at] == products.labels[rows[at]]
-            label = class_label(products, int(products.labels[rows[at]]), 40)
-            cards.append(
-                gallery.card(int(rows[at]), votes=said, label=label, vote_is="right" if right else "wrong")
-            )
+            label = int(products.labels[rows[at]])
+            lines: dict[str, Any] = {
+                "votes": [
+                    f"{count} × {class_label(products, voted_for, 30)}" for voted_for, count in counts[at]
+                ],
+                "label": class_label(products, label, 40),
+                "vote_is": "right" if voted[at] == label else "wrong",
+            }
+            cards.append(gallery.card(int(rows[at]), **lines))
     return cards

@@ -8,11 +8,11 @@ import pandas as pd
 from components.data.products import Products
 from components.evaluate.evaluation import Evaluation
 from components.evaluate.summary import worst_confusions
-from components.modeling.metrics import ROWS
+from components.modeling.metrics import ROWS, worst_first
 from components.reports.page import WEAK, check, class_label, many, percent
 
 NOTICEABLE = 0.002  # of macro-F1
-WIDE = 0.05  # an interval within which no small change can be told from chance
+WIDE = 0.05  # an interval within which a small change may well be chance
 CALIBRATED = 0.05  # expected calibration error under which a probability may be taken at its word
 NAMED = 4
 
@@ -28,28 +28,23 @@ def _labels(issues: pd.DataFrame) -> dict[str, Any]:
     if issues.empty:
         return check(True, "No label looks wrong.")
     removed = int(np.count_nonzero(issues["removed"]))
-    said = (
-        f"{many(len(issues), 'label looks', 'labels look')} wrong, {removed:,} of them taken out of training"
-    )
-    return check(False, f"{said}: look at the denoise report and correct the worst with --corrections.")
+    wrong = many(len(issues), "label looks wrong", "labels look wrong")
+    advice = "look at the denoise report and correct the worst with --corrections"
+    return check(False, f"{wrong}, {removed:,} of them taken out of training: {advice}.")
 
 
 def _weak_classes(products: Products, evaluation: Evaluation) -> dict[str, Any]:
     score = evaluation.best["ensemble"].score
-    weak = [
-        label
-        for label in np.argsort(score.f1, kind="stable")
-        if score.support[label] and score.f1[label] < WEAK
-    ]
+    weak = [label for label in worst_first(score.f1, score.support) if score.f1[label] < WEAK]
     if not weak:
         return check(True, f"Every class has an F1 of at least {percent(WEAK, 0)} %.")
     named = [
-        f"“{class_label(products, int(label), 40)}” ({percent(float(score.f1[label]), 0)} %)"
+        f"“{class_label(products, label, 40)}” ({percent(float(score.f1[label]), 0)} %)"
         for label in weak[:NAMED]
     ]
     more = f" and {len(weak) - NAMED} more" if len(weak) > NAMED else ""
-    said = f"{many(len(weak), 'class is', 'classes are')} weak: {', '.join(named)}{more}"
-    return check(False, f"{said}. More labeled products help most there.")
+    count = many(len(weak), "class is", "classes are")
+    return check(False, f"{count} weak: {', '.join(named)}{more}. More labeled products help most there.")
 
 
 def _mixed_up(products: Products, evaluation: Evaluation) -> dict[str, Any] | None:
@@ -58,7 +53,9 @@ def _mixed_up(products: Products, evaluation: Evaluation) -> dict[str, Any] | No
         return None
     label, predicted, count = worst[0]
     pair = f"“{class_label(products, label, 40)}” and “{class_label(products, predicted, 40)}”"
-    return check(False, f"{pair} are mixed up most ({count} products): are their labels told apart clearly?")
+    return check(
+        False, f"{pair} are mixed up most ({count} products): is it clear which products belong to which?"
+    )
 
 
 def _vote(evaluation: Evaluation) -> dict[str, Any]:
@@ -66,31 +63,25 @@ def _vote(evaluation: Evaluation) -> dict[str, Any]:
     ahead = best.score.macro_f1 - evaluation.best["ensemble"].score.macro_f1
     if ahead < NOTICEABLE:
         return check(True, "No single classifier does better than the vote.")
-    said = f"{ROWS[best.row]} ({best.classifier.name}) alone is {100 * ahead:.2f} points better than the vote"
-    return check(False, f"{said}: see the ensemble report for what holds the vote back.")
+    name = f"{ROWS[best.row]} ({best.classifier.name})"
+    better = f"{name} alone is {100 * ahead:.2f} points better than the vote"
+    return check(False, f"{better}: see the ensemble report for what holds the vote back.")
 
 
 def _measurement(evaluation: Evaluation) -> dict[str, Any]:
     low, high = evaluation.best["ensemble"].score.interval
     width = f"The interval is {100 * (high - low):.1f} points wide"
-    if high - low > WIDE:
-        predicted = f"{len(evaluation.rows):,} products"
-        return check(
-            False, f"{width}, as only {predicted} were predicted: a smaller change than that may be chance."
-        )
-    return check(True, f"{width}: a larger change is hardly chance.")
+    if high - low <= WIDE:
+        return check(True, f"{width}: a larger change is hardly chance.")
+    few = f"as only {len(evaluation.rows):,} products were evaluated"
+    return check(False, f"{width}, {few}: a smaller change than that may be chance.")
 
 
 def _probabilities(evaluation: Evaluation) -> dict[str, Any]:
-    predicted = evaluation.best["ensemble"].calibration
-    weights = predicted.count / predicted.count.sum()
-    modest = float(((predicted.accuracy - predicted.confidence) * weights).sum()) > 0
-    error = f"{percent(predicted.error, 1)} points"
-    if predicted.error < CALIBRATED:
-        return check(
-            True, f"The probabilities can be taken at their word: they are off by {error} on average."
-        )
+    calibration = evaluation.best["ensemble"].calibration
+    error = f"by {percent(calibration.error, 1)} points on average"
+    if calibration.error < CALIBRATED:
+        return check(True, f"The probabilities can be taken at their word: they are off {error}.")
+    modest = ((calibration.accuracy - calibration.confidence) * calibration.count).sum() > 0
     how = "too modest" if modest else "too sure"
-    return check(
-        False, f"The probabilities are {how}, by {error} on average: set thresholds on measured accuracy."
-    )
+    return check(False, f"The probabilities are {how}, {error}: set thresholds on measured accuracy.")

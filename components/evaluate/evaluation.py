@@ -60,6 +60,11 @@ class Evaluation:
     classifiers: list[Scored]
     best: dict[str, Scored]
 
+    @property
+    def singles(self) -> dict[str, Scored]:
+        """The best text and the best image model, as far as the run has them."""
+        return {row: self.best[row] for row in ("text", "image") if row in self.best}
+
 
 def read_all_classifiers(
     text: Sequence[Path],

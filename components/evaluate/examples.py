@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from components.data.products import Products
-from components.evaluate.evaluation import Evaluation
+from components.evaluate.evaluation import Evaluation, Scored
 from components.evaluate.summary import worst_confusions
 from components.reports.page import Gallery, class_label
 
@@ -20,35 +20,39 @@ def confused(products: Products, evaluation: Evaluation, gallery: Gallery) -> li
     for label, predicted, count in worst_confusions(evaluation, len(products.classes), CONFUSIONS):
         if count == 1 and len(pairs) >= SINGLES:
             break
-        at = np.flatnonzero((evaluation.labels == label) & (ensemble.predicted == predicted))
-        surest = at[np.argsort(-ensemble.pred_probs[at, predicted], kind="stable")][:EXAMPLES]
+        where = (evaluation.labels == label) & (ensemble.predicted == predicted)
+        cards = [
+            gallery.card(int(evaluation.rows[at]), confidence=f"{ensemble.pred_probs[at, predicted]:.0%}")
+            for at in _surest(ensemble, where, EXAMPLES)
+        ]
         pairs.append(
             {
                 "label": class_label(products, label),
                 "predicted": class_label(products, predicted),
                 "count": count,
                 "of": int((evaluation.labels == label).sum()),
-                "cards": [
-                    gallery.card(
-                        int(evaluation.rows[position]),
-                        confidence=f"{ensemble.pred_probs[position, predicted]:.0%}",
-                    )
-                    for position in surest
-                ],
+                "cards": cards,
             }
         )
     return pairs
+
+
+def _surest(scored: Scored, where: np.ndarray, count: int) -> list[int]:
+    """Of the products `where` a condition, (N,), holds, the `count` whose prediction is the surest."""
+    at = np.flatnonzero(where)
+    return at[np.argsort(-scored.pred_probs.max(axis=1)[at], kind="stable")][:count].tolist()
 
 
 def disagreements(products: Products, evaluation: Evaluation, gallery: Gallery) -> dict[str, Any] | None:
     """Where one modality is right and the other wrong; None where there is only one."""
     if not {"text", "image"} <= set(evaluation.best):
         return None
-    right = {row: evaluation.best[row].predicted == evaluation.labels for row in evaluation.best}
+    right = {row: scored.predicted == evaluation.labels for row, scored in evaluation.best.items()}
+    text_right, image_right = right["text"] & ~right["image"], right["image"] & ~right["text"]
     return {
         "cells": _cells(right),
-        "text_right": _surest(products, evaluation, gallery, "image", right["text"] & ~right["image"]),
-        "image_right": _surest(products, evaluation, gallery, "text", right["image"] & ~right["text"]),
+        "text_right": _cards(products, evaluation, gallery, "image", text_right),
+        "image_right": _cards(products, evaluation, gallery, "text", image_right),
     }
 
 
@@ -62,20 +66,18 @@ def _cells(right: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     return cells
 
 
-def _surest(
+def _cards(
     products: Products, evaluation: Evaluation, gallery: Gallery, wrong_row: str, where: np.ndarray
 ) -> list[dict[str, Any]]:
     """Of the products `where` one model is wrong, those that it was surest of."""
     wrong, ensemble = evaluation.best[wrong_row], evaluation.best["ensemble"]
-    at = np.flatnonzero(where)
-    surest = at[np.argsort(-wrong.pred_probs.max(axis=1)[at], kind="stable")][:DISAGREEMENTS]
     cards = []
-    for position in surest.tolist():
-        label = int(evaluation.labels[position])
+    for at in _surest(wrong, where, DISAGREEMENTS):
+        label = int(evaluation.labels[at])
         lines = {
             "label": class_label(products, label, 40),
-            f"{wrong_row}_says": class_label(products, int(wrong.predicted[position]), 40),
-            "ensemble": "right" if ensemble.predicted[position] == label else "wrong",
+            f"{wrong_row}_predicts": class_label(products, int(wrong.predicted[at]), 40),
+            "ensemble": "right" if ensemble.predicted[at] == label else "wrong",
         }
-        cards.append(gallery.card(int(evaluation.rows[position]), **lines))
+        cards.append(gallery.card(int(evaluation.rows[at]), **lines))
     return cards

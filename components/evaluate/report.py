@@ -11,16 +11,21 @@ from components.data.products import Products
 from components.evaluate.advice import advice
 from components.evaluate.evaluation import HONESTY, Evaluation, Scored
 from components.evaluate.examples import confused, disagreements
-from components.evaluate.summary import (
-    PUBLISHED,
-    gain,
-    reduced_confusion,
-    verdict,
-)
-from components.modeling.metrics import ROWS, confusion
+from components.evaluate.summary import PUBLISHED, gain, reduced_confusion, verdict
+from components.modeling.metrics import ROWS, confusion, worst_first
 from components.reports.charts import bar, interval_bar, reliability_chart
 from components.reports.matrix_chart import heatmap
-from components.reports.page import WEAK, Gallery, class_label, names_of, percent, render, signed, words
+from components.reports.page import (
+    WEAK,
+    Gallery,
+    class_label,
+    class_labels,
+    figure,
+    percent,
+    render,
+    signed,
+    words,
+)
 
 SHOWN_CLASSES = 15  # the others are folded away
 PAIRS = 5  # of classes, among the label issues
@@ -43,7 +48,7 @@ def evaluate_report(
         metadata: lineage to show: code revision, image tags, seeds, configurations.
     """
     gallery = Gallery(products, images)
-    ensemble = validation.best["ensemble"]
+    calibration = validation.best["ensemble"].calibration
     predicted = len(products.rows("test"))
     return render(
         "evaluate",
@@ -51,23 +56,24 @@ def evaluate_report(
         advice=advice(products, validation, issues),
         figures=_figures(validation, test),
         table=_table(validation, test),
+        tested=test is not None,
         honesty={ROWS[row]: HONESTY[row] for row in validation.best},
         classifiers=_classifiers(validation, test),
         split=validation.split,
         count=len(validation.rows),
-        singles=[row for row in ("text", "image") if row in validation.best],
+        singles=list(validation.singles),
         per_class=_per_class(products, validation),
         shown_classes=SHOWN_CLASSES,
         confusion=_confusion(products, validation),
         confusions=confused(products, validation, gallery),
         disagreements=disagreements(products, validation, gallery),
         calibration=reliability_chart(
-            ensemble.calibration.confidence,
-            ensemble.calibration.accuracy,
-            ensemble.calibration.count,
+            calibration.confidence,
+            calibration.accuracy,
+            calibration.count,
             title="Reliability of the ensemble's probabilities",
         ),
-        calibration_error=ensemble.calibration.error,
+        calibration_error=calibration.error,
         calibrations=[
             {"name": ROWS[row], "error": scored.calibration.error} for row, scored in validation.best.items()
         ],
@@ -78,23 +84,17 @@ def evaluate_report(
 
 
 def _figures(validation: Evaluation, test: Evaluation | None) -> list[dict[str, str]]:
-    ensemble = validation.best["ensemble"]
+    score = validation.best["ensemble"].score
     row, difference, _ = gain(validation)
     figures = [
-        {"name": "macro-F1 of the ensemble", "value": percent(ensemble.score.macro_f1), "unit": "%"},
-        {
-            "name": f"over the best single model ({row})",
-            "value": signed(100 * difference),
-            "unit": "points",
-        },
-        {"name": "accuracy", "value": percent(ensemble.score.accuracy), "unit": "%"},
-        {"name": "products predicted", "value": f"{len(validation.rows):,}", "unit": ""},
+        figure("macro-F1 of the ensemble", percent(score.macro_f1), "%"),
+        figure(f"over the best single model ({row})", signed(100 * difference), "points"),
+        figure("accuracy", percent(score.accuracy), "%"),
+        figure("products evaluated", f"{len(validation.rows):,}"),
     ]
     if test:
-        score = test.best["ensemble"].score
-        figures.insert(
-            1, {"name": "macro-F1 on the test split", "value": percent(score.macro_f1), "unit": "%"}
-        )
+        on_test = percent(test.best["ensemble"].score.macro_f1)
+        figures.insert(1, figure("macro-F1 on the test split", on_test, "%"))
     return figures
 
 
@@ -103,7 +103,7 @@ def _table(validation: Evaluation, test: Evaluation | None) -> list[dict[str, An
     published = [figure for figures in PUBLISHED.values() for figure in figures.values()]
     intervals = [scored.score.interval for scored in validation.best.values()]
     bounds = (
-        min(low for low, _ in [*intervals, (min(published), 1)]) - 0.01,
+        min([low for low, _ in intervals] + published) - 0.01,
         min(max([high for _, high in intervals] + published) + 0.01, 1.0),
     )
     rows = []
@@ -111,25 +111,18 @@ def _table(validation: Evaluation, test: Evaluation | None) -> list[dict[str, An
         entry: dict[str, Any] = {"name": name, "published": PUBLISHED[row], "chief": row == "ensemble"}
         if row in validation.best:
             scored = validation.best[row]
-            entry |= _row(scored, bounds, list(PUBLISHED[row].values()))
-            entry["test"] = _interval(test.best[row]) if test else None
+            interval, marks = scored.score.interval, list(PUBLISHED[row].values())
+            entry |= {"classifier": scored.classifier.name, **_figures_of(scored)}
+            entry["drawn"] = interval_bar(scored.score.macro_f1, *interval, bounds, marks)
+            entry["test"] = test.best[row].score.macro_f1 if test else None
         rows.append(entry)
     return rows
 
 
-def _row(scored: Scored, bounds: tuple[float, float], marks: list[float]) -> dict[str, Any]:
-    score = scored.score
-    return {
-        "classifier": scored.classifier.name,
-        **_interval(scored),
-        "accuracy": score.accuracy,
-        "drawn": interval_bar(score.macro_f1, *score.interval, bounds, marks),
-    }
-
-
-def _interval(scored: Scored) -> dict[str, float]:
-    low, high = scored.score.interval
-    return {"macro_f1": scored.score.macro_f1, "low": low, "high": high}
+def _figures_of(scored: Scored) -> dict[str, float]:
+    score, (low, high) = scored.score, scored.score.interval
+    figures = {"macro_f1": score.macro_f1, "weighted_f1": score.weighted_f1, "accuracy": score.accuracy}
+    return {**figures, "low": low, "high": high}
 
 
 def _classifiers(validation: Evaluation, test: Evaluation | None) -> list[dict[str, Any]]:
@@ -137,9 +130,7 @@ def _classifiers(validation: Evaluation, test: Evaluation | None) -> list[dict[s
         {
             "name": scored.classifier.name,
             "row": ROWS[scored.row],
-            **_interval(scored),
-            "weighted_f1": scored.score.weighted_f1,
-            "accuracy": scored.score.accuracy,
+            **_figures_of(scored),
             "test": test.classifiers[index].score.macro_f1 if test else None,
         }
         for index, scored in enumerate(validation.classifiers)
@@ -150,8 +141,6 @@ def _classifiers(validation: Evaluation, test: Evaluation | None) -> list[dict[s
 def _per_class(products: Products, evaluation: Evaluation) -> list[dict[str, Any]]:
     """Classes of the split, worst first by the ensemble's F1."""
     score = evaluation.best["ensemble"].score
-    predicted = np.flatnonzero(score.support)
-    order = predicted[np.argsort(score.f1[predicted], kind="stable")]
     return [
         {
             "name": class_label(products, label),
@@ -160,11 +149,9 @@ def _per_class(products: Products, evaluation: Evaluation) -> list[dict[str, Any
             "drawn": bar(float(score.f1[label]), weak=bool(score.f1[label] < WEAK)),
             "precision": score.precision[label],
             "recall": score.recall[label],
-            "singles": [
-                evaluation.best[row].score.f1[label] for row in ("text", "image") if row in evaluation.best
-            ],
+            "singles": [scored.score.f1[label] for scored in evaluation.singles.values()],
         }
-        for label in order.tolist()
+        for label in worst_first(score.f1, score.support)
     ]
 
 
@@ -177,15 +164,15 @@ def _confusion(products: Products, evaluation: Evaluation) -> dict[str, Any]:
         for i, label in enumerate(classes)
     ]
     title = "Confusion matrix: rows are labels, columns predictions"
-    named = dict(zip(products.classes, names_of(products), strict=True))
-    rows = [named.get(code, code) for code in classes]
+    names = class_labels(products)
+    rows = [names.get(code, code) for code in classes]
     chart = heatmap(shares, rows, columns=classes, title=title, hints=hints, mistakes=True)
     return {"chart": chart, "classes": len(products.classes), "drawn": len(classes)}
 
 
 def _issues(products: Products, issues: pd.DataFrame) -> dict[str, Any]:
     pairs = Counter(zip(issues["given_code"], issues["suggested_code"], strict=True))
-    names = dict(zip(products.classes, names_of(products), strict=True))
+    names = class_labels(products)
     return {
         "flagged": len(issues),
         "removed": int(np.count_nonzero(issues["removed"])),

@@ -8,7 +8,7 @@ import numpy as np
 from components.data.products import Products
 from components.evaluate.evaluation import HONESTY, Evaluation
 from components.evaluate.scores import interval
-from components.modeling.metrics import ROWS, confusion
+from components.modeling.metrics import ROWS, confusion, worst_first
 from components.reports.page import class_label, percent, plain, signed
 
 # Macro-F1 that the paper reports on the challenge's own test sets (Table 1; section 4.3).
@@ -24,9 +24,8 @@ SHOWN_CLASSES = 50  # the pipelines UI draws no larger matrix
 
 def gain(evaluation: Evaluation) -> tuple[str, float, tuple[float, float]]:
     """The ensemble's macro-F1 over the best single model's: (its row, difference, 95 % interval)."""
-    singles = {row: evaluation.best[row] for row in ("text", "image") if row in evaluation.best}
-    row = max(singles, key=lambda row: singles[row].score.macro_f1)
-    ensemble, single = evaluation.best["ensemble"].score, singles[row].score
+    row = max(evaluation.singles, key=lambda row: evaluation.best[row].score.macro_f1)
+    ensemble, single = evaluation.best["ensemble"].score, evaluation.best[row].score
     return row, ensemble.macro_f1 - single.macro_f1, interval(ensemble.draws - single.draws)
 
 
@@ -78,8 +77,7 @@ def _better_alone(evaluation: Evaluation) -> str:
 
 def _where_to_look(products: Products, evaluation: Evaluation) -> str:
     score = evaluation.best["ensemble"].score
-    present = np.flatnonzero(score.support)
-    weakest = int(present[np.argmin(score.f1[present])])
+    weakest = worst_first(score.f1, score.support)[0]
     f1 = percent(float(score.f1[weakest]), 1)
     weak = f"its weakest class is “{class_label(products, weakest)}” (F1 {f1} %)"
     confusions = worst_confusions(evaluation, len(products.classes), 1)

@@ -1,6 +1,7 @@
 """The report of the fusion: what text and image add to each other, class by class and fold by fold."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,22 @@ from components.data.probabilities import Classifier
 from components.data.products import Products
 from components.modeling.metrics import f1_per_class, macro_f1
 from components.reports.charts import gain_bar
-from components.reports.page import check, class_label, many, percent, render, signed, words
+from components.reports.page import check, class_label, figure, many, percent, render, signed, words
 
 NOTICEABLE = 0.005  # half a point of F1
 # Metadata of a member that its configuration's table has no room for, and what they are called.
 DETAILS = {"chosen": "chosen", "chosen_epochs": "epochs"}
 HELPED = 3  # classes named
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A classifier's macro-F1 on validation, and F1 of each class, (C,)."""
+
+    name: str
+    macro_f1: float
+    f1: np.ndarray
+    metadata: dict[str, Any]
 
 
 def fusion_report(
@@ -31,137 +42,131 @@ def fusion_report(
         text: the text classifiers that were fused; `image` likewise.
         members: decision-level members, whose validation matrices are out-of-fold.
         feature_level: feature-level classifiers, the baseline.
+
+    Raises:
+        InputError: there is no text and no image classifier, or no member.
     """
-    singles = {"text": list(text), "image": list(image)}
-    best = {name: _best(classifiers, products) for name, classifiers in singles.items() if classifiers}
-    if not best:
-        raise InputError("no text or image classifier to compare the fusion with")
-    member = _best(members, products)
-    strongest = max(best.values(), key=lambda entry: entry["macro_f1"])
-    gain = 100 * (member["macro_f1"] - strongest["macro_f1"])
+    singles = {
+        modality: _best_first(classifiers, products)[0]
+        for modality, classifiers in (("text", text), ("image", image))
+        if classifiers
+    }
+    fused, baselines = _best_first(members, products), _best_first(feature_level, products)
+    if not singles or not fused:
+        raise InputError("the report of the fusion needs a text or an image classifier, and a member")
+    member, strongest = fused[0], max(singles.values(), key=lambda scored: scored.macro_f1)
+    gain = 100 * (member.macro_f1 - strongest.macro_f1)
     return render(
         "fusion",
-        lead=_lead(member, strongest, gain, best),
+        lead=_lead(singles, member, strongest, gain),
         figures=[
             *(
-                {"name": f"{name}, the best model", "value": percent(entry["macro_f1"]), "unit": "%"}
-                for name, entry in best.items()
+                figure(f"{name}, the best model", percent(each.macro_f1), "%")
+                for name, each in singles.items()
             ),
-            {"name": "fused, the best member", "value": percent(member["macro_f1"]), "unit": "%"},
-            {"name": "gain over the best model", "value": signed(gain), "unit": "points"},
+            figure("fused, the best member", percent(member.macro_f1), "%"),
+            figure("gain over the best model", signed(gain), "points"),
         ],
-        checks=_checks(
-            products, best, member, [_predicted(classifier, products) for classifier in feature_level]
-        ),
-        members=_table(members, products, strongest["macro_f1"]),
-        baselines=_table(feature_level, products, strongest["macro_f1"]),
-        classes=_classes(products, best, member),
-        modalities=list(best),
-        best_member=member["name"],
+        checks=[
+            *_addition_checks(products, singles, member),
+            *_loss_check(products, singles, member),
+            *_baseline_check(baselines, member),
+        ],
+        members=_table(fused, strongest.macro_f1),
+        baselines=_table(baselines, strongest.macro_f1),
+        classes=_classes(products, singles, member),
+        modalities=list(singles),
+        best_member=member.name,
     )
 
 
-def _best(classifiers: Sequence[Classifier], products: Products) -> dict[str, Any]:
-    if not classifiers:
-        raise InputError("no classifier to report on")
-    return max(
-        (_predicted(classifier, products) for classifier in classifiers), key=lambda entry: entry["macro_f1"]
-    )
-
-
-def _predicted(classifier: Classifier, products: Products) -> dict[str, Any]:
+def _best_first(classifiers: Sequence[Classifier], products: Products) -> list[_Scored]:
     rows = products.rows("validation")
-    predicted = classifier.chosen("validation", products.ids[rows]).argmax(axis=1)
     labels, count = products.labels[rows], len(products.classes)
-    return {
-        "name": classifier.name,
-        "macro_f1": macro_f1(labels, predicted, count),
-        "f1": f1_per_class(labels, predicted, count),
-        "metadata": classifier.metadata,
-    }
+    scored = []
+    for classifier in classifiers:
+        predicted = classifier.chosen("validation", products.ids[rows]).argmax(axis=1)
+        f1 = f1_per_class(labels, predicted, count)
+        score = macro_f1(labels, predicted, count)
+        scored.append(_Scored(classifier.name, score, f1, classifier.metadata))
+    return sorted(scored, key=lambda each: -each.macro_f1)
 
 
-def _lead(member: dict[str, Any], strongest: dict[str, Any], gain: float, best: dict[str, Any]) -> str:
+def _lead(singles: dict[str, _Scored], member: _Scored, strongest: _Scored, gain: float) -> str:
     side = "over" if gain >= 0 else "under"
-    said = (
-        f"The best member, {member['name']}, is {abs(gain):.2f} points {side} the best single model, "
-        f"{strongest['name']}."
+    better = [f"{name} in {int((member.f1 > one.f1 + NOTICEABLE).sum())}" for name, one in singles.items()]
+    return (
+        f"The best member, {member.name}, is {abs(gain):.2f} points {side} the best single model, "
+        f"{strongest.name}. It beats {' and '.join(better)} of {len(member.f1)} classes."
     )
-    better = [
-        f"{name} in {int((member['f1'] > entry['f1'] + NOTICEABLE).sum())}" for name, entry in best.items()
-    ]
-    return f"{said} It beats {' and '.join(better)} of {len(member['f1'])} classes."
 
 
-def _checks(
-    products: Products,
-    best: dict[str, Any],
-    member: dict[str, Any],
-    feature_level: list[dict[str, Any]],
-) -> list[dict[str, Any]]:
-    """What each modality brings, where fusing costs, and whether the baseline does better."""
-    checks = []
-    for name, adds in _additions(best, member).items():
+def _addition_checks(
+    products: Products, singles: dict[str, _Scored], member: _Scored
+) -> Iterator[dict[str, Any]]:
+    """What does each modality bring?"""
+    for name, adds in _additions(singles, member).items():
         helped = [label for label in np.argsort(-adds, kind="stable")[:HELPED] if adds[label] > NOTICEABLE]
         if helped:
             named = ", ".join(_points(products, label, float(adds[label])) for label in helped)
-            checks.append(check(True, f"{name.capitalize()} adds most to {named}."))
+            yield check(True, f"{name.capitalize()} adds most to {named}.")
         else:
-            checks.append(check(False, f"{name.capitalize()} adds to no class: the rest does as well alone."))
-    losses = member["f1"] - np.max([entry["f1"] for entry in best.values()], axis=0)
-    worse = np.flatnonzero(losses < -NOTICEABLE)
-    if len(worse):
-        label = int(losses.argmin())
-        said = f"{many(len(worse), 'class', 'classes')} lost by fusing, most of all"
-        checks.append(check(False, f"{said} {_points(products, label, float(losses[label]))}."))
-    baseline = max((entry["macro_f1"] for entry in feature_level), default=0.0)
-    if baseline > member["macro_f1"] + NOTICEABLE:
-        ahead = 100 * (baseline - member["macro_f1"])
-        checks.append(check(False, f"Feature-level fusion does better here, by {ahead:.2f} points."))
-    return checks
+            yield check(False, f"{name.capitalize()} adds to no class: the rest does as well alone.")
 
 
-def _additions(best: dict[str, Any], member: dict[str, Any]) -> dict[str, np.ndarray]:
+def _loss_check(products: Products, singles: dict[str, _Scored], member: _Scored) -> Iterator[dict[str, Any]]:
+    """Where does fusing cost?"""
+    losses = member.f1 - np.max([one.f1 for one in singles.values()], axis=0)
+    lost, worst = int((losses < -NOTICEABLE).sum()), int(losses.argmin())
+    if lost:
+        most = _points(products, worst, float(losses[worst]))
+        yield check(False, f"{many(lost, 'class', 'classes')} lost by fusing, most of all {most}.")
+
+
+def _baseline_check(baselines: Sequence[_Scored], member: _Scored) -> Iterator[dict[str, Any]]:
+    """Does feature-level fusion do better?"""
+    ahead = max((baseline.macro_f1 for baseline in baselines), default=0.0) - member.macro_f1
+    if ahead > NOTICEABLE:
+        yield check(False, f"Feature-level fusion does better here, by {100 * ahead:.2f} points.")
+
+
+def _additions(singles: dict[str, _Scored], member: _Scored) -> dict[str, np.ndarray]:
     """What each modality adds per class: the fused F1 less the other modality's alone."""
-    if len(best) < 2:
+    if len(singles) < 2:
         return {}
-    (first, alone), (second, other) = best.items()
-    return {first: member["f1"] - other["f1"], second: member["f1"] - alone["f1"]}
+    (first, one), (second, other) = singles.items()
+    return {first: member.f1 - other.f1, second: member.f1 - one.f1}
 
 
 def _points(products: Products, label: int, difference: float) -> str:
     return f"“{class_label(products, label, 40)}” ({signed(100 * difference, 1)})"
 
 
-def _table(classifiers: Sequence[Classifier], products: Products, single: float) -> list[dict[str, Any]]:
-    """Every classifier, best first, with the spread of its folds where it tells them."""
+def _table(classifiers: Sequence[_Scored], single: float) -> list[dict[str, Any]]:
+    """Every classifier, with the spread of its folds where its metadata have it."""
+    gains = [100 * (scored.macro_f1 - single) for scored in classifiers]
+    most = max(map(abs, gains), default=0.0)
     entries = []
-    for classifier in classifiers:
-        predicted = _predicted(classifier, products)
-        folds = classifier.metadata.get("macro_f1_of_chosen_epochs") or []
-        details = {
-            name: words(_rounded(classifier.metadata[key]))
-            for key, name in DETAILS.items()
-            if classifier.metadata.get(key)
-        }
+    for scored, gain in zip(classifiers, gains, strict=True):
+        folds = scored.metadata.get("macro_f1_of_chosen_epochs") or []
+        details = {name: scored.metadata[key] for key, name in DETAILS.items() if scored.metadata.get(key)}
         entries.append(
             {
-                "name": classifier.name,
-                "macro_f1": predicted["macro_f1"],
-                "gain": 100 * (predicted["macro_f1"] - single),
+                "name": scored.name,
+                "macro_f1": scored.macro_f1,
+                "gain": gain,
+                "drawn": gain_bar(gain, most),
                 "low": min(folds, default=None),
                 "high": max(folds, default=None),
-                "weights": _weights(classifier.metadata),
-                "details": details,
+                "weights": _weights(scored.metadata),
+                "details": {name: words(_rounded(value)) for name, value in details.items()},
             }
         )
-    entries.sort(key=lambda entry: -entry["macro_f1"])
-    most = max((abs(entry["gain"]) for entry in entries), default=0.0)
-    return [{**entry, "drawn": gain_bar(entry["gain"], most)} for entry in entries]
+    return entries
 
 
 def _weights(metadata: dict[str, Any]) -> list[str]:
-    """What each input weighs, and its spread over the folds where the member tells it."""
+    """What each input weighs, and its spread over the folds where the member has it."""
     weights, of_folds = metadata.get("weights") or [], np.array(metadata.get("weights_of_folds") or [])
     spreads = [""] * len(weights)
     if of_folds.ndim == 2 and of_folds.shape[1] == len(weights):
@@ -177,25 +182,24 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.3g}") if isinstance(value, float) else value
 
 
-def _classes(products: Products, best: dict[str, Any], member: dict[str, Any]) -> list[dict[str, Any]]:
+def _classes(products: Products, singles: dict[str, _Scored], member: _Scored) -> list[dict[str, Any]]:
     """Classes by what fusing gains over the better of the two models, the largest gain first; beside it
     what each modality adds to the other."""
     support = np.bincount(products.labels[products.rows("validation")], minlength=len(products.classes))
-    single = np.max([entry["f1"] for entry in best.values()], axis=0)
-    gains = 100 * (member["f1"] - single)
-    additions = {name: 100 * adds for name, adds in _additions(best, member).items()}
+    gains = 100 * (member.f1 - np.max([one.f1 for one in singles.values()], axis=0))
+    additions = [100 * adds for adds in _additions(singles, member).values()]
     present = np.flatnonzero(support)
-    most = max((float(np.abs(adds[present]).max()) for adds in additions.values()), default=0.0)
+    most = max((float(np.abs(adds[present]).max()) for adds in additions), default=0.0)
     return [
         {
             "name": class_label(products, label),
             "support": int(support[label]),
-            "singles": [float(entry["f1"][label]) for entry in best.values()],
-            "fused": float(member["f1"][label]),
+            "singles": [float(one.f1[label]) for one in singles.values()],
+            "fused": float(member.f1[label]),
             "gain": float(gains[label]),
             "adds": [
                 {"points": float(adds[label]), "drawn": gain_bar(float(adds[label]), most)}
-                for adds in additions.values()
+                for adds in additions
             ],
         }
         for label in present[np.argsort(-gains[present], kind="stable")].tolist()

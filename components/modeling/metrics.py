@@ -24,6 +24,17 @@ def f1_per_class(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.
     return 2 * counts.diagonal() / np.maximum(counts.sum(axis=0) + counts.sum(axis=1), 1)
 
 
+def worst_first(f1: np.ndarray, support: np.ndarray) -> list[int]:
+    """The classes that occur, by their F1, the worst first.
+
+    Args:
+        f1: (classes,).
+        support: (classes,) rows of each class.
+    """
+    present = np.flatnonzero(support)
+    return present[np.argsort(f1[present], kind="stable")].tolist()
+
+
 def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
     """Mean F1 over the classes that occur in `labels` or `predicted`, as scikit-learn counts it.
 

@@ -1,6 +1,5 @@
 """The data report: what the catalog holds, whether it is sound, what changed since an earlier run."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from components.data.products import SPLITS, Products
 from components.preprocess.profile.drift import CHANCE, LARGE, Drift
 from components.preprocess.profile.profile import WORD_EDGES
 from components.reports.charts import bar, histogram
-from components.reports.page import check, class_label, many, percent, render, words
+from components.reports.page import check, class_label, figure, many, percent, render, words
 
-FEW_PRODUCTS = 20  # labeled products of a class below which its figures say little
+FEW_PRODUCTS = 20  # labeled products of a class below which its figures mean little
 DUPLICATES = {
     "title": "products that share a title",
     "picture": "products that share a picture",
@@ -40,9 +39,9 @@ def preprocess_report(
     return render(
         "preprocess",
         figures=[
-            *({"name": f"{name} products", "value": f"{n:,}"} for name, n in profile["splits"].items()),
-            {"name": "classes", "value": f"{len(products.classes):,}"},
-            {"name": "rows left out", "value": f"{dropped:,}"},
+            *(figure(f"{split} products", f"{n:,}") for split, n in profile["splits"].items()),
+            figure("classes", f"{len(products.classes):,}"),
+            figure("rows left out", f"{dropped:,}"),
         ],
         lead=_lead(products),
         checks=_checks(products, profile, dropped, drift),
@@ -51,11 +50,12 @@ def preprocess_report(
         texts=[_text(column, lengths) for column, lengths in profile["words"].items()],
         missing=_shares({f"no {what}": n for what, n in profile["missing"].items()}, profile["products"]),
         languages=_shares(profile["languages"], profile["products"]),
-        duplicates={said: profile["duplicates"][key] for key, said in DUPLICATES.items()},
+        duplicates={what: profile["duplicates"][key] for key, what in DUPLICATES.items()},
         images=profile["pictures"],
         sizes=_shares(profile["pictures"]["sizes"], profile["pictures"]["count"]),
         findings=_findings(findings),
-        drift=None if drift is None else [_drifted(entry) for entry in drift],
+        drift=drift
+        and [{**vars(each), "calm": each.size == CHANCE, "drawn": bar(each.distance, 0.3)} for each in drift],
         source=_source(products),
     )
 
@@ -64,13 +64,11 @@ def _lead(products: Products) -> str:
     labeled = int((products.labels >= 0).sum())
     support = np.bincount(products.labels[products.labels >= 0], minlength=len(products.classes))
     largest, smallest = int(support.argmax()), int(support.argmin())
+    classes = f"{labeled:,} labeled products in {len(products.classes)} classes"
     if support[largest] == support[smallest]:
-        return (
-            f"{labeled:,} labeled products in {len(products.classes)} classes of {support[largest]:,} each."
-        )
+        return f"{classes} of {support[largest]:,} each."
     return (
-        f"{labeled:,} labeled products in {len(products.classes)} classes, from "
-        f"“{class_label(products, largest)}” with {support[largest]:,} to "
+        f"{classes}, from “{class_label(products, largest)}” with {support[largest]:,} to "
         f"“{class_label(products, smallest)}” with {support[smallest]:,}."
     )
 
@@ -80,38 +78,40 @@ def _checks(
 ) -> list[dict[str, Any]]:
     """Is the data sound? One sentence for each thing that could spoil a training."""
     rows = sum(products.metadata.get("rows", {}).values()) or profile["products"] + dropped
-    taken = "Every row of the catalog was taken."
-    if dropped:
-        taken = f"{many(dropped, 'row')} of {rows:,} could not be used; the next table says why."
-    small = [code for code, count in profile["classes"].items() if count < FEW_PRODUCTS]
-    sizes = f"Every class has at least {FEW_PRODUCTS} labeled products."
-    if small:
-        sizes = (
-            f"{many(len(small), 'class', 'classes')} with fewer than {FEW_PRODUCTS} labeled products: "
-            f"{', '.join(small[:8])}{', …' if len(small) > 8 else ''}. Their scores will be uncertain: "
-            "add products, or merge these classes."
-        )
-    groups = profile["duplicates"]["contradictory"]
-    agree = "Products with the same title or picture carry the same label."
-    if groups:
-        agree = (
-            f"{many(groups, 'group')} of products with the same title or picture "
-            f"{'carry' if groups > 1 else 'carries'} different labels: some of these labels are wrong, "
-            "and denoising looks for them."
-        )
-    checks = [check(not dropped, taken), check(not small, sizes), check(not groups, agree)]
+    lost = f"{many(dropped, 'row')} of {rows:,} could not be used; the next table has the reasons."
+    checks = [check(not dropped, lost if dropped else "Every row of the catalog was taken.")]
+    checks += [_sizes_check(profile["classes"]), _labels_check(profile["duplicates"]["contradictory"])]
     return [*checks, _missing_check(profile), *_drift_check(drift)]
+
+
+def _sizes_check(classes: dict[str, int]) -> dict[str, Any]:
+    small = [code for code, count in classes.items() if count < FEW_PRODUCTS]
+    if not small:
+        return check(True, f"Every class has at least {FEW_PRODUCTS} labeled products.")
+    named = f"{', '.join(small[:8])}{', …' if len(small) > 8 else ''}"
+    few = f"{many(len(small), 'class', 'classes')} with fewer than {FEW_PRODUCTS} labeled products: {named}"
+    return check(False, f"{few}. Their scores will be uncertain: add products, or merge these classes.")
+
+
+def _labels_check(contradictory: int) -> dict[str, Any]:
+    same = "with the same title or picture"
+    if not contradictory:
+        return check(True, f"Products {same} carry the same label.")
+    groups = (
+        f"{many(contradictory, 'group')} of products {same} {'carry' if contradictory > 1 else 'carries'}"
+    )
+    advice = "some of these labels are wrong, and denoising looks for them"
+    return check(False, f"{groups} different labels: {advice}.")
 
 
 def _missing_check(profile: dict[str, Any]) -> dict[str, Any]:
     missing, count = profile["missing"], profile["products"]
-    said = [f"{percent(n / count, 1)} % have no {what}" for what, n in missing.items() if n]
-    if not said:
+    shares = ", ".join(f"{percent(n / count, 1)} % have no {what}" for what, n in missing.items() if n)
+    if not shares:
         return check(True, "Every product has a title, a description and a picture.")
-    told = ", ".join(said)
     if missing["title"] or missing["picture"]:
-        return check(False, f"{told}: one of the two models predicts them blindly.")
-    return check(True, f"Every product has a title and a picture; {told}.")
+        return check(False, f"{shares}: one of the two models predicts them blindly.")
+    return check(True, f"Every product has a title and a picture; {shares}.")
 
 
 def _drift_check(drift: Sequence[Drift] | None) -> list[dict[str, Any]]:
@@ -120,9 +120,9 @@ def _drift_check(drift: Sequence[Drift] | None) -> list[dict[str, Any]]:
     moved = [entry for entry in drift if entry.size != CHANCE]
     if not moved:
         return [check(True, "Nothing moved since the earlier run's catalog beyond chance.")]
-    said = ", ".join(f"{entry.aspect} ({entry.size})" for entry in moved[:4])
+    aspects = ", ".join(f"{entry.aspect} ({entry.size})" for entry in moved[:4])
     advice = " Train anew before you trust an older model." if moved[0].size == LARGE else ""
-    return [check(False, f"Since the earlier run's catalog moved: {said}.{advice}")]
+    return [check(False, f"Since the earlier run's catalog moved: {aspects}.{advice}")]
 
 
 def _classes(products: Products) -> list[dict[str, Any]]:
@@ -159,25 +159,17 @@ def _shares(counts: dict[str, int], whole: int) -> list[dict[str, Any]]:
 def _findings(findings: pd.DataFrame) -> list[dict[str, Any]]:
     """Counts by reason and action, most frequent first, each with its first row."""
     groups = []
-    for (reason, action), count in Counter(
-        zip(findings["reason"], findings["action"], strict=True)
-    ).most_common():
-        first = findings[(findings["reason"] == reason) & (findings["action"] == action)].iloc[0]
-        where = f"{first['file']}, line {first['line']}"
+    for _, rows in findings.groupby(["reason", "action"], sort=False):
+        first = rows.iloc[0]
         groups.append(
             {
-                "reason": reason.replace("_", " "),
-                "action": action,
-                "count": count,
-                "first": f"{where}: {first['detail']}",
+                "reason": first["reason"].replace("_", " "),
+                "action": first["action"],
+                "count": len(rows),
+                "first": f"{first['file']}, line {first['line']}: {first['detail']}",
             }
         )
-    return groups
-
-
-def _drifted(entry: Drift) -> dict[str, Any]:
-    calm = entry.size == CHANCE
-    return {**vars(entry), "calm": calm, "drawn": bar(entry.distance, 0.3)}
+    return sorted(groups, key=lambda group: -group["count"])
 
 
 def _source(products: Products) -> dict[str, str]:

@@ -43,32 +43,21 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def bar(value: float, maximum: float = 1.0, *, weak: bool = False) -> Markup:
-    """A bar beside a number in a table; the number says it all, so screen readers pass over the bar."""
-    width = 100 * min(max(value / maximum, 0.0), 1.0) if maximum > 0 else 0.0
-    return tag(
-        "svg",
-        tag("rect", class_="track", width=100, height=8),
-        tag("rect", class_="loss" if weak else "fill", width=width, height=8),
-        class_="bar",
-        viewBox="0 0 100 8",
-        preserveAspectRatio="none",
-        aria_hidden="true",
-    )
+    """A bar beside a number in a table, which screen readers pass over: the number stands beside it."""
+    return _bar(0, 100 * min(max(value / maximum, 0.0), 1.0) if maximum > 0 else 0.0, warn=weak)
 
 
 def gain_bar(value: float, most: float) -> Markup:
     """A bar to the right of the middle for a gain, to the left for a loss; `most` fills a half."""
     length = 50 * min(abs(value) / most, 1.0) if most > 0 else 0.0
+    return _bar(50 if value >= 0 else 50 - length, length, warn=value < 0)
+
+
+def _bar(start: float, length: float, *, warn: bool) -> Markup:
     return tag(
         "svg",
         tag("rect", class_="track", width=100, height=8),
-        tag(
-            "rect",
-            class_="fill" if value >= 0 else "loss",
-            x=50 if value >= 0 else 50 - length,
-            width=length,
-            height=8,
-        ),
+        tag("rect", class_="loss" if warn else "fill", x=start, width=length, height=8),
         class_="bar",
         viewBox="0 0 100 8",
         preserveAspectRatio="none",

@@ -35,36 +35,31 @@ def heatmap(
     side = size * len(names)
     left, beside = _names(names, size, turned=False)
     top, above = _names(columns or names, size, turned=True)
-    parts = [tag("rect", class_="frame", x=left, y=top, width=side, height=side)]
-    parts += [tag("g", *beside, transform=f"translate({left - 6} {top})")]
-    parts += [tag("g", *above, transform=f"translate({left} {top - 6})")]
     cells, values = [], []
     for row, column in np.argwhere(shade > 0).tolist():
         kind = "wrong" if mistakes and row != column else "right"
-        x, y = left + size * column, top + size * row
-        cells.append(_cell(x, y, size, float(shade[row, column]), kind=kind, hint=hints[row][column]))
+        x, y, hint = size * column, size * row, tag("title", hints[row][column])
+        box = {"x": x + 0.5, "y": y + 0.5, "width": size - 1, "height": size - 1}
+        opacity = f"{0.1 + 0.9 * shade[row, column]:.3f}"
+        cells.append(tag("rect", hint, class_=f"cell {kind}", fill_opacity=opacity, **box))
         if texts:
             middle = {"x": x + size / 2, "y": y + size / 2 + 4}
             values.append(tag("text", texts[row][column], class_="value middle", **middle))
+    frame = tag("rect", class_="frame", width=side, height=side)
     # Cells under texts are fainter, so that the texts stay readable on the darkest.
-    parts += [tag("g", *cells, class_="under" if texts else "cells"), *values]
-    width, height = left + side + 4, top + side + 4
+    under = tag("g", *cells, class_="under" if texts else "cells")
     return tag(
         "svg",
-        *parts,
+        tag("g", *beside, transform=f"translate({left - 6} {top})"),
+        tag("g", *above, transform=f"translate({left} {top - 6})"),
+        tag("g", frame, under, *values, transform=f"translate({left} {top})"),
         class_="matrix",
         role="img",
         aria_label=title,
-        width=width,
-        height=height,
-        viewBox=f"0 0 {width} {height}",
+        width=left + side + 4,
+        height=top + side + 4,
+        viewBox=f"0 0 {left + side + 4} {top + side + 4}",
     )
-
-
-def _cell(x: int, y: int, size: int, shade: float, *, kind: str, hint: str) -> Markup:
-    box = {"x": x + 0.5, "y": y + 0.5, "width": size - 1, "height": size - 1}
-    opacity = f"{0.1 + 0.9 * shade:.3f}"
-    return tag("rect", tag("title", hint), class_=f"cell {kind}", fill_opacity=opacity, **box)
 
 
 def agreement_chart(same: np.ndarray, names: Sequence[str]) -> Markup:

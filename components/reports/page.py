@@ -55,9 +55,9 @@ def class_label_of(code: str, names: Mapping[str, str], limit: int = 60) -> str:
     return plain(f"{code} {names.get(code, '')}", limit)
 
 
-def names_of(products: Products) -> list[str]:
-    """`class_label` of every class."""
-    return [class_label(products, label) for label in range(len(products.classes))]
+def class_labels(products: Products) -> dict[str, str]:
+    """`class_label` of every class, by its code."""
+    return {code: class_label(products, label) for label, code in enumerate(products.classes)}
 
 
 def read_issues(path: Path) -> pd.DataFrame:
@@ -85,6 +85,11 @@ def many(count: int, one: str, more: str = "") -> str:
 def check(fine: bool, text: str) -> dict[str, Any]:
     """One line of a report's list at its top: fine, or worth a look, and why."""
     return {"fine": fine, "text": text}
+
+
+def figure(name: str, value: str, unit: str = "") -> dict[str, str]:
+    """One of the large figures at a report's top."""
+    return {"name": name, "value": value, "unit": unit}
 
 
 def words(value: Any) -> str:

@@ -96,7 +96,7 @@ def test_compare_tells_the_parameters_the_rows_and_the_classes_that_differ(tmp_p
     assert "outside the 95 % interval of one" in said
     assert "text_configs.tfidf.regularization: 4.0 → 8.0" in said
     assert "checkpoints" not in said
-    assert "predicted on the same products" in said
+    assert "evaluated on the same products" in said
     assert "−25.00" in said
     assert "10 Books" in said
     assert "10 Books" in (second / "compare-one.html").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from typing import Any
 
 from components.client.local.finished_run import FinishedRun
 
-UNIMPORTANT = ("cluster_checkpoints",)  # parameters that say where, not what
+UNIMPORTANT = ("cluster_checkpoints",)  # where to find things, not what is trained
 SPLIT_BY = ("seed", "preprocess_config", "catalog_corrections")  # decide which products validate
 
 
@@ -76,8 +76,8 @@ class Comparison:
     def fairness(self) -> str:
         """Whether the two runs' figures may be compared at all."""
         if self.same_products:
-            return "Both runs were predicted on the same products."
-        return "The runs were predicted on different products: their figures differ for that reason too."
+            return "Both runs were evaluated on the same products."
+        return "The runs were evaluated on different products: their figures differ for that reason too."
 
 
 def compare_runs(first: FinishedRun, second: FinishedRun) -> Comparison:
@@ -113,12 +113,12 @@ def _rows(first: dict[str, Any], second: dict[str, Any]) -> list[Change]:
 
 
 def _classes(first: FinishedRun, second: FinishedRun) -> list[Change]:
-    one, other = (_predicted(run) for run in (first, second))
+    one, other = (_class_f1(run) for run in (first, second))
     changes = [Change(code, one.get(code), other.get(code)) for code in dict.fromkeys([*one, *other])]
     return sorted(changes, key=lambda change: (None in (change.first, change.second), -change.points))
 
 
-def _predicted(run: FinishedRun) -> dict[str, float]:
+def _class_f1(run: FinishedRun) -> dict[str, float]:
     per_class = run.metrics["validation"]["rows"]["ensemble"]["per_class"]
     return {code: entry["f1"] for code, entry in per_class.items() if entry["support"]}
 

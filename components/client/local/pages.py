@@ -8,7 +8,7 @@ from components.client.local.finished_run import FinishedRun, files
 from components.core.artifacts import write_text
 from components.modeling.metrics import ROWS
 from components.reports.charts import gain_bar
-from components.reports.page import check, class_label_of, percent, render, words
+from components.reports.page import check, class_label_of, figure, percent, render, words
 
 INDEX = "index.html"
 
@@ -23,10 +23,10 @@ def write_index(run: FinishedRun) -> Path:
         name=run.name,
         verdict=run.metrics.get("verdict", []),
         figures=[
-            {"name": "macro-F1 of the ensemble", "value": percent(chief["macro_f1"]), "unit": "%"},
-            {"name": "accuracy", "value": percent(chief["accuracy"]), "unit": "%"},
-            {"name": "products predicted", "value": f"{run.metrics['validation']['products']:,}"},
-            {"name": "minutes", "value": f"{run.seconds / 60:.0f}"},
+            figure("macro-F1 of the ensemble", percent(chief["macro_f1"]), "%"),
+            figure("accuracy", percent(chief["accuracy"]), "%"),
+            figure("products evaluated", f"{run.metrics['validation']['products']:,}"),
+            figure("minutes", f"{run.seconds / 60:.0f}"),
         ],
         rows=[_row(key, row, test["rows"].get(key) if test else None) for key, row in table.items()],
         tested=test is not None,
