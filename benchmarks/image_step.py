@@ -53,11 +53,10 @@ class Pairs(Images):
 def plain_loss(network: PlainNetwork, batch: list[Tensor] | Tensor, labels: Tensor) -> Tensor:
     """The loss of ready tensors, float32."""
     if not isinstance(network, DCLNetwork):
-        pooled = network.backbone.pool(network.backbone(batch))  # type: ignore[arg-type]
+        _, pooled = network.backbone(batch)
         return torch.nn.functional.cross_entropy(network.head(pooled), labels)
     images, destroyed, guess = batch
-    features = network.backbone(torch.cat([images, destroyed]))
-    pooled = network.backbone.pool(features)
+    features, pooled = network.backbone(torch.cat([images, destroyed]))
     straight = ((torch.arange(49, device=DEVICE) - 24) / 49).expand_as(guess)
     return dcl_loss(
         network.head(pooled),

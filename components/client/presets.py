@@ -19,7 +19,7 @@ PAPER: dict[str, Any] = {
     "image_fold_config": {
         "name": "resnet50",
         "backbone": "resnet50",
-        "weights": "imagenet",
+        "weights": "pretrained",
         "epochs": 50,
         "dcl_epochs": 0,
     },
@@ -45,8 +45,8 @@ PAPER: dict[str, Any] = {
         },
     ],
     "image_configs": [
-        {"name": "resnet152", "weights": "imagenet", "dcl_epochs": 0},
-        {"name": "resnet152-dcl", "weights": "imagenet", "cleaned": True, "dcl_epochs": 20},
+        {"name": "resnet152", "weights": "pretrained", "dcl_epochs": 0},
+        {"name": "resnet152-dcl", "weights": "pretrained", "cleaned": True, "dcl_epochs": 20},
     ],
     "fusion_configs": [
         {"name": "linear", "kind": "linear"},

@@ -31,6 +31,7 @@ LIBRARIES = (
     "numpy",
     "pandas",
     "scikit-learn",
+    "timm",
     "tokenizers",
     "torch",
     "torchvision",

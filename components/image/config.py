@@ -1,22 +1,15 @@
 """What can be set of an image classifier; the network's defaults are the paper's."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.core.configuration import check_rules, parse_kind
 
-# Torchvision's names of networks that give a feature map.
-BACKBONES = (
-    "small_resnet",
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2"),
-    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
-    *("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
-    *(f"efficientnet_b{size}" for size in range(8)),
-    *("efficientnet_v2_s", "efficientnet_v2_m", "efficientnet_v2_l"),
-    *("swin_t", "swin_s", "swin_b", "swin_v2_t", "swin_v2_s", "swin_v2_b"),
-    *("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14"),
-)
+# timm's names, with or without the tag of their weights, or a model on the hub that timm reads. Whether timm
+# has them is for the stage to find: neither timm nor torch is installed where a run starts.
+BACKBONE = re.compile(r"[a-z]\w*(\.\w+)?|hf-hub:\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -37,10 +30,12 @@ class ImageConfig:
 
     name: str
     kind: Literal["network"] = "network"  # or "colors": see `colors.ColorConfig`
-    backbone: str = "resnet152"  # 3.2.2; denoising takes resnet50 (3.2.1); or another of BACKBONES
-    # "imagenet", another name of torchvision's ("IMAGENET1K_V2"), a .safetensors file or URI (s3://, gs://,
-    # ...), or "scratch".
-    weights: str = "imagenet"  # 3.2.2
+    # 3.2.2; denoising takes resnet50 (3.2.1); or "small_resnet", or any of timm's that gives a feature map
+    # ("convnext_tiny.fb_in1k", "hf-hub:org/model").
+    backbone: str = "resnet152"
+    # "pretrained", timm's from the hub (a ResNet's: torchvision's, on ImageNet; 3.2.2), "scratch", or a
+    # .safetensors file or a folder that holds model.safetensors: a path or a URI (s3://, gs://, ...).
+    weights: str = "pretrained"
     cleaned: bool = False  # leave out what denoising removed (3.2.1)
 
     resize: tuple[int, int] = (256, 256)  # before the crop; 3.2.2
@@ -110,18 +105,15 @@ class ImageConfig:
         check_rules(rules)
 
     def _backbone_rules(self) -> dict[str, bool]:
-        crops = [stage.crop for stage in self.stages()]
         own = self.weights == "scratch" or "/" in self.weights or self.weights.endswith(".safetensors")
         return {
-            f"backbone {self.backbone!r} is none of {', '.join(BACKBONES)}": self.backbone in BACKBONES,
-            f"weights {self.weights!r} is none of torchvision's names, a .safetensors file or 'scratch'": (
-                own or self.weights == "imagenet" or self.weights.startswith("IMAGENET1K_")
-            ),
+            f"backbone {self.backbone!r} is no name of timm's (resnet152, convnext_tiny.fb_in1k, "
+            "hf-hub:org/model, ...) and not small_resnet": bool(BACKBONE.fullmatch(self.backbone)),
+            f"weights {self.weights!r} are neither 'pretrained' (once 'imagenet'; of several a tag in the "
+            "backbone's name says which, as in resnet50.tv2_in1k) nor 'scratch' nor a .safetensors file or a "
+            "folder, with a / in its name": own or self.weights == "pretrained",
             "small_resnet has no weights but yours: name a .safetensors file, or weights 'scratch'": (
                 own or self.backbone != "small_resnet"
-            ),
-            f"{self.backbone} sees squares only: crop and dcl_crop must be": (
-                not self.backbone.startswith("vit_") or all(len(set(crop)) == 1 for crop in crops)
             ),
         }
 

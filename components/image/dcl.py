@@ -4,7 +4,7 @@ which images were destroyed and where each block came from.
 Chen, Bai, Zhang, Mei: Destruction and Construction Learning for Fine-Grained Image Recognition, CVPR 2019,
 https://openaccess.thecvf.com/content_CVPR_2019/html/Chen_Destruction_and_Construction_Learning_for_Fine-Grained_Image_Recognition_CVPR_2019_paper.html
 
-Shapes: B images, N blocks a side, C classes, D channels, (h, w) the feature map's size.
+Shapes: B images, N blocks a side, C classes, W pooled features, a feature map of (D, h, w).
 """
 
 import torch
@@ -113,16 +113,17 @@ class DCLHeads(nn.Module):
     """The two heads that construction learning adds to a classifier.
 
     Args:
-        width: D.
+        width: W.
+        map_width: D.
         swap: "cls_2" tells original from destroyed (2 logits); "cls_2xmul" tells the class as well
             (2C logits: class c, and class c destroyed).
     """
 
-    def __init__(self, width: int, classes: int, blocks: int, swap: str) -> None:
+    def __init__(self, width: int, map_width: int, classes: int, blocks: int, swap: str) -> None:
         super().__init__()
         self.classes, self.blocks, self.kind = classes, blocks, swap
         self.swap = nn.Linear(width, 2 if swap == "cls_2" else 2 * classes, bias=False)
-        self.location = nn.Conv2d(width, 1, 1)
+        self.location = nn.Conv2d(map_width, 1, 1)
 
     def locations(self, features: Tensor) -> Tensor:
         """(B, D, h, w) to (B, N * N) within (-1, 1)."""

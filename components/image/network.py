@@ -24,7 +24,7 @@ HEADS_FASTER = 10.0  # the heads' learning rate over the backbone's in DCL: Chen
 
 
 class PlainNetwork(nn.Module):
-    """Backbone, mean over places, one linear layer; cross-entropy.
+    """Backbone and one linear layer on its pooled features; cross-entropy.
 
     Args:
         prior: (C,) class frequencies of the products to fit.
@@ -49,17 +49,21 @@ class PlainNetwork(nn.Module):
 
     def forward(self, pixels: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
         """The loss of a batch: pixels (B, H, W, PIXEL) uint8, draws (B, self.draws), labels (B,)."""
-        pooled = self.backbone.pool(self.backbone(normalize(pixels)))
+        _, pooled = self.features(pixels)
         logits = self.head(pooled).float() + self.offsets
         return functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
 
     def predict(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits (B, C) and pooled features (B, D) of pixels (B, H, W, PIXEL) uint8, float32."""
-        pooled = self.backbone.pool(self.backbone(normalize(pixels)))
+        """Class logits (B, C) and pooled features (B, W) of pixels (B, H, W, PIXEL) uint8, float32."""
+        _, pooled = self.features(pixels)
         return self.class_logits(pooled).float(), pooled.float()
 
+    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Feature map (B, D, h, w) and pooled features (B, W) of pixels (B, H, W, PIXEL) uint8."""
+        return self.backbone(normalize(pixels, self.backbone.mean, self.backbone.std))
+
     def class_logits(self, pooled: Tensor) -> Tensor:
-        """(B, D) to (B, C), at test time."""
+        """(B, W) to (B, C), at test time."""
         return self.head(pooled)
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
@@ -78,12 +82,13 @@ class DCLNetwork(PlainNetwork):
     def __init__(self, config: ImageConfig, stage: Stage, prior: np.ndarray) -> None:
         super().__init__(config, stage, prior)
         self.draws = DRAWS + 2 * config.dcl_blocks**2
-        self.dcl = DCLHeads(self.backbone.width, len(prior), config.dcl_blocks, config.dcl_swap)
+        self.dcl = DCLHeads(
+            self.backbone.width, self.backbone.map_width, len(prior), config.dcl_blocks, config.dcl_swap
+        )
 
     def forward(self, pixels: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
         targets = self.destroy(pixels, draws[:, DRAWS:])
-        features = self.backbone(normalize(pixels))
-        pooled = self.backbone.pool(features)
+        features, pooled = self.features(pixels)
         return dcl_loss(
             self.head(pooled) + self.offsets,
             self.dcl.swap(pooled),

@@ -23,8 +23,9 @@ from components.image.network import PlainNetwork, build_network
 from components.image.predict import predict
 from components.image.training import Examples, StageTraining
 from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
-from components.modeling.image.backbones import load_state, load_weights
+from components.modeling.image.backbones import check_backbone, load_state
 from components.modeling.image.cache import ImageCache
+from components.modeling.image.pretrained import load_weights
 from components.modeling.termination import catch_sigterm
 from components.modeling.trained import Trained, write_trained
 
@@ -64,6 +65,8 @@ def run_image(
             is not a number.
     """
     settings = parse_image_config(config)
+    if isinstance(settings, ImageConfig):
+        check_backbone(settings.backbone, [stage.crop for stage in settings.stages()])
     catalog = read_products(products)
     task = training_task(catalog, fold=fold, cleaned=settings.cleaned)
     store = ImageStore(images)
@@ -212,7 +215,7 @@ def _start(
     torch.manual_seed(seed)
     network = build_network(config, stage, prior)
     if before is None:
-        load_weights(network.backbone, config.backbone, config.weights)
+        load_weights(network.backbone, config.weights)
     else:
         state = {f"backbone.{key}": value for key, value in before.backbone.state_dict().items()}
         load_state(network.backbone, state, where="the first stage")

@@ -209,7 +209,6 @@ def test_settings_reach_every_pod(tmp_path: Path):
         set_to = {each["name"]: each["value"] for each in executor["container"].get("env", [])}
         training = name.removeprefix("exec-").split("-")[0] in TRAININGS
         assert set_to.get("HF_HOME") == ("/disk/weights/huggingface" if training else None)
-        assert set_to.get("TORCH_HOME") == ("/disk/weights/torch" if training else None)
     for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
         assert [mount["mountPath"] for mount in config["pvcMount"]] == ["/disk"]
         assert config["secretAsEnv"][0]["secretName"] == "keys"

@@ -7,7 +7,6 @@ from typing import Any
 from components.core.errors import InputError
 from components.core.project import NAME
 
-DOWNLOADS = {"HF_HOME": "huggingface", "TORCH_HOME": "torch"}  # where libraries keep what they fetched
 # S3 and Google credentials under the names that their libraries read.
 SECRET_KEYS = {
     "AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
@@ -80,7 +79,6 @@ class ClusterSettings:
         if self.volume:
             kubernetes.mount_pvc(task, self.volume, self.mount)
             if training:
-                for name, folder in DOWNLOADS.items():
-                    task.set_env_variable(name, f"{self.mount}/weights/{folder}")
+                task.set_env_variable("HF_HOME", f"{self.mount}/weights/huggingface")
         if self.secret:
             kubernetes.use_secret_as_env(task, self.secret, SECRET_KEYS, optional=True)

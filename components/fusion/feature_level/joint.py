@@ -61,7 +61,7 @@ class JointNetwork(nn.Module):
             with_image: (B,) bool; the image features of a product without an image are zero.
         """
         text = logits(self.encoder, texts)
-        image = self.backbone.pool(self.backbone(normalize(pixels)))
+        _, image = self.backbone(normalize(pixels, self.backbone.mean, self.backbone.std))
         return self.classifier(text, image.float() * with_image[:, None]).float()
 
 

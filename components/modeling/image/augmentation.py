@@ -1,6 +1,7 @@
 """Random rotation, crop and flip of a batch on its device: one gather, each sample its own draw."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,12 +130,14 @@ def centre_crop(batch: Batch, crop: tuple[int, int]) -> Tensor:
     return images[:, top : top + crop[0], left : left + crop[1]]
 
 
-def normalize(pixels: Tensor) -> Tensor:
-    """(B, H, W, PIXEL) uint8 to (B, 3, H, W) float32 of ImageNet's mean and deviation, channels last."""
+def normalize(
+    pixels: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+) -> Tensor:
+    """(B, H, W, PIXEL) uint8 to (B, 3, H, W) float32 by mean and deviation of (R, G, B), channels last."""
     batch, height, width, _ = pixels.shape
     # Whole rows at once: arithmetic that broadcasts over three channels is several times slower on a CPU.
-    scale = pixels.new_tensor([*(1 / (255 * s) for s in IMAGENET_STD), 0], dtype=torch.float32)
-    shift = [-m / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    scale = pixels.new_tensor([*(1 / (255 * s) for s in std), 0], dtype=torch.float32)
+    shift = [-m / s for m, s in zip(mean, std, strict=True)]
     offset = pixels.new_tensor([*shift, 0], dtype=torch.float32)
     rows = _floats((batch, height, width * PIXEL), pixels.device)
     rows.copy_(pixels.reshape(rows.shape)).mul_(scale.repeat(width)).add_(offset.repeat(width))

@@ -1,227 +1,233 @@
-"""Backbones that give a feature map: torchvision's, and a small ResNet for a laptop."""
+"""Backbones that give a feature map: any of timm's, and a small ResNet for a laptop.
 
-import re
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
-from pickle import UnpicklingError
+timm: https://github.com/huggingface/pytorch-image-models, Apache 2.0. Beside the functions that it documents,
+what is used of its models is: `forward_features`, `forward_head(..., pre_logits=True)`, `reset_classifier`,
+`num_features`, `head_hidden_size`, `output_fmt`, `num_prefix_tokens`, `feature_info[-1]["reduction"]`, and of
+a model's `pretrained_cfg` the keys "classifier", "fixed_input_size", "hf_hub_id", "mean", "num_classes",
+"state_dict" and "std".
+"""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from timm.models import get_arch_name, get_arch_pretrained_cfgs, resolve_model_input_args
 from torch import Tensor, nn
-from torchvision import models
-from torchvision.models.vision_transformer import interpolate_embeddings
 
 from components.core.errors import InputError
-from components.data.uris import fetch
+from components.modeling.image.small_resnet import SMALL
 
-SMALL = "small_resnet"
-IMAGENET = "IMAGENET1K_V1"  # every network of torchvision has these
-FAMILIES = {
-    "ResNet": models.ResNet,
-    "ConvNeXt": models.ConvNeXt,
-    "EfficientNet": models.EfficientNet,
-    "Swin": models.SwinTransformer,
-    "ViT": models.VisionTransformer,
+OWN = "backbone.body."  # before a backbone's weights in the models that the image stage writes
+HUB = "hf-hub:"  # before the name of a model on the hub, as timm has it
+# Where timm looks for weights: it would read a pickle where there is nothing else.
+NOWHERE = {"source": "", "hf_hub_id": None, "url": None, "file": None}
+
+# Torchvision's names of networks that timm has under another one.
+ALIASES = {
+    "efficientnet_v2_s": "tf_efficientnetv2_s.in1k",
+    "efficientnet_v2_m": "tf_efficientnetv2_m.in1k",
+    "efficientnet_v2_l": "tf_efficientnetv2_l.in1k",
+    "swin_t": "swin_tiny_patch4_window7_224",
+    "swin_s": "swin_small_patch4_window7_224",
+    "swin_b": "swin_base_patch4_window7_224",
+    "swin_v2_t": "swinv2_tiny_window8_256",
+    "swin_v2_s": "swinv2_small_window8_256",
+    "swin_v2_b": "swinv2_base_window8_256",
+    "vit_b_16": "vit_base_patch16_224",
+    "vit_b_32": "vit_base_patch32_224",
+    "vit_l_16": "vit_large_patch16_224",
+    "vit_l_32": "vit_large_patch32_224",
+    "vit_h_14": "vit_huge_patch14_224",
 }
 
 
-class SmallResNet(nn.Module):
-    """A residual network (He et al. 2015, basic blocks) for small images on a CPU.
-
-    The stem goes to a quarter of the resolution in one convolution, since early full-size layers
-    are what costs time on a CPU. (B, 3, H, W) to (B, 192, H / 16, W / 16).
-    """
-
-    widths = (48, 96, 192)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, self.widths[0], 7, stride=4, padding=3, bias=False), nn.BatchNorm2d(self.widths[0])
-        )
-        channels = (self.widths[0], *self.widths)
-        self.blocks = nn.Sequential(
-            *(
-                models.resnet.BasicBlock(
-                    channels[i], channels[i + 1], stride, _shortcut(channels[i], channels[i + 1], stride)
-                )
-                for i, stride in enumerate((1, 2, 2))
-            )
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.blocks(torch.relu(self.stem(images)))
-
-
 class Backbone(nn.Module):
-    """A network without its classifier.
+    """A network of timm's without its classifier.
 
     Attributes:
-        width: channels D of the feature map.
+        name: as it was asked for.
+        crop: height, width of the images that it was built for.
+        width: W, the pooled features.
+        map_width: D, the channels of the feature map.
+        mean, std: (R, G, B), what its pretrained weights want images normalized by.
     """
 
     def __init__(self, name: str, crop: tuple[int, int]) -> None:
         """Builds `name` with random weights for images of `crop` = (height, width).
 
         Raises:
-            InputError: torchvision has no such network, or it gives no feature map here.
+            InputError: there is no such network, or it cannot be had for this size.
         """
         super().__init__()
-        self.norm: nn.Module = nn.Identity()
-        if name == SMALL:
-            self.body: nn.Module = SmallResNet()
-            self.width = SmallResNet.widths[-1]
-        else:
-            self.body = _torchvision(name, crop)
-            self.width = self._take_off_classifier()
+        self.name, self.crop = name, crop
+        self.body: Any = create_network(name, crop)
+        self.map_width: int = self.body.num_features
+        self.width: int = self.body.head_hidden_size
+        self.mean, self.std = self.body.pretrained_cfg["mean"], self.body.pretrained_cfg["std"]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalized images to the feature map, (B, D, h, w)."""
-        body: Any = self.body
-        if isinstance(body, SmallResNet):
-            return body(images)
-        if isinstance(body, models.ResNet):
-            features = body.maxpool(body.relu(body.bn1(body.conv1(images))))
-            return body.layer4(body.layer3(body.layer2(body.layer1(features))))
-        if isinstance(body, models.SwinTransformer):
-            return body.permute(body.norm(body.features(images)))
-        if isinstance(body, models.VisionTransformer):
-            return _patch_map(body, images)
-        return body.features(images)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) normalized images to the feature map (B, D, h, w) and pooled features (B, W).
 
-    def pool(self, features: Tensor) -> Tensor:
-        """(B, D, h, w) to (B, D): the mean over places, with the norm that some families put after it."""
-        pooled = features.mean(dim=(2, 3), keepdim=True)
-        return self.norm(pooled).flatten(1)
+        Features are pooled as the network's own classifier has them: by the mean over places, the class
+        token, ...
 
-    def _take_off_classifier(self) -> int:
-        # Returns the width of what the classifier saw.
-        body: Any = self.body
-        name = next(name for name in ("fc", "head", "heads", "classifier") if hasattr(body, name))
-        classifier = getattr(body, name)
-        if isinstance(body, models.ConvNeXt):
-            self.norm = classifier[0]
-        setattr(body, name, nn.Identity())
-        layers = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)]
-        return layers[-1].in_features
+        Raises:
+            InputError: the network gives no feature map.
+        """
+        features = self.body.forward_features(images)
+        return self._map(features, images), self.body.forward_head(features, pre_logits=True)
+
+    def _map(self, features: Tensor, images: Tensor) -> Tensor:
+        if not isinstance(features, Tensor):
+            raise InputError(f"backbone {self.name!r} gives no feature map: it ends in several branches")
+        if features.ndim == 4:
+            last = getattr(self.body, "output_fmt", "NCHW") == "NHWC"
+            return features.permute(0, 3, 1, 2) if last else features
+        # Tokens (B, N, D), those of no place (class, registers) first.
+        patches = features[:, getattr(self.body, "num_prefix_tokens", 0) :]
+        scale = self.body.feature_info[-1]["reduction"]
+        height, width = (math.ceil(side / scale) for side in images.shape[2:])
+        if patches.shape[1] != height * width:
+            raise InputError(
+                f"backbone {self.name!r} gives no feature map: {patches.shape[1]} tokens for "
+                f"{height}x{width} places"
+            )
+        return patches.transpose(1, 2).unflatten(2, (height, width))
 
 
-def load_weights(backbone: Backbone, name: str, weights: str) -> None:
-    """Puts pretrained weights into a backbone; "scratch" leaves it as it is.
+def check_backbone(name: str, crops: Sequence[tuple[int, int]]) -> None:
+    """Tries a backbone on images of each size, and each one's weights on the next; takes no memory for them.
 
     Args:
-        weights: "imagenet", another of torchvision's names ("IMAGENET1K_V2"), or a safetensors file: a
-            path or a URI. The file holds torchvision's names, or is a model that this stage wrote.
+        crops: height, width of the images that a training's stages see.
 
     Raises:
-        InputError: no such weights, a file that is not safetensors, or weights of another network.
+        InputError: there is no such network, it gives no feature map, or it cannot see images of these sizes.
     """
-    if weights == "scratch":
-        return
-    is_file = "/" in weights or weights.endswith(".safetensors")
-    state = _read(weights) if is_file else _download(name, weights)
-    load_state(backbone, state, where=weights)
+    before = None
+    with torch.device("meta"):
+        for crop in dict.fromkeys(crops):
+            backbone = Backbone(name, crop)
+            _check_features(backbone)
+            if before is not None:
+                _check_sizes(before, backbone)
+            before = backbone
+
+
+def _check_features(backbone: Backbone) -> None:
+    try:
+        features, pooled = backbone(torch.empty(2, 3, *backbone.crop))
+    except InputError:
+        raise
+    except Exception as error:  # each family fails in its own way
+        raise InputError(
+            f"backbone {backbone.name!r} gives nothing for images of {_size(backbone.crop)}: {reason(error)}"
+        ) from error
+    if features.shape[:2] != (2, backbone.map_width) or pooled.shape != (2, backbone.width):
+        raise InputError(
+            f"backbone {backbone.name!r} gives no feature map: its features are {tuple(features.shape)}, "
+            f"pooled {tuple(pooled.shape)}"
+        )
+
+
+def _check_sizes(before: Backbone, after: Backbone) -> None:
+    try:
+        load_state(after, before.body.state_dict(), where="the stage before")
+    except InputError as error:
+        raise InputError(
+            f"backbone {after.name!r}: weights for images of {_size(before.crop)} do not serve images of "
+            f"{_size(after.crop)}; give all stages the same crop. {error}"
+        ) from error
 
 
 def load_state(backbone: Backbone, state: Mapping[str, Tensor], *, where: str) -> None:
-    """Loads a state in torchvision's names or in this stage's own; a classifier's weights are left out.
+    """Loads a state in timm's names or in this stage's own; a classifier's weights are left out.
 
-    A vision transformer's position embeddings are interpolated to the backbone's image size.
+    What depends on the size of images (position embeddings, say) is interpolated to the backbone's.
 
     Raises:
-        InputError: a weight is missing or has another shape.
+        InputError: a weight is missing, left over, or has another shape.
     """
-    prefixes = ("backbone.body.", "backbone.norm.")
-    if any(key.startswith(prefixes) for key in state):
-        named = {key.removeprefix("backbone."): value for key, value in state.items()}
-    else:
-        named = {f"body.{key}": value for key, value in state.items()}
-        named |= {re.sub(r"^body\.classifier\.0\.", "norm.", key): value for key, value in named.items()}
-    if isinstance(backbone.body, models.VisionTransformer):
-        named = _resized(named, backbone.body)
-    own = backbone.state_dict()
-    wrong = [key for key in own if key not in named or named[key].shape != own[key].shape]
-    if wrong:
+    own = {key.removeprefix(OWN): value for key, value in state.items() if key.startswith(OWN)}
+    state = own or dict(state)
+    shapes = {key: value.shape for key, value in backbone.body.state_dict().items()}
+    if {key: value.shape for key, value in state.items()} == shapes:
+        backbone.body.load_state_dict(state)
+        return
+    try:
+        loaded = _load_by_timm(backbone, state)
+    except InputError as error:
+        raise InputError(f"{where}: not the weights that this backbone takes; {error}") from error
+    backbone.body.load_state_dict(loaded.state_dict())
+
+
+def _load_by_timm(backbone: Backbone, state: dict[str, Tensor]) -> nn.Module:
+    """The network with `state`, which timm brings to its names and sizes and loads strictly.
+
+    With a classifier, the file's or zeros, which is taken off afterwards: timm takes a state without one for
+    another project's, and is not strict where the classifier has another size.
+    """
+    names = backbone.body.pretrained_cfg.get("classifier") or ()
+    names = (names,) if isinstance(names, str) else names
+    classes = next((len(state[key]) for key in (f"{name}.weight" for name in names) if key in state), None)
+    if classes is None:
+        classes = 1
+        with torch.device("meta"):
+            whole = create_network(backbone.name, backbone.crop, classes=classes).state_dict()
+        own = backbone.body.state_dict()
+        state = {**state, **{key: torch.zeros(whole[key].shape) for key in whole.keys() - own.keys()}}
+    loaded: Any = create_network(backbone.name, backbone.crop, state, classes)
+    loaded.reset_classifier(0)
+    return loaded
+
+
+def timm_name(name: str) -> str:
+    """timm's name of a backbone; a name of torchvision's stands for its weights too, where timm has them."""
+    name = ALIASES.get(name, name)
+    torchvisions = f"{name}.tv_in1k"
+    return torchvisions if timm.is_model_pretrained(torchvisions) else name
+
+
+def create_network(
+    name: str, crop: tuple[int, int], state: dict[str, Tensor] | None = None, classes: int = 0
+) -> nn.Module:
+    """A network of timm's with `classes` outputs; 0 leaves the classifier out.
+
+    Its weights are random, or strictly `state`.
+    """
+    found = timm_name(name)
+    if not found.startswith(HUB):
+        _check_name(name, found)
+    try:
+        arguments = resolve_model_input_args(found, {"img_size": crop}, num_classes=classes)
+        if state is not None:
+            weights = {"state_dict": state, "num_classes": classes, "label_offset": 0}
+            arguments["pretrained_cfg"] = {**arguments["pretrained_cfg"], **NOWHERE, **weights}
+        return timm.create_model(**arguments, pretrained=state is not None)
+    except Exception as error:  # no connection, and what each family finds wrong
+        raise InputError(f"backbone {name!r} for images of {_size(crop)}: {reason(error)}") from error
+
+
+def _check_name(name: str, found: str) -> None:
+    architecture = get_arch_name(found)
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, [*timm.list_models(), *ALIASES], 5)
         raise InputError(
-            f"{where}: not the weights of this backbone: {len(wrong)} of {len(own)} weights are missing or "
-            f"have another shape, the first is {wrong[0]!r}; name the backbone that they belong to"
+            f"backbone {name!r} is neither {SMALL} nor one of timm {timm.__version__}'s; near it: "
+            f"{', '.join(near) or 'none'}"
         )
-    backbone.load_state_dict({key: named[key] for key in own})
+    tagged = get_arch_pretrained_cfgs(architecture)
+    if found != architecture and found not in tagged:
+        raise InputError(f"backbone {name!r}: timm has it as {architecture}, {', '.join(tagged)}")
 
 
-def _torchvision(name: str, crop: tuple[int, int]) -> nn.Module:
-    options: dict[str, Any] = {"weights": None}
-    if name.startswith("vit_"):
-        if crop[0] != crop[1]:
-            raise InputError(f"backbone {name} sees squares only; the crop is {crop[0]}x{crop[1]}")
-        options["image_size"] = crop[0]
-    try:
-        body = models.get_model(name, **options)
-    except ValueError as error:
-        raise InputError(f"backbone {name!r}: {error}; name one of torchvision's, or {SMALL}") from error
-    if not isinstance(body, tuple(FAMILIES.values())):
-        raise InputError(
-            f"backbone {name!r} gives no feature map here; the families are {', '.join(FAMILIES)}"
-        )
-    return body
+def reason(error: Exception) -> str:
+    """An exception in one line, cut where it lists every weight of a network."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
-def _patch_map(body: Any, images: Tensor) -> Tensor:
-    # (B, 3, H, W) to (B, D, H / p, W / p): the last layer's patch tokens, the class token left out.
-    height, width = images.shape[2] // body.patch_size, images.shape[3] // body.patch_size
-    patches = body._process_input(images)
-    token = body.class_token.expand(len(images), -1, -1)
-    encoded = body.encoder(torch.cat([token, patches], dim=1))[:, 1:]
-    return encoded.transpose(1, 2).unflatten(2, (height, width))
-
-
-def _resized(state: Mapping[str, Tensor], body: models.VisionTransformer) -> dict[str, Tensor]:
-    key = "encoder.pos_embedding"
-    if f"body.{key}" not in state:
-        return dict(state)
-    resized = interpolate_embeddings(
-        body.image_size,
-        body.patch_size,
-        {key: state[f"body.{key}"]},  # pyright: ignore[reportArgumentType]
-    )
-    return {**state, f"body.{key}": resized[key]}
-
-
-def _download(name: str, weights: str) -> Mapping[str, Tensor]:
-    try:
-        found = models.get_model_weights(name)[IMAGENET if weights == "imagenet" else weights]
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            f"weights {weights!r} of {name}: torchvision has none of that name; name others, "
-            'a .safetensors file, or "scratch"'
-        ) from error
-    try:
-        return found.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (OSError, RuntimeError) as error:  # no connection; a file whose digest is not in its name
-        raise InputError(
-            f"weights {weights!r} of {name} cannot be downloaded: {error}; without internet, "
-            "give a .safetensors file or URI"
-        ) from error
-    except UnpicklingError as error:  # torchvision ships pickles; of one only tensors are read
-        raise InputError(
-            f"weights {weights!r} of {name}: the file holds more than tensors: {error}"
-        ) from error
-
-
-def _read(weights: str) -> Mapping[str, Tensor]:
-    if not weights.endswith(".safetensors"):
-        raise InputError(f"{weights}: weights are read from .safetensors files only, never from a pickle")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            return load_file(fetch(weights, Path(folder)))
-    except SafetensorError as error:
-        raise InputError(f"{weights}: not a safetensors file: {error}") from error
-
-
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
-    if stride == 1 and inputs == outputs:
-        return None
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+def _size(crop: tuple[int, int]) -> str:
+    return f"{crop[0]}x{crop[1]}"

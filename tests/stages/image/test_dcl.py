@@ -135,7 +135,7 @@ def test_cutting_the_border_keeps_the_size_and_a_flat_image():
 
 @pytest.mark.parametrize(("kind", "width"), [("cls_2", 2), ("cls_2xmul", 10)])
 def test_heads_have_the_papers_shapes(kind, width):
-    heads = DCLHeads(16, 5, 7, kind)
+    heads = DCLHeads(16, 16, 5, 7, kind)
     features = torch.randn(4, 16, 14, 14)
     assert heads.swap(features.mean((2, 3))).shape == (4, width)
     locations = heads.locations(features)
@@ -148,13 +148,13 @@ def test_heads_have_the_papers_shapes(kind, width):
 
 def test_swap_targets_name_original_and_destroyed():
     labels = torch.tensor([3, 1])
-    assert DCLHeads(4, 5, 7, "cls_2").swap_targets(labels).tolist() == [0, 0, 1, 1]
-    assert DCLHeads(4, 5, 7, "cls_2xmul").swap_targets(labels).tolist() == [3, 1, 8, 6]
+    assert DCLHeads(4, 4, 5, 7, "cls_2").swap_targets(labels).tolist() == [0, 0, 1, 1]
+    assert DCLHeads(4, 4, 5, 7, "cls_2xmul").swap_targets(labels).tolist() == [3, 1, 8, 6]
 
 
 def test_at_test_time_both_halves_of_the_swap_head_are_added():
     logits, pooled = torch.randn(3, 5), torch.randn(3, 16)
-    two, many = DCLHeads(16, 5, 7, "cls_2"), DCLHeads(16, 5, 7, "cls_2xmul")
+    two, many = DCLHeads(16, 16, 5, 7, "cls_2"), DCLHeads(16, 16, 5, 7, "cls_2xmul")
     assert torch.equal(two.class_logits(logits, pooled), logits)
     halves = many.swap(pooled)
     assert torch.allclose(many.class_logits(logits, pooled), logits + halves[:, :5] + halves[:, 5:])

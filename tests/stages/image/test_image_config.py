@@ -15,7 +15,7 @@ def test_the_defaults_are_the_papers():
     assert (dcl.resize, dcl.crop, dcl.epochs) == ((512, 512), (448, 448), 20)
     assert (plain.learning_rate, dcl.learning_rate, dcl.batch_size) == (0.01, 0.01, 16)
     paper = ImageConfig("v")
-    assert (paper.weights, paper.rotation, paper.flip, paper.fit) == ("imagenet", 15.0, True, "stretch")
+    assert (paper.weights, paper.rotation, paper.flip, paper.fit) == ("pretrained", 15.0, True, "stretch")
     assert (paper.momentum, paper.weight_decay) == (0.9, 0.0)
     assert (paper.schedule, paper.decay_epochs, paper.decay) == ("steps", 12, 0.1)
     assert (paper.dcl_blocks, paper.dcl_range, paper.dcl_gamma) == (7, 2, 1.0)
@@ -45,11 +45,13 @@ def test_without_dcl_epochs_there_is_one_stage():
         ({"learning_rate": 0}, "learning_rate"),
         ({"dropout": 0.1}, "unknown key 'dropout'"),
         ({"cache": "cloud"}, "'stream'"),
-        ({"backbone": "resnet51"}, "'resnet51' is none of small_resnet, resnet18"),
-        ({"backbone": "alexnet"}, "'alexnet' is none of"),
-        ({"backbone": "resnet50", "weights": "IMAGENET9"}, "'IMAGENET9' is none of"),
-        ({"weights": "imagenet"}, "small_resnet has no weights"),
-        ({"backbone": "vit_b_16", "crop": [32, 24]}, "squares only"),
+        ({"backbone": "ResNet-51"}, "'ResNet-51' is no name of timm's"),
+        ({"backbone": "timm/resnet50"}, "'timm/resnet50' is no name of timm's .*hf-hub:org/model"),
+        ({"backbone": "local-dir:/data"}, "no name of timm's"),
+        ({"backbone": "hf-hub:../model"}, "no name of timm's"),
+        ({"backbone": "resnet50", "weights": "IMAGENET1K_V2"}, "'IMAGENET1K_V2' are neither .*tv2_in1k"),
+        ({"backbone": "resnet50", "weights": "imagenet"}, "'pretrained' \\(once 'imagenet'"),
+        ({"weights": "pretrained"}, "small_resnet has no weights"),
         ({"schedule": "one_cycle", "momentum": 0}, "needs a momentum"),
     ],
 )

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from image_catalog import DCL
+from image_catalog import CONFIG, DCL
 from image_catalog import run_image_stage as run
 from safetensors import safe_open
 
 from components.core.errors import InputError
 from components.data.features import read_features
+from components.image.run import run_image
 
 
 def test_a_small_catalog_is_learnt_and_every_output_is_there(tmp_path):
@@ -115,7 +116,24 @@ def test_a_catalog_without_images_is_refused(tmp_path):
         run(tmp_path, without_image=tuple(range(90)))
 
 
-def test_another_backbone_runs_through_both_stages(tmp_path):
+@pytest.mark.parametrize("backbone", ["resnet18", "vit_tiny_patch16_224"])
+def test_another_backbone_runs_through_both_stages(tmp_path, backbone):
     torch.manual_seed(0)
-    config = {**DCL, "backbone": "resnet18", "epochs": 1, "dcl_epochs": 1}
-    assert np.isfinite(run(tmp_path, config)[0]["final_loss"])
+    config = {**DCL, "backbone": backbone, "epochs": 1, "dcl_epochs": 1, "dcl_resize": [72, 72]}
+    assert np.isfinite(run(tmp_path, {**config, "dcl_crop": [64, 64]})[0]["final_loss"])
+
+
+def test_a_backbone_that_cannot_serve_is_refused_before_the_catalog_is_read(tmp_path):
+    config = {"backbone": "efficientvim_m1", "weights": "pretrained"}
+    with pytest.raises(InputError, match="'efficientvim_m1' gives no feature map"):
+        run_image(
+            tmp_path / "none.parquet",
+            tmp_path / "none",
+            {**CONFIG, **config},
+            fold=None,
+            seed=0,
+            probabilities=tmp_path / "probabilities",
+            features=tmp_path / "features.npz",
+            model=tmp_path / "model",
+            checkpoints=None,
+        )
