@@ -72,7 +72,7 @@ class Classifier:
 
 
 def check_probabilities(matrix: Probabilities, *, where: str) -> None:
-    """Checks a matrix at the door.
+    """Validates a probability matrix.
 
     Raises:
         InputError: wrong shapes, a repeated id, NaN, values outside [0, 1] or a row that does not sum

@@ -40,7 +40,7 @@ class Products:
         table: one row a product, the columns of `SCHEMA`, in the order of the catalog's files
             (labeled products first, then the test products).
         classes: the sorted codes; label `i` means `classes[i]`.
-        metadata: what the files said of themselves: dialect, column names, digests, class names.
+        metadata: of the catalog's files: dialect, column names, digests, class names.
     """
 
     table: pd.DataFrame
@@ -73,7 +73,7 @@ class Task:
 
 
 def training_task(products: Products, *, fold: int | None, cleaned: bool) -> Task:
-    """Says which rows a classifier is fitted on and which it predicts.
+    """Which rows a classifier is fitted on, and which it predicts.
 
     Without a fold it is fitted on train and predicts validation and test. Given a fold it is fitted on
     train and validation products of the other folds and predicts that fold, as `out_of_fold`: the matrix

@@ -41,9 +41,9 @@ class Score:
 class Bootstrap:
     """Resamples of the predicted products, the same for every classifier, so that differences are paired.
 
-    Groups of duplicates are drawn whole (a cluster bootstrap): twenty copies of one product tell less
-    than twenty products. Macro-F1 is a function of counts, so a resample is a vector of group weights,
-    and all resamples of a classifier are three sparse products.
+    Groups of duplicates are drawn whole (a cluster bootstrap): twenty copies of one product are less
+    evidence than twenty products. Macro-F1 is a function of counts, so a resample is a vector of group
+    weights, and all resamples of a classifier are three sparse products.
 
     Args:
         labels: (N,) integers in 0..classes-1.

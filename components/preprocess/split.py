@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 # A text or image that more products than this share is a placeholder, not a duplicate.
 PLACEHOLDER_COUNT = 100
 PLACEHOLDER_SHARE = 0.01
-PARTS = 20  # that a share of validation is told in, at most: finer parts are less alike
+PARTS = 20  # that a share of validation is met in, at most: finer parts are less alike
 
 
 def group_duplicates(titles: Sequence[str], images: Sequence[str | None]) -> np.ndarray:

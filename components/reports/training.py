@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from components.core.errors import InputError
+from components.data.alignment import rows_of
 from components.data.probabilities import Classifier, Probabilities
 from components.data.products import Products, training_task
 from components.modeling.metrics import f1_per_class, macro_f1, worst_first
@@ -80,8 +81,7 @@ def training_report(classifier: Classifier, products: Products) -> str:
 
 
 def _scores(matrix: Probabilities, products: Products) -> _Scores:
-    row_of = {product: row for row, product in enumerate(products.ids)}
-    labels = products.labels[[row_of[product] for product in matrix.ids]]
+    labels = products.labels[rows_of(products.ids, matrix.ids, what="rows", where="the product table")]
     predicted, count = matrix.pred_probs.argmax(axis=1), len(products.classes)
     support = np.bincount(labels, minlength=count)
     return _Scores(macro_f1(labels, predicted, count), f1_per_class(labels, predicted, count), support)

@@ -38,7 +38,7 @@ file_or_folder = click.Path(exists=True, path_type=Path, resolve_path=True)
 @click.option("--corrections", type=existing, help="TSV of product_id and code: labels you put right.")
 @click.option("--keep-ids", type=existing, help="Product ids that denoising must not remove, one a line.")
 @click.option(
-    "--earlier-profile", type=existing, help="The profile.json of an earlier run: drift is told by it."
+    "--earlier-profile", type=existing, help="The profile.json of an earlier run, to detect drift against."
 )
 @click.option(
     "--columns", default="", help="Another catalog's columns: product_id=sku,title=name,...,code=type"

@@ -51,7 +51,7 @@ CLASSES = {
     "2705": ("Livre neuf", "livre histoire roman guide", "book"),
     "2905": ("Jeu à télécharger", "jeu téléchargement clé code", "key"),
 }
-# Words of a title that says nothing of its class: there the image has something to add.
+# Words of a title that fits every class: there the image has something to add.
 VAGUE_NOUNS = "article produit modèle pièce"
 ADJECTIVES = [
     "grand",
@@ -107,7 +107,7 @@ class SampleProduct:
 def write_sample(
     folder: Path, *, seed: int, products: int = PRODUCTS, test_products: int = TEST_PRODUCTS
 ) -> dict[str, str]:
-    """Writes a sample catalog into `folder` and says where its files are.
+    """Writes a sample catalog into `folder`.
 
     `planted.tsv` lists the products whose label was changed on purpose, so that what denoising finds can
     be held against it; `Y_test.tsv` has the true codes of the test products.

@@ -28,7 +28,7 @@ from components.modeling.text.ngrams import Texts, fit_vectorizers, tfidf
 log = logging.getLogger(__name__)
 
 SIZE = (80, 60)  # height, width to which images are brought: colors need no more
-NGRAM_DEVIATION = 0.05  # of an n-gram's first vector; torch's own, 1, drowns what a text of few n-grams says
+NGRAM_DEVIATION = 0.05  # of an n-gram's first vector; torch's own, 1, drowns a text of few n-grams
 PREDICTED_AT_ONCE = 1024
 
 
@@ -63,7 +63,7 @@ def train_light(
 
 @dataclass(frozen=True)
 class _Colors:
-    """What `describe_all` says of every image, (images, D), and (N,) each product's image, -1 for none."""
+    """The descriptions of all images, (images, D), and each product's image, (N,), -1 for none."""
 
     described: Tensor
     index: np.ndarray

@@ -13,7 +13,7 @@ from components.data.products import Products
 log = logging.getLogger(__name__)
 
 NAMES = {"words": "words", "chars": "character n-grams"}
-# What scikit-learn says of texts without a common n-gram, and of fewer texts than an n-gram must be in.
+# From scikit-learn's errors for texts without a common n-gram, and for fewer texts than `min_df`.
 NO_TERMS = ("no terms remain", "empty vocabulary", "documents than min_df")
 TOKEN = r"(?u)\b\w+\b"  # scikit-learn's own drops words of one letter, sizes among them
 
@@ -84,7 +84,7 @@ def fit_vectorizers(
         try:
             matrices.append(vectorizer.fit_transform(getattr(texts, part)[rows]))
         except ValueError as error:
-            if not any(said in str(error) for said in NO_TERMS):
+            if not any(reason in str(error) for reason in NO_TERMS):
                 raise
             log.warning("%s: no %s are common enough to learn from", settings.name, NAMES[part])
         else:

@@ -20,7 +20,7 @@ class Tokens:
 
     Attributes:
         ids: (T,) int32, all pairs one after the other, special tokens included.
-        types: (T,) uint8, 1 in the second text, or None for encoders that do not tell them apart.
+        types: (T,) uint8, 1 in the second text, or None for encoders without token types.
         offsets: (N + 1,) int64; pair `i` is `ids[offsets[i]:offsets[i + 1]]`.
     """
 

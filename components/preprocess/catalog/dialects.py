@@ -87,9 +87,9 @@ def parse_mapping(text: str) -> dict[str, str]:
     missing = sorted({*REQUIRED, "code"} - set(mapping))
     empty = sorted(name for name, column in mapping.items() if not column)
     problems = {"unknown": unknown, "missing": missing, "without a column": empty}
-    said = [f"{what}: {', '.join(names)}" for what, names in problems.items() if names]
-    if said:
-        raise InputError(f"columns: {'; '.join(said)}. The fields are {', '.join(FIELDS)}")
+    found = [f"{what}: {', '.join(names)}" for what, names in problems.items() if names]
+    if found:
+        raise InputError(f"columns: {'; '.join(found)}. The fields are {', '.join(FIELDS)}")
     return mapping
 
 

@@ -52,14 +52,14 @@ def catalog_drift(now: dict[str, Any], earlier: dict[str, Any], names: Mapping[s
 def _of_classes(now: dict[str, int], earlier: dict[str, int], names: Mapping[str, str]) -> Drift:
     drift = _compared("class shares", _named(now, names), _named(earlier, names))
     new, gone = sorted(now.keys() - earlier.keys()), sorted(earlier.keys() - now.keys())
-    said = [
+    changed = [
         f"{many(len(codes), 'class is', 'classes are')} {what}"
         for codes, what in ((new, "new"), (gone, "gone"))
         if codes
     ]
     # A class that appears or vanishes is never chance: a model cannot predict what it has not seen.
-    size = CLEAR if said and drift.size in (CHANCE, SMALL) else drift.size
-    return Drift(drift.aspect, drift.distance, size, "; ".join([*said, drift.change]))
+    size = CLEAR if changed and drift.size in (CHANCE, SMALL) else drift.size
+    return Drift(drift.aspect, drift.distance, size, "; ".join([*changed, drift.change]))
 
 
 def _named(counts: dict[str, int], names: Mapping[str, str]) -> dict[str, int]:
@@ -134,9 +134,9 @@ def _size(distance: float, by_chance: np.ndarray) -> str:
 
 def _movers(keys: list[str], shares: list[np.ndarray], moved: np.ndarray) -> str:
     order = [index for index in np.argsort(-np.abs(moved), kind="stable").tolist() if keys[index]]
-    said = [
+    shown = [
         f"{keys[index]}: {percent(float(shares[1][index]), 1)} % to {percent(float(shares[0][index]), 1)} %"
         for index in order[:MOVERS]
         if abs(moved[index]) >= 0.0005
     ]
-    return "; ".join(said) or "nothing moved"
+    return "; ".join(shown) or "nothing moved"
