@@ -13,7 +13,7 @@ from components.reports.page import WEAK, check, class_label, many, percent
 
 NOTICEABLE = 0.002  # of macro-F1
 WIDE = 0.05  # an interval within which a small change may well be chance
-CALIBRATED = 0.05  # expected calibration error under which a probability may be taken at its word
+CALIBRATED = 0.05  # expected calibration error up to which probabilities count as calibrated
 NAMED = 4
 
 
@@ -81,7 +81,7 @@ def _probabilities(evaluation: Evaluation) -> dict[str, Any]:
     calibration = evaluation.best["ensemble"].calibration
     error = f"by {percent(calibration.error, 1)} points on average"
     if calibration.error < CALIBRATED:
-        return check(True, f"The probabilities can be taken at their word: they are off {error}.")
+        return check(True, f"The probabilities are calibrated: they are off {error}.")
     modest = ((calibration.accuracy - calibration.confidence) * calibration.count).sum() > 0
-    how = "too modest" if modest else "too sure"
+    how = "underconfident" if modest else "overconfident"
     return check(False, f"The probabilities are {how}, {error}: set thresholds on measured accuracy.")

@@ -14,7 +14,7 @@ SINGLES = 3  # confusions that are shown though they happened once
 
 
 def confused(products: Products, evaluation: Evaluation, gallery: Gallery) -> list[dict[str, Any]]:
-    """The most frequent mistakes, each with the products that the ensemble was surest of."""
+    """The most frequent mistakes, each with the products that the ensemble was most confident of."""
     ensemble = evaluation.best["ensemble"]
     pairs = []
     for label, predicted, count in worst_confusions(evaluation, len(products.classes), CONFUSIONS):
@@ -23,7 +23,7 @@ def confused(products: Products, evaluation: Evaluation, gallery: Gallery) -> li
         where = (evaluation.labels == label) & (ensemble.predicted == predicted)
         cards = [
             gallery.card(int(evaluation.rows[at]), confidence=f"{ensemble.pred_probs[at, predicted]:.0%}")
-            for at in _surest(ensemble, where, EXAMPLES)
+            for at in _most_confident(ensemble, where, EXAMPLES)
         ]
         pairs.append(
             {
@@ -37,8 +37,8 @@ def confused(products: Products, evaluation: Evaluation, gallery: Gallery) -> li
     return pairs
 
 
-def _surest(scored: Scored, where: np.ndarray, count: int) -> list[int]:
-    """Of the products `where` a condition, (N,), holds, the `count` whose prediction is the surest."""
+def _most_confident(scored: Scored, where: np.ndarray, count: int) -> list[int]:
+    """Of the products `where` a condition, (N,), holds, the `count` most confident of their prediction."""
     at = np.flatnonzero(where)
     return at[np.argsort(-scored.pred_probs.max(axis=1)[at], kind="stable")][:count].tolist()
 
@@ -69,10 +69,10 @@ def _cells(right: dict[str, np.ndarray]) -> list[dict[str, Any]]:
 def _cards(
     products: Products, evaluation: Evaluation, gallery: Gallery, wrong_row: str, where: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Of the products `where` one model is wrong, those that it was surest of."""
+    """Of the products `where` one model is wrong, those that it was most confident of."""
     wrong, ensemble = evaluation.best[wrong_row], evaluation.best["ensemble"]
     cards = []
-    for at in _surest(wrong, where, DISAGREEMENTS):
+    for at in _most_confident(wrong, where, DISAGREEMENTS):
         label = int(evaluation.labels[at])
         lines = {
             "label": class_label(products, label, 40),

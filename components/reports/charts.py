@@ -90,7 +90,6 @@ def line_chart(
     *,
     title: str,
     x_name: str,
-    y_name: str,
     from_zero: bool = False,
     best: tuple[float, float] | None = None,
     rules: Sequence[tuple[float, str]] = (),
@@ -112,7 +111,7 @@ def line_chart(
     lines += [_rule(x, happened, frame) for x, happened in rules]
     if best:
         lines.append(tag("circle", class_="dot", cx=frame.x(best[0]), cy=frame.y(best[1]), r=4.5))
-    chart = _chart(title, *frame.grid(x_ticks, y_ticks, x_name, y_name), *lines)
+    chart = _chart(title, *frame.grid(x_ticks, y_ticks, x_name, ""), *lines)
     return chart + _legend(series) if len(series) > 1 else chart
 
 
@@ -179,17 +178,15 @@ class _Frame:
     def grid(
         self, x_ticks: Sequence[float], y_ticks: Sequence[float], x_name: str, y_name: str
     ) -> list[Markup]:
-        middle = (TOP + HEIGHT - BOTTOM) / 2
-        parts = [tag("text", x_name, class_="tick middle", x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 5)]
+        right, floor, middle = WIDTH - RIGHT, HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
+        parts = [tag("text", x_name, class_="tick middle", x=(LEFT + right) / 2, y=HEIGHT - 5)]
         parts += [tag("text", y_name, class_="tick middle", transform=f"translate(11 {middle}) rotate(-90)")]
         for tick in y_ticks:
             at = self.y(tick)
-            parts.append(tag("line", class_="gridline", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at))
+            parts.append(tag("line", class_="gridline", x1=LEFT, x2=right, y1=at, y2=at))
             parts.append(tag("text", number(tick), class_="tick end", x=LEFT - 6, y=at + 4))
         for tick in x_ticks:
-            parts.append(
-                tag("text", number(tick), class_="tick middle", x=self.x(tick), y=HEIGHT - BOTTOM + 15)
-            )
+            parts.append(tag("text", number(tick), class_="tick middle", x=self.x(tick), y=floor + 15))
         return parts
 
 

@@ -190,10 +190,10 @@ def _charts(curves: Curves) -> list[dict[str, Any]]:
             points = [point for line in series.values() for point in line]
             best = max(points, key=lambda point: point[1]) if key == "macro_f1" else None
             from_zero = key in ("learning_rate", "seconds")
-            axes: dict[str, Any] = {"x_name": "epoch", "y_name": "", "from_zero": from_zero}
-            charts.append(
-                {"title": title, "chart": line_chart(series, title=title, **axes, best=best, rules=rules)}
+            chart = line_chart(
+                series, title=title, x_name="epoch", from_zero=from_zero, best=best, rules=rules
             )
+            charts.append({"title": title, "chart": chart})
     return charts
 
 
