@@ -12,6 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from components.core.artifacts import MANIFEST, read_manifest, write_manifest
 from components.core.errors import InputError
+from components.data.uris import open_store
 from components.modeling.text.encoder import ALLOWED
 
 HUB_PATTERNS = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt", "*.model")
@@ -45,7 +46,7 @@ def find_weights(weights: str, *, revision: str | None = None) -> Path:
 def _fetch(uri: str, cache: Path) -> Path:
     """Copies the allowed files below `uri` to a folder of the cache, once for each state of the files."""
     try:
-        filesystem, root = fsspec.core.url_to_fs(uri)
+        filesystem, root = open_store(uri)
         found = {Path(entry["name"]).name: entry for entry in filesystem.ls(root, detail=True)}
         files = [entry for name, entry in sorted(found.items()) if ALLOWED.fullmatch(name)]
         folder = cache / tokenize(uri, *(filesystem.ukey(entry["name"]) for entry in files))

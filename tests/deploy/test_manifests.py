@@ -15,6 +15,7 @@ from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.client.cluster.cron import parse_cron
+from components.client.cluster.settings import SECRET_KEYS
 from components.core.project import REGISTRY, STAGE_NAMES, TAG
 from pipeline import main
 
@@ -73,7 +74,7 @@ def test_an_unknown_field_would_be_found(tmp_path: Path, resources: list[dict[st
 def test_the_secret_template_is_valid_and_holds_no_secret():
     validate(MANIFESTS / "secret-template.yaml")
     secret = yaml.safe_load((MANIFESTS / "secret-template.yaml").read_text(encoding="utf-8"))
-    assert set(secret["stringData"].values()) == {""}
+    assert secret["stringData"] == dict.fromkeys(SECRET_KEYS, "")
 
 
 def test_the_manifests_are_tidy():

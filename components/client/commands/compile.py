@@ -17,22 +17,6 @@ from components.client.presets import DENOISE_ON, PRESETS
 from components.core.errors import InputError
 from components.core.project import NAME, REGISTRY, TAG, image_name
 
-HELP = {
-    "cpu": "Processors of a stage that trains no network.",
-    "memory": "Its memory, request and limit.",
-    "training_cpu": "Processors of a text or image training.",
-    "training_memory": "Its memory, request and limit.",
-    "shared_memory": "Its /dev/shm, for data-loader workers.",
-    "retries": "How often a failed task is tried again.",
-    "retry_wait": "Wait before the first retry; doubled before each further one.",
-    "timeout": "Seconds that a task may take; 0 for no limit.",
-    "training_timeout": "Seconds that a training may take, retries apart.",
-    "volume": "PersistentVolumeClaim for weights and checkpoints, mounted into every task.",
-    "mount": "Where it is mounted.",
-    "secret": "Secret with the keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, HF_TOKEN.",
-    "cache": "Whether tasks take over the results of equal tasks of earlier runs.",
-}
-
 preset_option = click.option(
     "--preset",
     type=click.Choice(sorted(PRESETS)),
@@ -64,7 +48,8 @@ def settings_options(command: Callable) -> Callable:
     for field in reversed(fields):
         dashed = field.name.replace("_", "-")
         flag = f"--{dashed}/--no-{dashed}" if field.name == "cache" else f"--{dashed}"
-        option = click.option(flag, default=field.default, show_default=True, help=HELP[field.name])
+        text = field.metadata["help"]
+        option = click.option(flag, default=field.default, show_default=True, help=text)
         with_settings = option(with_settings)
     return with_settings
 
