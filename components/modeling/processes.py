@@ -49,6 +49,15 @@ class Group:
             distributed.all_reduce(values)
         return values / self.size
 
+    def add_up(self, tensors: list[Tensor]) -> None:
+        """Each tensor becomes its sum over the processes. All processes must call it."""
+        if self.size > 1:
+            flat = torch.cat([tensor.flatten() for tensor in tensors])
+            distributed.all_reduce(flat)
+            parts = flat.split([tensor.numel() for tensor in tensors])
+            for tensor, part in zip(tensors, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
+
     def interleaved(self, part: np.ndarray) -> np.ndarray:
         """The rows of which each process holds `rows[rank::size]`, put together. All must call it."""
         if self.size == 1:

@@ -11,7 +11,9 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from components.modeling.processes import Group
-from components.modeling.text.packing import Batch, logits, make_batch, split_batch
+from components.modeling.step import OptimizerStep
+from components.modeling.text.packed_step import CudaGraphs, PackedStep, StepSettings
+from components.modeling.text.packing import Batch, logits, make_batch, packs, split_batch
 from components.modeling.text.tokens import Tokens
 from components.text.config import TransformerConfig
 
@@ -77,6 +79,39 @@ class _Classifier(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         return logits(self.model, batch)
+
+
+def make_step(
+    model: PreTrainedModel,
+    tokens: Tokens,
+    labels: np.ndarray,
+    weights: Tensor,
+    config: TransformerConfig,
+    group: Group,
+    pause: Callable[[], None],
+) -> OptimizerStep:
+    """The step of a training: on a GPU that packs the encoder's texts it is captured, else a plain one.
+
+    Args:
+        labels, weights, pause: see `Gradients`.
+
+    Raises:
+        InputError: a batch does not fit into the GPU's memory.
+    """
+    optimizer = make_optimizer(model, config)
+    if model.device.type == "cpu" or not packs(model):
+        gradients = Gradients(model, tokens, labels, weights, config, group, pause)
+        return OptimizerStep(model, optimizer, gradients, max_grad_norm=config.max_grad_norm)
+    settings = StepSettings(
+        config.batch_size,
+        config.accumulation,
+        config.max_tokens,
+        config.max_grad_norm,
+        config.label_smoothing,
+    )
+    step = PackedStep(model, optimizer, tokens, labels, weights, settings, capture=CudaGraphs(), group=group)
+    step.check_memory()
+    return step
 
 
 def make_optimizer(model: PreTrainedModel, config: TransformerConfig) -> torch.optim.AdamW:

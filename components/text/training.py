@@ -8,14 +8,13 @@ from components.modeling import schedules
 from components.modeling.callbacks import Average, BestEpoch, Evaluation
 from components.modeling.checkpoint import Checkpoints
 from components.modeling.processes import Group
-from components.modeling.step import OptimizerStep
 from components.modeling.termination import Termination
 from components.modeling.text.encoder import head
 from components.modeling.text.tokens import Tokens
 from components.modeling.training import Plan, TrainingLoop, shuffled_batches
 from components.text.config import TransformerConfig
 from components.text.predict import predict
-from components.text.step import Gradients, class_weights, make_optimizer
+from components.text.step import class_weights, make_step
 
 
 class Training:
@@ -50,11 +49,10 @@ class Training:
         self.evaluation = self._evaluation(labels)
         self.best = BestEpoch(self.predicted, config.patience)
         weights = class_weights(labels[task.fit], head(model).out_features, balanced=config.class_weights)
-        gradients = Gradients(model, tokens, labels, weights, config, group, lambda: self.loop.pause())
-        self.optimizer = make_optimizer(model, config)
+        self.step = make_step(model, tokens, labels, weights, config, group, lambda: self.loop.pause())
         averages = {"average": self.average} if self.average else {}
         self.loop = TrainingLoop(
-            OptimizerStep(model, self.optimizer, gradients, max_grad_norm=config.max_grad_norm),
+            self.step,
             self._plan(),
             {**averages, "evaluation": self.evaluation, "best": self.best},
             checkpoints=checkpoints,

@@ -39,7 +39,8 @@ def plain_losses(model: Any, tokens: Any, config: TransformerConfig) -> list[flo
     """What anyone would write: the passes' gradients added up, clipped, one step of AdamW."""
     optimizer, losses = make_optimizer(model, config), []
     for rows in batches():
-        set_learning_rate(optimizer, 1e-3)
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * group["scale"]
         whole, total = WEIGHTS[torch.from_numpy(LABELS[rows])].sum(), 0.0
         for part in split_batch(model, tokens, rows, config.accumulation):
             batch = make_batch(model, tokens, part, CPU)
@@ -100,7 +101,7 @@ def test_a_bin_is_full_and_its_stand_ins_weigh_nothing():
     tokens = some_tokens(200)
     step = make_step(family("camembert"), tokens, TransformerConfig("x", batch_size=16), dtype=torch.float32)
     for rows in batches():
-        arrays = bins.fill_bin(step.model, tokens, LABELS, rows, step.slots)
+        arrays = bins.fill_bin(step.encoder, tokens, LABELS, rows, step.slots)
         lengths = np.diff(arrays["ends"])
         assert len(arrays["input_ids"]) % bins.BIN_TOKENS == 0 == arrays["ends"][0]
         assert arrays["ends"][-1] == len(arrays["input_ids"])
@@ -133,6 +134,18 @@ def test_masters_keep_what_low_precision_would_lose():
     assert step.copy.model.dtype == torch.bfloat16
     moved = [(one != other).any().item() for one, other in zip(model.parameters(), before, strict=True)]
     assert sum(moved) > len(moved) / 2
+
+
+def test_a_resumed_step_goes_on_as_if_nothing_had_happened():
+    tokens, config = some_tokens(200), TransformerConfig("x", batch_size=16)
+    first = make_step(family("camembert"), tokens, config, dtype=torch.float32)
+    for rows in batches(2):
+        first(rows, 1e-3)
+    saved = {name: tensor.clone() for name, tensor in first.state_dict().items()}
+    expected = [first(rows, 1e-3).item() for rows in batches(4)[2:]]
+    second = make_step(family("camembert"), tokens, config, dtype=torch.float32)
+    second.load_state_dict(saved)
+    assert [second(rows, 1e-3).item() for rows in batches(4)[2:]] == expected
 
 
 def test_the_copy_takes_over_weights_that_were_set_from_outside():
@@ -168,5 +181,6 @@ def test_private_operations_of_torch_have_the_arguments_that_are_used():
     for operation, expected in (
         (fast_copy.COPY_EACH, ["self", "src"]),
         (fast_copy.ADD_EACH, ["self", "other"]),
+        (fast_copy.ZERO_EACH, ["self"]),
     ):
         assert [argument.name for argument in operation._schema.arguments][:2] == expected

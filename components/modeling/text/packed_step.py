@@ -19,8 +19,10 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from components.core.errors import InputError
+from components.modeling.processes import Group
+from components.modeling.step import OptimizerStep
 from components.modeling.text.bins import IGNORED, BinBuffers, fill_bin, slots_of
-from components.modeling.text.fast_copy import ADD_EACH, COPY_EACH, FastCopy
+from components.modeling.text.fast_copy import ADD_EACH, COPY_EACH, ZERO_EACH, FastCopy
 from components.modeling.text.forward import text_logits
 from components.modeling.text.tokens import Tokens
 
@@ -68,7 +70,7 @@ class StepSettings:
     label_smoothing: float
 
 
-class PackedStep:
+class PackedStep(OptimizerStep):
     """Takes optimizer steps on batches of texts.
 
     Args:
@@ -77,7 +79,7 @@ class PackedStep:
         class_weights: (C,) of the loss.
         dtype: of products; float32 computes what a plain step does.
         capture: makes a replay of the work on one bin.
-        reduce: adds up the gradients of several processes, in place; they are float32.
+        group: the processes that share each batch.
 
     """
 
@@ -92,11 +94,11 @@ class PackedStep:
         *,
         dtype: torch.dtype = torch.bfloat16,
         capture: Callable[[Replay], Replay] = run_directly,
-        reduce: Callable[[list[Tensor]], None] | None = None,
+        group: Group = Group(),  # noqa: B008
     ) -> None:
-        self.model, self.optimizer, self.tokens, self.labels = model, optimizer, tokens, labels
-        self.settings, self.capture, self.reduce = settings, capture, reduce
-        self.device = model.device
+        super().__init__(model, optimizer, self._backward, max_grad_norm=settings.max_grad_norm)
+        self.encoder, self.tokens, self.labels, self.device = model, tokens, labels, model.device
+        self.settings, self.capture, self.group = settings, capture, group
         self.weights_of_labels = class_weights.cpu()[torch.from_numpy(labels)].numpy()
         self.class_weights = class_weights.to(self.device)
         self.copy = FastCopy(model, dtype)
@@ -104,30 +106,40 @@ class PackedStep:
         self.gradients = [torch.zeros_like(master) for master in self.copy.masters]
         for master, gradient in zip(self.copy.masters, self.gradients, strict=True):
             master.grad = gradient
-        for group in optimizer.param_groups:
-            group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
-            group["capturable"] = self.device.type == "cuda"
+        for learned in optimizer.param_groups:
+            learned["lr"] = torch.tensor(float(learned["lr"]), device=self.device)
+            learned["capturable"] = self.device.type == "cuda"
         self.replays: dict[tuple[str, int], Replay] = {}
         self.buffers: dict[int, BinBuffers] = {}
         texts = -(-settings.batch_size // settings.accumulation)
         self.slots = slots_of(texts, settings.max_tokens)
 
-    def __call__(self, rows: np.ndarray, rate: float) -> Tensor:
-        """One step on the texts `rows`; the batch's mean loss, on the device.
+    def __call__(self, batch: np.ndarray, learning_rate: float) -> Tensor:
+        """One step on the texts `batch`; their mean loss, on the device.
 
         Dropout follows torch's seed of this moment, captured or not.
         """
-        self.model.train()
         self.copy.model.train()
-        for group in self.optimizer.param_groups:
-            group["lr"].fill_(rate * group.get("scale", 1.0))
-        whole = float(self.weights_of_labels[rows].sum())
-        for number in range(min(self.settings.accumulation, len(rows))):
-            self._pass(rows[number :: self.settings.accumulation], whole, first=number == 0)
-        if self.reduce:
-            self.reduce(self.gradients)
+        for learned in self.optimizer.param_groups:
+            learned["lr"].fill_(learning_rate * learned.get("scale", 1.0))
+        loss = self._backward(batch)
+        self.group.add_up(self.gradients)
         self._run(("update", 0), self._update)
-        return self.loss.clone()
+        return loss
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        super().load_state_dict(tensors)
+        self.copy.load()
+
+    def _backward(self, batch: np.ndarray) -> Tensor:
+        whole = float(self.weights_of_labels[batch].sum())
+        share = batch[self.group.rank :: self.group.size]
+        if not len(share):
+            ZERO_EACH(self.gradients)
+            return torch.zeros_like(self.loss)
+        for number in range(min(self.settings.accumulation, len(share))):
+            self._pass(share[number :: self.settings.accumulation], whole, first=number == 0)
+        return self.loss * self.group.size
 
     def check_memory(self) -> None:
         """Tries a small pass and tells before the training whether the largest one will fit; on a GPU alone.
@@ -163,10 +175,6 @@ class PackedStep:
             f"passes does not fit into the GPU's {free / 2**30:.1f} GiB of free memory: {remedy}"
         )
 
-    def reload(self) -> None:
-        """After the model's weights were set from outside, as by a resume."""
-        self.copy.load()
-
     def _pass(self, rows: np.ndarray, whole: float, *, first: bool) -> None:
         arrays = self._bin(rows)
         buffers = self._buffers(arrays)
@@ -175,7 +183,7 @@ class PackedStep:
         self._run(key, lambda: self._gradients(buffers, first=first))
 
     def _bin(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        return fill_bin(self.model, self.tokens, self.labels, rows, self.slots)
+        return fill_bin(self.encoder, self.tokens, self.labels, rows, self.slots)
 
     def _buffers(self, arrays: dict[str, np.ndarray]) -> BinBuffers:
         size = len(arrays["input_ids"])
@@ -216,7 +224,7 @@ class PackedStep:
             self.loss.add_(loss.detach())
 
     def _update(self) -> None:
-        if self.settings.max_grad_norm:
-            nn.utils.clip_grad_norm_(self.copy.masters, self.settings.max_grad_norm)
+        if self.max_grad_norm:
+            nn.utils.clip_grad_norm_(self.copy.masters, self.max_grad_norm)
         self.optimizer.step()
         self.copy.load()

@@ -93,7 +93,7 @@ def test_lower_layers_learn_more_slowly():
     names = {weight: name for name, weight in training.model.named_parameters()}
     scales = {
         names[weight]: group["scale"]
-        for group in training.optimizer.param_groups
+        for group in training.step.optimizer.param_groups
         for weight in group["params"]
     }
     assert scales["classifier.out_proj.weight"] == 1
@@ -102,12 +102,12 @@ def test_lower_layers_learn_more_slowly():
     assert scales["roberta.embeddings.word_embeddings.weight"] == 0.125
     training.loop.steps = 5
     training.loop.take_step(np.arange(12))
-    rates = {group["scale"]: group["lr"] for group in training.optimizer.param_groups}
+    rates = {group["scale"]: group["lr"] for group in training.step.optimizer.param_groups}
     assert rates[0.125] == pytest.approx(rates[1.0] / 8)
 
 
 def test_without_layer_decay_every_layer_learns_alike():
-    assert {group["scale"] for group in start().optimizer.param_groups} == {1.0}
+    assert {group["scale"] for group in start().step.optimizer.param_groups} == {1.0}
 
 
 def test_clipping_bounds_a_step_and_can_be_switched_off():
@@ -115,7 +115,7 @@ def test_clipping_bounds_a_step_and_can_be_switched_off():
     for limit in (1e-3, 0.0):
         training = start(max_grad_norm=limit)
         seen = []
-        training.optimizer.register_step_pre_hook(
+        training.step.optimizer.register_step_pre_hook(
             lambda optimizer, *_, seen=seen: seen.append(
                 sum(float(w.grad.norm()) ** 2 for g in optimizer.param_groups for w in g["params"]) ** 0.5
             )
