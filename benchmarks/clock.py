@@ -1,5 +1,6 @@
 """The clock of the text benchmarks, and the device that it is of."""
 
+import platform
 import time
 
 import torch
@@ -13,3 +14,10 @@ def clock() -> float:
         return time.process_time()
     torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def device_name() -> str:
+    """What the figures are of."""
+    if DEVICE.type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.processor() or platform.machine()}, CPU"

@@ -7,7 +7,6 @@ Both start from texts and end with probabilities, which must be equal. CPU time 
 """
 
 import argparse
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ from transformers import CamembertConfig, CamembertForSequenceClassification, pi
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.catalog_texts import catalog_texts
-from benchmarks.clock import DEVICE, clock
+from benchmarks.clock import DEVICE, clock, device_name
 from components.modeling.text.encoder import load_encoder, save_encoder
 from components.modeling.text.tokens import tokenize, train_tokenizer
 from components.text.predict import predict
@@ -82,7 +81,7 @@ def main() -> None:
         write_model(folder, titles, descriptions, options)
         ours, got = time_ours(folder, titles, descriptions)
         theirs, expected = time_pipeline(folder, titles, descriptions)
-    print(f"{platform.processor() or platform.machine()}, {DEVICE}, one thread, torch {torch.__version__}")
+    print(f"{device_name()}, one thread, torch {torch.__version__}")
     print(f"{options.products} products, {options.layers} layers of {options.hidden}\n")
     print(f"{'':12}{'seconds':>9}{'products/s':>12}{'ratio':>8}")
     print(f"{'ours':12}{ours:9.2f}{options.products / ours:12.0f}{1:8.2f}")
