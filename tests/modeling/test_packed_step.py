@@ -39,8 +39,7 @@ def plain_losses(model: Any, tokens: Any, config: TransformerConfig) -> list[flo
     """What anyone would write: the passes' gradients added up, clipped, one step of AdamW."""
     optimizer, losses = make_optimizer(model, config), []
     for rows in batches():
-        for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * group["scale"]
+        set_learning_rate(optimizer, 1e-3)
         whole, total = WEIGHTS[torch.from_numpy(LABELS[rows])].sum(), 0.0
         for part in split_batch(model, tokens, rows, config.accumulation):
             batch = make_batch(model, tokens, part, CPU)

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from components.core.errors import InputError
 from components.modeling.processes import Group
-from components.modeling.step import OptimizerStep
+from components.modeling.step import OptimizerStep, set_learning_rate
 from components.modeling.text.bins import IGNORED, BinBuffers, fill_bin, slots_of
 from components.modeling.text.fast_copy import ADD_EACH, COPY_EACH, ZERO_EACH, FastCopy
 from components.modeling.text.forward import text_logits
@@ -106,9 +106,9 @@ class PackedStep(OptimizerStep):
         self.gradients = [torch.zeros_like(master) for master in self.copy.masters]
         for master, gradient in zip(self.copy.masters, self.gradients, strict=True):
             master.grad = gradient
-        for learned in optimizer.param_groups:
-            learned["lr"] = torch.tensor(float(learned["lr"]), device=self.device)
-            learned["capturable"] = self.device.type == "cuda"
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = torch.tensor(float(parameters["lr"]), device=self.device)
+            parameters["capturable"] = self.device.type == "cuda"
         self.replays: dict[tuple[str, int], Replay] = {}
         self.buffers: dict[int, BinBuffers] = {}
         texts = -(-settings.batch_size // settings.accumulation)
@@ -120,8 +120,7 @@ class PackedStep(OptimizerStep):
         Dropout follows torch's seed of this moment, captured or not.
         """
         self.copy.model.train()
-        for learned in self.optimizer.param_groups:
-            learned["lr"].fill_(learning_rate * learned.get("scale", 1.0))
+        set_learning_rate(self.optimizer, learning_rate)
         loss = self._backward(batch)
         self.group.add_up(self.gradients)
         self._run(("update", 0), self._update)
