@@ -49,7 +49,7 @@ class OptimizerStep:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets every group to `rate`, or to so many times it as its key "scale" says; a tensor keeps its place."""
+    """Sets every group to `rate`, or to so many times it as its key "scale" says; tensors stay."""
     for group in optimizer.param_groups:
         scaled = rate * group.get("scale", 1.0)
         if isinstance(group["lr"], Tensor):
