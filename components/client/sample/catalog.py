@@ -53,20 +53,7 @@ CLASSES = {
 }
 # Words of a title that fits every class: there the image has something to add.
 VAGUE_NOUNS = "article produit modèle pièce"
-ADJECTIVES = [
-    "grand",
-    "petit",
-    "nouveau",
-    "joli",
-    "original",
-    "pratique",
-    "élégant",
-    "léger",
-    "solide",
-    "complet",
-    "classique",
-    "moderne",
-]
+ADJECTIVES = "grand petit nouveau joli original pratique élégant léger solide complet classique moderne"
 COLORS = {
     "rouge": (196, 48, 43),
     "bleu": (40, 88, 180),
@@ -76,7 +63,7 @@ COLORS = {
     "rose": (225, 130, 165),
     "gris": (140, 145, 150),
 }
-BRANDS = ["Alpina", "Berto", "Corvo", "Delmas", "Estoril", "Fargo", "Gentil", "Hélios", "Ibis", "Jolival"]
+BRANDS = "Alpina Berto Corvo Delmas Estoril Fargo Gentil Hélios Ibis Jolival"
 SENTENCES = (
     "Livraison rapide et soignée.",
     "Idéal pour offrir à toute la famille.",
@@ -155,7 +142,7 @@ def _product(rng: np.random.Generator, code: str, image_id: int, product_id: int
     # Vague, not misleading: a title of another class would be a second kind of noise, and found as such.
     if rng.random() < VAGUE_RATE:
         nouns = VAGUE_NOUNS.split()
-    adjective, brand = str(rng.choice(ADJECTIVES)), str(rng.choice(BRANDS))
+    adjective, brand = str(rng.choice(ADJECTIVES.split())), str(rng.choice(BRANDS.split()))
     color = str(rng.choice(list(COLORS)))
     words = [str(rng.choice(nouns)), adjective, color, brand]
     if rng.random() < 0.5:
