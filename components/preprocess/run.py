@@ -20,7 +20,7 @@ from components.preprocess.catalog.dialects import read_table
 from components.preprocess.catalog.quarantine import (
     DROPPED,
     FLAGGED,
-    NORMALISED,
+    NORMALIZED,
     Finding,
     first_of,
     refuse_if_too_many,
@@ -197,7 +197,7 @@ def _refuse_unknown_codes(train: list[Record], test: list[Record]) -> None:
 
 def _clean(record: Record, findings: list[Finding]) -> None:
     if hides_characters(record.title) or hides_characters(record.description):
-        findings.append(record.finding("hidden_characters", NORMALISED, "in title or description"))
+        findings.append(record.finding("hidden_characters", NORMALIZED, "in title or description"))
     if mixes_look_alikes(record.title) or mixes_look_alikes(record.description):
         detail = "Cyrillic or Greek letters inside a Latin word, in title or description"
         findings.append(record.finding("look_alike_characters", FLAGGED, detail))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.core.errors import InputError
-from components.preprocess.catalog.quarantine import DROPPED, NORMALISED, Finding, first_of
+from components.preprocess.catalog.quarantine import DROPPED, NORMALIZED, Finding, first_of
 
 MAX_FIELD = 2**20  # characters
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -160,7 +160,7 @@ def _take(table: Table, line: int, values: list[str]) -> None:
         return
     for reason, sign in (("bad_utf8", "\ufffd"), ("nul", "\0")):
         if any(sign in value for value in values):
-            table.findings.append(Finding(name, line, "", reason, NORMALISED, "replaced"))
+            table.findings.append(Finding(name, line, "", reason, NORMALIZED, "replaced"))
     values = [value.replace("\0", " ") for value in values]
     table.rows.append(Row(line, dict(zip(table.header, values, strict=True))))
 

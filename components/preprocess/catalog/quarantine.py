@@ -11,7 +11,7 @@ from components.core.errors import InputError
 
 DROPPED = "quarantined"
 WITHOUT_IMAGE = "kept without image"
-NORMALISED = "normalized"
+NORMALIZED = "normalized"
 IGNORED = "ignored"
 FLAGGED = "flagged"
 SHOWN = 20

@@ -162,7 +162,7 @@ def _decode_strictly(image: Image.Image, data: bytes) -> None:
 
 def _encode(image: Image.Image) -> tuple[int, int, bytes]:
     if image.mode.startswith("I") or image.mode == "F":
-        image = _scaled_grey(image)
+        image = _scaled_gray(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -172,7 +172,7 @@ def _encode(image: Image.Image) -> tuple[int, int, bytes]:
     return image.width, image.height, file.getvalue()
 
 
-def _scaled_grey(image: Image.Image) -> Image.Image:
+def _scaled_gray(image: Image.Image) -> Image.Image:
     # Pillow's own conversion clips 16-bit gray at 255, which turns most of it white.
     values = np.asarray(image).astype(np.float64)
     return Image.fromarray((values / 257).clip(0, 255).astype(np.uint8))

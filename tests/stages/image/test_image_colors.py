@@ -65,7 +65,7 @@ def test_near_greys_are_told_apart_where_equal_bins_would_not():
     assert not torch.equal(described[0], described[1])
 
 
-def test_colors_are_learnt_and_every_output_is_there(tmp_path):
+def test_colors_are_learned_and_every_output_is_there(tmp_path):
     metrics, classifier, _ = run(tmp_path)
     assert metrics["macro_f1"] > 0.9
     truth = np.arange(90)[72:] % 3

@@ -14,7 +14,7 @@ from components.data.features import read_features
 from components.image.run import run_image
 
 
-def test_a_small_catalog_is_learnt_and_every_output_is_there(tmp_path):
+def test_a_small_catalog_is_learned_and_every_output_is_there(tmp_path):
     metrics, classifier, catalog = run(tmp_path, {"min_steps": 60, "schedule": "one_cycle"})
     assert metrics["macro_f1"] > 0.9
     assert list(classifier.matrices) == ["final"]

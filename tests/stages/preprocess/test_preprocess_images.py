@@ -14,7 +14,7 @@ from components.core.errors import InputError
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.images.decoding import MAX_BYTES, open_images
 
-MARKER = b"\xff\xc4"  # starts the Huffman tables, behind the quantisation tables
+MARKER = b"\xff\xc4"  # starts the Huffman tables, behind the quantization tables
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_labels_without_a_code_are_refused_with_their_lines(catalog: TinyCatalog
         prepare(catalog)
 
 
-def test_test_labels_of_a_code_that_is_never_learnt_are_refused(catalog: TinyCatalog):
+def test_test_labels_of_a_code_that_is_never_learned_are_refused(catalog: TinyCatalog):
     rows = ["\t".join([row[0], row[3], row[4], "9"]) for row in catalog.test_rows]
     header = "Integer_id\tImage_id\tProduct_id\tPrdtypecode"
     sources = written(catalog, "test_labels", "\n".join([header, *rows]) + "\n")
