@@ -13,6 +13,7 @@ BASE_IMAGE ?= python:3.11-slim-bookworm
 SOURCE ?=
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 RESOURCES = manifests/overlays/pipeline-resources
+NAMESPACE ?= kubeflow
 BUILD = docker build --file docker/Dockerfile --platform linux/amd64 --build-arg BASE_IMAGE=$(BASE_IMAGE) \
   --build-arg SOURCE=$(SOURCE) --build-arg REVISION=$(REVISION)
 
@@ -51,7 +52,8 @@ bake:
 # The pipeline as Kubernetes resources, for clusters that store pipelines there.
 pipeline-resources:
 	$(PYTHON) pipeline.py compile --preset paper --registry $(REGISTRY) --tag $(TAG) --manifest \
-	  --volume product-categorization --secret product-categorization --output $(RESOURCES)/pipeline.yaml
+	  --namespace $(NAMESPACE) --volume product-categorization --secret product-categorization \
+	  --output $(RESOURCES)/pipeline.yaml
 
 # The README's pictures, of the reports of `make run`; needs Chromium.
 pictures: install-test

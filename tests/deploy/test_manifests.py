@@ -1,8 +1,5 @@
 """Every overlay as `kubectl kustomize` builds it, against the published schemas."""
-# Generated protobuf modules carry no types.
-# pyright: reportAttributeAccessIssue=false
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,39 +8,15 @@ from typing import Any
 
 import pytest
 import yaml
-from google.protobuf.json_format import ParseDict
-from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
+from kustomize import MANIFESTS, build, one
 
 from components.client.cluster.cron import parse_cron
 from components.client.cluster.settings import SECRET_KEYS
-from components.core.project import REGISTRY, STAGE_NAMES, TAG
+from components.core.project import NAME, REGISTRY, TAG
 from pipeline import main
 
-ROOT = Path(__file__).parents[2]
-MANIFESTS = ROOT / "manifests"
 TOOLS = Path(sys.executable).parent
 OVERLAYS = ("cpu", "gpu", "multi-user")
-
-
-def build(overlay: str, manifests: Path = MANIFESTS) -> list[dict[str, Any]]:
-    """The overlay's resources."""
-    folder = str(manifests / "overlays" / overlay)
-    if shutil.which("kubectl"):
-        command = ["kubectl", "kustomize", folder]
-    elif shutil.which("kustomize"):
-        command = ["kustomize", "build", folder]
-    else:
-        missing = "neither kubectl nor kustomize is installed"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return list(yaml.safe_load_all(done.stdout))
-
-
-def one(resources: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    (found,) = [resource for resource in resources if resource["kind"] == kind]
-    return found
 
 
 @pytest.fixture(scope="module", params=OVERLAYS)
@@ -81,28 +54,6 @@ def test_the_manifests_are_tidy():
     command = [TOOLS / "yamllint", "--strict", "manifests"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=MANIFESTS.parent)
     assert done.returncode == 0, done.stdout
-
-
-def pipeline_resources(folder: Path) -> list[dict[str, Any]]:
-    """The overlay of the pipeline as resources, made by its one command."""
-    shutil.copytree(MANIFESTS, folder / "manifests", dirs_exist_ok=True)
-    target = folder / "manifests" / "overlays" / "pipeline-resources"
-    command = ["make", "--silent", "pipeline-resources", f"PYTHON={sys.executable}", f"RESOURCES={target}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return build("pipeline-resources", folder / "manifests")
-
-
-def test_the_pipeline_resources_fit_the_pipelines_own_schema(tmp_path: Path):
-    resources = pipeline_resources(tmp_path)
-    pipeline, version = one(resources, "Pipeline"), one(resources, "PipelineVersion")
-    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"]
-    assert version["metadata"]["namespace"] == pipeline["metadata"]["namespace"]
-    ParseDict(version["spec"]["pipelineSpec"], PipelineSpec())
-    ParseDict(version["spec"]["platformSpec"], PlatformSpec())
-    executors = version["spec"]["pipelineSpec"]["deploymentSpec"]["executors"].values()
-    images = {executor["container"]["image"] for executor in executors}
-    assert images == {f"{REGISTRY}/{stage}:{TAG}" for stage in STAGE_NAMES}
 
 
 def test_the_job_runs_this_version(resources: list[dict[str, Any]]):
@@ -166,6 +117,54 @@ def test_the_network_policy_is_for_this_projects_pods_alone(resources: list[dict
     assert "ingress" not in policy
 
 
+def reaches(resources: list[dict[str, Any]], namespace: str, port: int) -> bool:
+    """Whether a pod of this project may call a pod of another namespace: policies add up."""
+    policies = [each["spec"] for each in resources if each["kind"] == "NetworkPolicy"]
+    assert all(each["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": NAME} for each in policies)
+    for rule in [rule for policy in policies for rule in policy["egress"]]:
+        ports = [each["port"] for each in rule.get("ports", [])]
+        selectors = [to["namespaceSelector"] for to in rule.get("to", []) if "namespaceSelector" in to]
+        labels = [each.get("matchLabels", {}).get("kubernetes.io/metadata.name") for each in selectors]
+        if (not ports or port in ports) and ("to" not in rule or namespace in labels):
+            return True
+    return False
+
+
+def test_an_object_store_outside_the_servers_namespace_is_let_in_by_the_component(tmp_path: Path):
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    comment = (MANIFESTS / "components" / "object-store" / "kustomization.yaml").read_text(encoding="utf-8")
+    lines = [line.removeprefix("#   ") for line in comment.splitlines() if line.startswith("#   ")]
+    overlay = tmp_path / "manifests" / "overlays" / "with-store"
+    overlay.mkdir()
+    text = "\n".join(["kind: Kustomization", "namespace: kubeflow", "resources: [../gpu]", *lines])
+    (overlay / "kustomization.yaml").write_text(text)
+    without, built = build("gpu"), build("with-store", tmp_path / "manifests")
+    assert reaches(without, "kubeflow", 9000)
+    assert not reaches(without, "minio", 9000)
+    assert reaches(built, "minio", 9000)
+    assert not reaches(built, "minio", 9001)
+    assert not reaches(built, "elsewhere", 9000)
+    (tmp_path / "built.yaml").write_text(yaml.safe_dump_all(built))
+    validate(tmp_path / "built.yaml")
+
+
+def test_the_jobs_role_has_the_rights_that_a_schedule_takes(resources: list[dict[str, Any]]):
+    roles = {each["metadata"]["name"]: each for each in resources if each["kind"] == "Role"}
+    granted = {
+        resource: set(rule["verbs"])
+        for rule in roles[f"{NAME}-schedule"]["rules"]
+        for resource in rule["resources"]
+    }
+    read = {"get", "list"}
+    assert granted == {
+        "pipelines": read | {"create"},
+        "pipelines/versions": read | {"create"},
+        "experiments": read | {"create"},
+        "runs": read,
+        "jobs": read | {"create", "disable", "enable", "delete"},
+    }
+
+
 def test_a_servers_own_namespace_is_left_as_it_is():
     for overlay in ("cpu", "gpu"):
         built = build(overlay)
@@ -187,3 +186,9 @@ def test_on_a_server_for_many_users_all_is_in_the_namespace_that_runs_are_regist
 )
 def test_an_overlay_chooses_the_preset(overlay: str, preset: str):
     assert one(build(overlay), "ConfigMap")["data"]["PRESET"] == preset
+
+
+def test_the_projects_namespace_is_a_profiles_and_keeps_pods_restricted():
+    labels = one(build("multi-user"), "Namespace")["metadata"]["labels"]
+    assert labels["app.kubernetes.io/part-of"] == "kubeflow-profile"
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"

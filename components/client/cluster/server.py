@@ -76,7 +76,7 @@ def upload(client: Any, package: Path, *, name: str, version: str = "") -> tuple
     Raises:
         InputError: a version of that name exists with another content.
     """
-    digest = _digest(package)
+    digest = content_digest(package)
     version = version or digest[:12]
     pipeline = client.get_pipeline_id(name)
     if pipeline is None:
@@ -213,7 +213,8 @@ def _all(list_page: Callable[..., Any], field: str, **where: Any) -> Iterator[An
             return
 
 
-def _digest(package: Path) -> str:
+def content_digest(package: Path) -> str:
+    """The SHA-256 of what a compiled pipeline says, in hexadecimal."""
     # The compiler's comment header changes order from run to run: the documents count.
     documents = list(yaml.safe_load_all(package.read_text(encoding="utf-8")))
     return hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest()

@@ -10,6 +10,7 @@ import click
 from kfp import compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
+from components.client.cluster.server import content_digest
 from components.client.cluster.settings import ClusterSettings
 from components.client.commands.failure import explained
 from components.client.parameters import parse_parameters
@@ -64,13 +65,24 @@ def compile_options(command: Callable) -> Callable:
 @click.command("compile")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("pipeline.yaml"), show_default=True)
 @click.option("--manifest", is_flag=True, help="As Kubernetes resources, for `kubectl apply`.")
+@click.option("--namespace", help="That of the resources; goes with --manifest. [kubeflow]")
 @compile_options
 @click.pass_obj
 def compile_command(
-    build_pipeline: Callable, preset: str, output: Path, registry: str, tag: str, **options: Any
+    build_pipeline: Callable,
+    preset: str,
+    output: Path,
+    registry: str,
+    tag: str,
+    manifest: bool,
+    namespace: str | None,
+    **options: Any,
 ) -> None:
     """Compile the pipeline into one YAML file, for any cluster and for `run`."""
     with explained():
+        if namespace and not manifest:
+            raise InputError("--namespace: only resources have one, add --manifest")
+        options["namespace"] = (namespace or "kubeflow") if manifest else ""
         compile_pipeline(build_pipeline, preset, output, registry=registry, tag=tag, **options)
     click.echo(f"wrote {output}: preset {preset}, images {image_name('<stage>', registry, tag)}")
 
@@ -81,7 +93,7 @@ def compile_pipeline(
     output: Path,
     *,
     denoise_on: str | None = None,
-    manifest: bool = False,
+    namespace: str = "",
     **options: Any,
 ) -> None:
     """Compiles the pipeline with a preset's defaults into `output`.
@@ -89,7 +101,8 @@ def compile_pipeline(
     Args:
         build_pipeline: that of `pipeline.py`, which imports this module.
         denoise_on: another choice than the preset's; see `build_pipeline`.
-        manifest: as Pipeline and PipelineVersion resources, for clusters that store pipelines in Kubernetes.
+        namespace: makes it Pipeline and PipelineVersion resources in this namespace, for clusters that store
+            pipelines in Kubernetes. A version never changes there, so its name follows from its content.
         options: registry, tag and settings; see `build_pipeline`.
 
     Raises:
@@ -100,20 +113,20 @@ def compile_pipeline(
     output.parent.mkdir(parents=True, exist_ok=True)
     chosen = {"denoise_on": denoise_on} if denoise_on else {}
     graph = build_pipeline({**PRESETS[preset], **chosen}, **options)
-    named = KubernetesManifestOptions(
-        pipeline_name=NAME,
-        pipeline_display_name=NAME,
-        pipeline_version_name=f"{NAME}-{options.get('tag', TAG)}",
-        pipeline_version_display_name=options.get("tag", TAG),
-        namespace=NAME,
-        include_pipeline_manifest=True,
-    )
-    compiler.Compiler().compile(
-        graph,
-        str(output),
-        kubernetes_manifest_format=manifest,
-        kubernetes_manifest_options=named if manifest else None,
-    )
+    compiler.Compiler().compile(graph, str(output))
+    if namespace:
+        digest = content_digest(output)[:12]
+        named = KubernetesManifestOptions(
+            pipeline_name=NAME,
+            pipeline_display_name=NAME,
+            pipeline_version_name=f"{NAME}-{digest}",
+            pipeline_version_display_name=f"{options.get('tag', TAG)}-{digest}",
+            namespace=namespace,
+            include_pipeline_manifest=True,
+        )
+        compiler.Compiler().compile(
+            graph, str(output), kubernetes_manifest_format=True, kubernetes_manifest_options=named
+        )
 
 
 def pipeline_arguments(build_pipeline: Callable, preset: str, items: tuple[str, ...]) -> dict[str, Any]:
