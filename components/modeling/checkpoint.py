@@ -3,8 +3,7 @@
 import hashlib
 import json
 import logging
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,14 +40,14 @@ class Checkpoints:
     The JSON file holds the state and a digest and is written last: without it there is no checkpoint.
 
     Args:
-        folder: where they lie; on a cluster a mounted volume, so that a retry finds them.
+        folder: names where they lie, asked at every use; see `lease.training_folder`.
         keep: how many stay; at least two, so that a damaged newest one has one before it.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 2) -> None:
+    def __init__(self, folder: Callable[[], Path], *, keep: int = 2) -> None:
         self.folder = folder
         self.keep = max(keep, 2)
-        self.newest: int | None = None  # the step that this process has loaded or saved: it is whole
+        self.newest: Path | None = None  # that this process has loaded or saved: it is whole
 
     def save(self, step: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
         """Writes a checkpoint, whole or not at all, and then drops the oldest.
@@ -58,18 +57,19 @@ class Checkpoints:
         Raises:
             OSError: the disk is full; the message names path and bytes, the older checkpoint is whole.
         """
-        if step == self.newest:
+        marker = self.folder() / f"step-{step:09d}.json"
+        if marker == self.newest:
             return
-        marker, tensors = self.folder / f"step-{step:09d}.json", _apart(tensors)
         marker.unlink(missing_ok=True)  # of a damaged one
-        self._drop_unfinished()
+        _drop_unfinished(marker.parent)
+        tensors = _apart(tensors)
         size = sum(tensor.nbytes for tensor in tensors.values())
         with ThreadPoolExecutor(1) as hasher, whole_file(marker.with_suffix(TENSORS), size=size) as temporary:
             digest = hasher.submit(digest_of, tensors, state)
             save_file(tensors, temporary)
         write_json(marker, {"sha256": digest.result(), "state": state})
-        self.newest = step
-        for old in self._newest_first()[self.keep :]:
+        self.newest = marker
+        for old in _newest_first(marker.parent)[self.keep :]:
             _drop(old)
 
     def load(self) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]] | None:
@@ -81,15 +81,15 @@ class Checkpoints:
             InputError: there are checkpoints and every one is damaged: never a silent restart.
         """
         damaged = []
-        for marker in self._newest_first():
+        for marker in _newest_first(self.folder()):
             try:
                 tensors, state = _read(marker)
             except (SafetensorError, OSError, ValueError, KeyError) as error:
                 log.warning("checkpoint %s is damaged (%s); trying the one before", marker, error)
                 damaged.append(str(marker))
                 continue
-            self.newest = int(marker.stem.removeprefix("step-"))
-            return self.newest, tensors, state
+            self.newest = marker
+            return int(marker.stem.removeprefix("step-")), tensors, state
         if damaged:
             raise InputError(
                 f"every checkpoint is damaged: {', '.join(damaged)}. "
@@ -97,18 +97,16 @@ class Checkpoints:
             )
         return None
 
-    def clear(self) -> None:
-        """Deletes the checkpoints, once the training's outputs are written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _newest_first(self) -> list[Path]:
-        return sorted(self.folder.glob("step-*.json"), reverse=True)
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.json"), reverse=True)
 
-    def _drop_unfinished(self) -> None:
-        """Deletes what a kill left of a save."""
-        for path in [*self.folder.glob(".*"), *self.folder.glob(f"step-*{TENSORS}")]:
-            if not path.with_suffix(".json").exists():
-                path.unlink(missing_ok=True)
+
+def _drop_unfinished(folder: Path) -> None:
+    """Deletes what a kill left of a save."""
+    for path in [*folder.glob(".*"), *folder.glob(f"step-*{TENSORS}")]:
+        if not path.with_suffix(".json").exists():
+            path.unlink(missing_ok=True)
 
 
 def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -35,6 +35,13 @@ class Group:
         """Within the block gradients of a `parallel` model stay this process's own."""
         return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
+    def first(self, value: Any) -> Any:
+        """The value of rank 0. All processes must call it."""
+        values = [value]
+        if self.size > 1:
+            distributed.broadcast_object_list(values)
+        return values[0]
+
     def any(self, *flags: bool) -> list[bool]:
         """For each flag, whether a process of the group has raised it. All processes must call it."""
         if self.size == 1:

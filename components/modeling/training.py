@@ -208,10 +208,9 @@ class TrainingLoop:
         self.curves.append(curve)
         self.losses, self.seconds, self.resumed_at = [], 0.0, None
         self.continued_at = time.monotonic()
-        figures = ", ".join(
-            f"{name.replace('_', ' ')} {value:.4g}" for name, value in list(curve.items())[1:]
-        )
-        log.info("%s, epoch %d of %d: %s", self.plan.name, epoch, self.plan.epochs, figures)
+        figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in curve.items())
+        level = logging.INFO if self.finished or curve["seconds"] > QUICK_SECONDS else logging.DEBUG
+        log.log(level, "%s, of %d epochs: %s", self.plan.name, self.plan.epochs, figures)
 
     def _seconds(self) -> float:
         return round(self.seconds + time.monotonic() - self.continued_at, 2)

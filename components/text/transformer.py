@@ -5,6 +5,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from components.data.products import Products, Task
 from components.modeling.callbacks import best_epoch
 from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
+from components.modeling.lease import remove_training, training_folder
 from components.modeling.processes import Group, train_together
 from components.modeling.termination import catch_sigterm
 from components.modeling.text.encoder import save_encoder
@@ -87,10 +89,8 @@ def _train(
     if config.compile and encoder.device.type == "cuda":
         compile_encoder(encoder)
     log.info("%s tokens of %s texts, %s weights", *(f"{n:,}" for n in _sizes(tokens, encoder)))
-    store = None
-    if checkpoints is not None:
-        store = Checkpoints(checkpoints / _identity(products, task, config, tokens, encoder, seed)[:16])
-    with catch_sigterm() as termination:
+    identity = _identity(products, task, config, tokens, encoder, seed)
+    with training_folder(checkpoints, identity, group) as folder, catch_sigterm() as termination:
         training = Training(
             encoder,
             tokens,
@@ -98,7 +98,7 @@ def _train(
             task,
             config,
             seed=seed,
-            checkpoints=store,
+            checkpoints=Checkpoints(folder) if folder else None,
             termination=termination,
             group=group,
         )
@@ -106,7 +106,8 @@ def _train(
         trained = _predict(training, products, termination.leave_if_requested)
         if group.rank == 0:
             save_encoder(model, training.predicted, tokenizer, products.classes, name=config.name)
-    return dataclasses.replace(trained, forget=store.clear) if store else trained
+        forget = partial(remove_training, folder()) if folder else None
+    return dataclasses.replace(trained, forget=forget)
 
 
 def _predict(training: Training, products: Products, pause: Callable[[], None]) -> Trained:

@@ -26,7 +26,7 @@ FILE_OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os
 
 def save(folder: Path, step: int, size: int = 4) -> None:
     tensors = {"weight": torch.full((size,), float(step)), "momentum": torch.full((size,), -float(step))}
-    Checkpoints(folder).save(step, tensors, {"epoch": step})
+    Checkpoints(lambda: folder).save(step, tensors, {"epoch": step})
 
 
 def killed_at(operation: int, work: Callable[[], None], folder: Path) -> bool:
@@ -49,7 +49,7 @@ def killed_at(operation: int, work: Callable[[], None], folder: Path) -> bool:
 
 
 def loaded_step(folder: Path) -> int:
-    found = Checkpoints(folder).load()
+    found = Checkpoints(lambda: folder).load()
     assert found is not None
     step, tensors, state = found
     assert tensors["weight"].tolist() == [step] * 4
@@ -111,8 +111,8 @@ def test_an_optimizers_state_comes_back_laid_out_as_its_parameters(tmp_path: Pat
     images = [torch.rand(2, 3, 8, 8, generator=random).to(memory_format=torch.channels_last) for _ in "abc"]
     for step, pixels in enumerate(images):
         if step == 2:  # the second goes on from a checkpoint
-            Checkpoints(tmp_path).save(step, flatten_optimizer(optimizers[1]), {})
-            found = Checkpoints(tmp_path).load()
+            Checkpoints(lambda: tmp_path).save(step, flatten_optimizer(optimizers[1]), {})
+            found = Checkpoints(lambda: tmp_path).load()
             assert found is not None
             restore_optimizer(optimizers[1], found[1])
         for each, optimizer in zip(layers, optimizers, strict=True):
@@ -152,8 +152,8 @@ def test_tensors_of_every_kind_come_back_bit_for_bit(tmp_path: Path):
         "gradient": torch.ones(2, requires_grad=True),
     }
     tensors |= {"same memory": tensors["scalar"], "part of it": tensors["transposed"].T[1:]}
-    Checkpoints(tmp_path).save(1, tensors, {})
-    found = Checkpoints(tmp_path).load()
+    Checkpoints(lambda: tmp_path).save(1, tensors, {})
+    found = Checkpoints(lambda: tmp_path).load()
     assert found is not None
     assert set(found[1]) == set(tensors)
     for name, tensor in found[1].items():
@@ -162,7 +162,7 @@ def test_tensors_of_every_kind_come_back_bit_for_bit(tmp_path: Path):
 
 
 def test_the_newest_checkpoint_is_loaded(tmp_path: Path):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = Checkpoints(lambda: tmp_path)
     assert checkpoints.load() is None
     for step in (1, 2, 3):
         save(tmp_path, step)
@@ -184,7 +184,7 @@ def test_the_newest_checkpoint_is_loaded(tmp_path: Path):
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str, change: Callable[[bytes], bytes]
 ):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = Checkpoints(lambda: tmp_path)
     for step in (1, 2):
         save(tmp_path, step)
     newest = tmp_path / damaged
@@ -198,7 +198,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 
 
 def test_there_is_no_silent_restart_when_every_checkpoint_is_damaged(tmp_path: Path):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = Checkpoints(lambda: tmp_path)
     save(tmp_path, 1)
     (tmp_path / "step-000000001.json").write_text("{")
     with pytest.raises(InputError, match="every checkpoint is damaged"):
@@ -206,7 +206,7 @@ def test_there_is_no_silent_restart_when_every_checkpoint_is_damaged(tmp_path: P
 
 
 def test_a_save_that_was_cut_off_is_no_checkpoint(tmp_path: Path):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = Checkpoints(lambda: tmp_path)
     save(tmp_path, 1)
     save(tmp_path, 2)
     (tmp_path / "step-000000002.json").unlink()

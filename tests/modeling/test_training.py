@@ -36,7 +36,7 @@ class Line:
         plan = {"epochs": 3, "epoch_steps": 4, "learning_rate": lambda step: 0.1 / (step + 1), "seed": 5}
         settings = {key: options.pop(key) for key in ("checkpoints", "termination") if key in options}
         if folder:
-            settings["checkpoints"] = Checkpoints(folder)
+            settings["checkpoints"] = Checkpoints(lambda: folder)
         self.loop = TrainingLoop(
             OptimizerStep(self.model, optimizer, self.backward, max_grad_norm=1.0),
             Plan(**{"name": "the line", **plan, **options}),

@@ -16,7 +16,7 @@ from image_catalog import CONFIG, DCL, write_catalog
 from image_catalog import run_image_stage as run
 
 from components.image import predict as predicting
-from components.image import run as image
+from components.image import stages
 from components.modeling.checkpoint import Checkpoints
 from components.modeling.image import cache
 from components.modeling.termination import catch_sigterm
@@ -158,7 +158,7 @@ def test_checkpoints_are_taken_wherever_images_are_kept_and_only_from_the_same_w
     weights = tmp_path / "start.safetensors"
     shutil.copy(tmp_path / "weights" / "model" / "model.safetensors", weights)
     config = {"weights": str(weights), "cache": "memory", "epochs": 1}
-    monkeypatch.setattr(image.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(stages, "remove_training", lambda _: None)
     run(tmp_path / "first", config, checkpoints=tmp_path / "checkpoints")
     caplog.set_level("INFO")
     run(tmp_path / "other place", {**config, "cache": "stream"}, checkpoints=tmp_path / "checkpoints")

@@ -33,16 +33,18 @@ from pathlib import Path
 import torch
 from components.data.products import read_products, training_task
 from components.core.configuration import parse_dataclass
+from components.modeling import lease
 from components.text.config import TransformerConfig
 from components.text.transformer import train_transformer
 
 torch.set_num_threads(1)
+lease.RENEW_SECONDS = 0.2
 folder, config = Path(sys.argv[1]), parse_dataclass(TransformerConfig, json.loads(sys.argv[2]), where="test")
 products = read_products(folder / "products.parquet")
 task = training_task(products, fold=None, cleaned=False)
-train_transformer(
-    products, task, config, seed=3, model=folder / "model", checkpoints=folder / "checkpoints"
-)
+checkpoints = Path(sys.argv[3])
+trained = train_transformer(products, task, config, seed=3, model=folder / "model", checkpoints=checkpoints)
+trained.forget()
 """
 
 
@@ -249,11 +251,12 @@ def test_checkpoints_stay_until_the_stages_outputs_are_written(products, tmp_pat
     assert not list(tmp_path.glob("checkpoints/*"))
 
 
-def start_training(folder, **changes):
+def start_training(folder, *, checkpoints=None, **changes):
     settings = dataclasses.asdict(small_config(**changes))
+    checkpoints = checkpoints or folder / "checkpoints"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'support'}"}
     return subprocess.Popen(
-        [sys.executable, "-c", TRAIN_AND_EXIT, str(folder), json.dumps(settings)],
+        [sys.executable, "-c", TRAIN_AND_EXIT, str(folder), json.dumps(settings), str(checkpoints)],
         env=environment,
         stdout=subprocess.DEVNULL,
     )
@@ -283,6 +286,23 @@ def test_killed_at_five_random_steps_it_ends_with_the_same_bytes(products, tmp_p
         assert process.wait() == -signal.SIGKILL
     assert start_training(tmp_path / "killed", **settings).wait() == 0
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_two_runs_of_one_configuration_on_one_volume_both_finish(products, tmp_path):
+    settings = {"epochs": 40, "checkpoint_minutes": 0.0, "checkpoints": tmp_path / "volume"}
+    runs = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_products(products, tmp_path / name / "products.parquet")
+        runs.append(start_training(tmp_path / name, **settings))
+        while not list(tmp_path.glob(f"volume/*{'-*' if runs[1:] else ''}/step-*.json")):
+            assert runs[-1].poll() is None, "ended before it saved, or in the other's folder"
+            time.sleep(0.002)
+    assert runs[0].poll() is None, "the first run was too fast for the second"
+    assert [run.wait() for run in runs] == [0, 0]
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert not list((tmp_path / "volume").iterdir())
 
 
 @pytest.mark.slow

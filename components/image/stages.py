@@ -1,0 +1,185 @@
+"""The trainings of an image network, one after the other (paper, section 3.2.2)."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from components.core.artifacts import whole_file, write_json, write_manifest
+from components.core.errors import InputError
+from components.data.image_store import ImageStore
+from components.data.products import Products, Task, image_rows
+from components.image.config import ImageConfig, Stage
+from components.image.network import PlainNetwork, build_network
+from components.image.predict import predict
+from components.image.training import Examples, StageTraining
+from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
+from components.modeling.image.backbones import load_state
+from components.modeling.image.cache import ImageCache
+from components.modeling.image.pretrained import load_weights
+from components.modeling.lease import remove_training, training_folder
+from components.modeling.termination import Termination, catch_sigterm
+from components.modeling.trained import Trained
+
+FINAL = "final"
+Kept = dict[str, dict[str, np.ndarray]]  # checkpoint -> split -> (rows, C) probabilities
+
+
+def train_image(
+    products: Products,
+    store: ImageStore,
+    task: Task,
+    config: ImageConfig,
+    *,
+    seed: int,
+    model: Path,
+    checkpoints: Path | None,
+) -> Trained:
+    """Trains the stages of an image classifier one after the other (paper, section 3.2.2).
+
+    Raises:
+        InputError: fewer than two products to train on have an image, the images or the weights are wrong, or
+            the loss is not a number.
+        SystemExit: SIGTERM came; a checkpoint is saved, status 143.
+    """
+    fold_training = "out_of_fold" in task.predict
+    predicted = [*task.predict.values()] if fold_training else [np.arange(len(products.table))]
+    keys, index = image_rows(products, np.unique(np.concatenate([task.fit, *predicted])))
+    fitting = _Fitting(store, keys, _examples(products, task, index), config, seed, not fold_training)
+    network = fitting.start(config.stages()[0], None)
+    identity = fitting.identity(network)
+    with training_folder(checkpoints, identity) as folder, catch_sigterm() as termination:
+        trained, network = fitting.run(network, folder, termination)
+        _write_model(network, products, config, model)
+        forget = partial(remove_training, folder()) if folder else None
+    return dataclasses.replace(trained, forget=forget)
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """What the stages of one training share."""
+
+    store: ImageStore
+    keys: list[str]
+    examples: Examples
+    config: ImageConfig
+    seed: int
+    with_features: bool
+
+    def identity(self, network: PlainNetwork) -> str:
+        """What the training depends on, its first network's weights among it."""
+        examples = self.examples
+        predict = {split: rows.tolist() for split, rows in examples.predict.items()}
+        labels = examples.labels[examples.fit].tolist()
+        # Where the images lie changes no byte of what comes out.
+        settings = dataclasses.replace(self.config, cache="auto", checkpoint_minutes=0.0)
+        data = (self.keys, self.store.metadata["files"], examples.fit.tolist(), labels, predict)
+        start = digest_of(network.state_dict())
+        return fingerprint(dataclasses.asdict(settings), self.seed, start, *data)
+
+    def run(
+        self, network: PlainNetwork, folder: Callable[[], Path] | None, termination: Termination
+    ) -> tuple[Trained, PlainNetwork]:
+        """Trains all stages, from the newest checkpoints in `folder`; returns the last one's network too."""
+        config, stages = self.config, self.config.stages()
+        kept: Kept = {}
+        curves: list[dict[str, float]] = []
+        features = None
+        for number, stage in enumerate(stages, start=1):
+            last = number == len(stages)
+            network = self.start(stage, network) if number > 1 else network
+            training = self._stage(network, stage, folder, termination)
+            with_features = last and self.with_features
+            if with_features or not training.loop.finished:
+                with self._cache(stage, training.device, termination.leave_if_requested) as cache:
+                    training.run(cache)
+                    features = self._features(training, termination) if with_features else None
+            termination.leave_if_requested()  # the stage's end is saved
+            kept = _merged(kept, training, config, last=last)
+            curves += [{"stage": float(number), **curve} for curve in training.loop.curves]
+        seconds = sum(curve["seconds"] for curve in curves)
+        metrics = {"training_seconds": seconds, "final_loss": curves[-1]["loss"]}
+        return Trained(kept, features, metrics, curves), network
+
+    def start(self, stage: Stage, before: PlainNetwork | None) -> PlainNetwork:
+        """A stage's network on its device: with pretrained weights, or with those of the stage before."""
+        torch.manual_seed(self.seed)
+        network = build_network(self.config, stage, self.examples.prior)
+        if before is None:
+            load_weights(network.backbone, self.config.weights)
+        else:
+            state = {f"backbone.{key}": value for key, value in before.backbone.state_dict().items()}
+            load_state(network.backbone, state, where="the first stage")
+            network.head.load_state_dict(before.head.state_dict())
+        if torch.cuda.is_available():
+            torch.backends.cudnn.benchmark = True
+            return network.to("cuda")
+        return network
+
+    def _stage(
+        self,
+        network: PlainNetwork,
+        stage: Stage,
+        folder: Callable[[], Path] | None,
+        termination: Termination,
+    ) -> StageTraining:
+        return StageTraining(
+            network,
+            stage,
+            self.config,
+            self.examples,
+            seed=self.seed,
+            checkpoints=Checkpoints(lambda: folder() / stage.kind) if folder else None,
+            termination=termination,
+        )
+
+    def _features(self, training: StageTraining, termination: Termination) -> np.ndarray:
+        """(N, D) pooled features of all products."""
+        examples, cache, pause = self.examples, training.cache, termination.leave_if_requested
+        return predict(training.network, training.stage, cache, examples.images, examples.prior, pause=pause)[
+            1
+        ]
+
+    def _cache(self, stage: Stage, device: torch.device, pause: Callable[[], None]) -> ImageCache:
+        config = self.config
+        return ImageCache(
+            self.store,
+            self.keys,
+            stage.resize,
+            fit=config.fit,
+            place=config.cache,
+            device=device,
+            boxes=config.crops == "keep_content",
+            pause=pause,
+        )
+
+
+def _examples(products: Products, task: Task, index: np.ndarray) -> Examples:
+    labels = products.labels
+    fit = task.fit[index[task.fit] >= 0]
+    if len(fit) < 2:
+        raise InputError(f"{len(fit)} of {len(task.fit)} products to train on have an image; two are needed")
+    counts = np.bincount(labels[fit], minlength=len(products.classes))
+    return Examples(index, labels, fit, task.predict, counts / counts.sum())
+
+
+def _merged(kept: Kept, training: StageTraining, config: ImageConfig, *, last: bool) -> Kept:
+    # The chosen checkpoint, the last stage's end, comes first, then the latest.
+    (_, final), *late = sorted(training.evaluation.kept.items(), reverse=True)
+    if last:
+        return {FINAL: final, **{f"epoch-{epoch}": probs for epoch, probs in late}, **kept}
+    return {"stage1": final} if config.keep_stage1 else {}
+
+
+def _write_model(network: PlainNetwork, products: Products, config: ImageConfig, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    with whole_file(folder / "model.safetensors") as temporary:
+        save_file(tensors, temporary)
+    write_json(folder / "config.json", {**dataclasses.asdict(config), "classes": list(products.classes)})
+    write_manifest(folder, name=config.name)
