@@ -25,12 +25,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(lease.RUN_ID_VARIABLE, "run-b")
 
 
+def age(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
 def hold(root: Path, *, run: str = "run-a", seconds_ago: float = 0.0, machine: str = "elsewhere") -> Path:
     """The lease of a run that does not renew it."""
     file = root / SHARED / "lease-000007"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"run": run, "machine": machine, "pid": os.getpid()}))
-    os.utime(file, (time.time() - seconds_ago,) * 2)
+    age(file, seconds_ago)
     return file
 
 
@@ -199,14 +204,14 @@ def test_folders_that_nobody_touched_for_days_are_removed(
 ):
     if days:
         monkeypatch.setenv(lease.DAYS_VARIABLE, days)
-    for name, age in {"old": 15, "old but alive": 15, "of late": 13, "no training": 15}.items():
+    for name, days_ago in {"old": 15, "old but alive": 15, "of late": 13, "no training": 15}.items():
         folder = tmp_path / (name if name == "no training" else name.encode().hex()[-16:].zfill(16))
         (folder / "plain").mkdir(parents=True)
         (folder / "plain" / "step-000000001.json").write_text(name)
         if name == "old but alive":
             (folder / "lease-000001").write_text("{}")
         for path in (folder / "plain" / "step-000000001.json", folder / "plain", folder):
-            os.utime(path, (time.time() - age * DAY,) * 2)
+            age(path, days_ago * DAY)
     assert taken(tmp_path) == SHARED
     assert {path.read_text() for path in tmp_path.rglob("step-*.json")} == left
 
