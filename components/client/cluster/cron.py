@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from components.core.errors import InputError
 
@@ -15,6 +16,8 @@ FIELDS = (
     ("month", 1, 12, MONTHS),
     ("day of the week", 0, 6, DAYS),
 )
+
+LONGEST = 8  # values at equal distances that are all named
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,10 @@ class Cron:
 
     def words(self) -> str:
         """The schedule read back for people."""
-        names = ([], [], [], [], [name.title() for name in MONTHS], [name.title() for name in DAYS])
-        parts = []
-        for (field, *_), values, starred, shown in zip(FIELDS, self.values, self.starred, names, strict=True):
-            if starred:
-                parts.append(f"every {field}")
-            else:
-                first = 1 if field == "month" else 0
-                listed = [shown[value - first] if shown else str(value) for value in sorted(values)]
-                parts.append(f"{field} {', '.join(listed)}")
+        parts = [
+            f"every {name}" if len(values) == high - low + 1 else f"{name} {_listed(values, low, names)}"
+            for (name, low, high, names), values in zip(FIELDS, self.values, strict=True)
+        ]
         return "; ".join(reversed(parts)) + " (UTC)"
 
     def _fits(self, day: datetime) -> bool:
@@ -108,3 +106,10 @@ def _parse(text: str, name: str, low: int, high: int, names: list[str]) -> froze
 
 def _number(text: str, low: int, names: list[str]) -> int:
     return names.index(text.lower()) + low if text.lower() in names else int(text)
+
+
+def _listed(values: frozenset[int], low: int, names: list[str]) -> str:
+    shown = [names[value - low].title() if names else str(value) for value in sorted(values)]
+    if len(shown) > LONGEST and len({after - value for value, after in pairwise(sorted(values))}) == 1:
+        shown = [*shown[:3], f"... {shown[-1]}"]
+    return ", ".join(shown)

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import tempfile
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,30 +11,34 @@ from typing import Any
 import click
 from kfp import Client
 
-from components.client.cluster import server as cluster
+from components.client.cluster import server
+from components.client.cluster.connection import Access, check_version, connect
 from components.client.cluster.cron import parse_cron
+from components.client.cluster.schedule import Replaced
+from components.client.cluster.schedule import schedule as set_schedule
+from components.client.cluster.store import Store
+from components.client.commands.access import access_options, artifacts_option
 from components.client.commands.compile import compile_options, compile_pipeline, pipeline_arguments
 from components.client.commands.failure import explained
+from components.core.errors import InputError
 from components.core.project import NAME
-
-TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
 
 
 def _options(*decorators: Callable) -> Callable:
     return lambda command: functools.reduce(lambda done, each: each(done), reversed(decorators), command)
 
 
-existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 server_options = _options(
-    click.option("--host", envvar="KF_PIPELINES_ENDPOINT", required=True, help="The server's address."),
-    click.option("--namespace", default="", help="Your namespace, on a server for many users."),
-    click.option("--token-file", type=existing, help="Holds a bearer token. [a mounted service account's]"),
-    click.option("--cookie-file", type=existing, help="Holds the session cookie: NAME=VALUE."),
-    click.option("--ca-file", type=existing, help="Certificate authority of the server."),
+    access_options(required=True),
     click.option("--name", default=NAME, show_default=True, help="Pipeline, experiment and schedule."),
 )
 run_options = _options(
-    click.option("--param", multiple=True, metavar="KEY=JSON", help="A parameter of the pipeline."),
+    click.option(
+        "--param",
+        multiple=True,
+        metavar="KEY=JSON",
+        help="A parameter of the pipeline; catalog_products is needed.",
+    ),
     click.option("--service-account", help="Service account of the run's pods. [the server's]"),
     click.option("--pipeline-root", help="Where artifacts go: s3://, gs://, minio://. [the server's]"),
 )
@@ -46,88 +49,115 @@ run_options = _options(
 @click.option("--version", default="", help="The version's name. [from the content]")
 @compile_options
 @click.pass_obj
-def upload(build_pipeline: Callable, name: str, version: str, **options: Any) -> None:
+def upload(build_pipeline: Callable, access: Access, name: str, version: str, **options: Any) -> None:
     """Upload the pipeline as a new version; an unchanged one is not uploaded twice."""
     with explained(), tempfile.TemporaryDirectory() as folder:
-        client, package = _connect(options), _compile(build_pipeline, Path(folder), options)
-        pipeline, version_id = cluster.upload(client, package, name=name, version=version)
+        client, package = _ready(access), _compile(build_pipeline, Path(folder), options)
+        pipeline, version_id = server.upload(client, package, name=name, version=version)
         click.echo(f"pipeline {pipeline}, version {version_id}")
 
 
 @click.command()
 @server_options
+@click.option("--run-name", help="What the run is called. [date, preset and snapshot]")
 @compile_options
 @run_options
 @click.pass_obj
-def submit(build_pipeline: Callable, name: str, param: tuple[str, ...], **options: Any) -> None:
+def submit(
+    build_pipeline: Callable,
+    access: Access,
+    name: str,
+    run_name: str | None,
+    param: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Start one run."""
     with explained(), tempfile.TemporaryDirectory() as folder:
-        arguments = pipeline_arguments(build_pipeline, options["preset"], param)
-        client, package = _connect(options), _compile(build_pipeline, Path(folder), options)
-        click.echo("run " + cluster.submit(client, package, name=name, arguments=arguments, **options))
+        preset = options["preset"]
+        arguments = _arguments(build_pipeline, preset, param)
+        client, package = _ready(access), _compile(build_pipeline, Path(folder), options)
+        parts = (f"{datetime.now(UTC):%Y-%m-%d %H:%M}", preset, arguments.get("catalog_snapshot"))
+        called = run_name or " ".join(filter(None, parts))
+        run = server.submit(client, package, name=name, run_name=called, params=arguments, **options)
+        click.echo(f"run {run}: {called}")
 
 
 @click.command()
 @server_options
 @click.option("--cron", required=True, help='Six fields, seconds first, UTC: "0 0 3 * * 1".')
+@click.option("--run-name", help="What the schedule and its runs are called. [preset, snapshot and --name]")
 @compile_options
 @run_options
 @click.pass_obj
-def schedule(build_pipeline: Callable, name: str, cron: str, param: tuple[str, ...], **options: Any) -> None:
-    """Run regularly, in place of the schedule that has this name.
+def schedule(
+    build_pipeline: Callable,
+    access: Access,
+    name: str,
+    cron: str,
+    run_name: str | None,
+    param: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Run regularly, in place of the schedules of this --name.
+
+    One run at a time. Times that pass while a run goes on are not caught up on, but for the latest of them:
+    it starts as soon as the run has ended.
+
+    An unchanged schedule is left alone. A run of a replaced one goes on; its schedule is disabled, and a
+    later `schedule` deletes it.
 
     Tasks are not cached, so every run reads the catalog afresh; --cache keeps them, and then a new
     `--param catalog_snapshot=...` is what has the catalog read again.
     """
     with explained(), tempfile.TemporaryDirectory() as folder:
-        parsed = parse_cron(cron)
-        arguments = pipeline_arguments(build_pipeline, options["preset"], param)
+        parsed, preset = parse_cron(cron), options["preset"]
+        arguments = _arguments(build_pipeline, preset, param)
         source = click.get_current_context().get_parameter_source("cache")
         if source is not None and source.name == "DEFAULT":
             options["settings"] = dataclasses.replace(options["settings"], cache=False)
-        client, package = _connect(options), _compile(build_pipeline, Path(folder), options)
-        made = cluster.schedule(client, package, name=name, cron=parsed, arguments=arguments, **options)
-        click.echo(f"schedule {made}: {parsed.words()}")
-        for time in parsed.next_times(datetime.now(UTC)):
-            click.echo(f"  next {time:%a %Y-%m-%d %H:%M:%S} UTC")
+        client, package = _ready(access), _compile(build_pipeline, Path(folder), options)
+        # The server keeps the first 25 letters for its runs' names.
+        called = run_name or "-".join(filter(None, (preset, arguments.get("catalog_snapshot"), name)))
+        asked = {"cron": parsed, "params": arguments, **options}
+        replaced = set_schedule(client, package, name=name, display_name=called, **asked)
+    _tell(replaced)
+    click.echo(f"{called}: {parsed.words()}")
+    for time in parsed.next_times(datetime.now(UTC)):
+        click.echo(f"  next {time:%a %Y-%m-%d %H:%M:%S} UTC")
 
 
 @click.command()
 @server_options
 @click.option("--count", type=click.IntRange(1, 100), default=20, show_default=True)
-@click.option("--artifacts", help="The pipeline root as this machine reads it (path or URI): shows macro-F1.")
-def runs(name: str, count: int, artifacts: str | None, **options: Any) -> None:
-    """What ran, when, and how it ended."""
+@artifacts_option
+def runs(access: Access, name: str, count: int, artifacts: str | None) -> None:
+    """What ran, when, and how it ended; with --artifacts, how good it is."""
     with explained():
-        rows = cluster.runs(_connect(options), name=name, count=count)
-        scores = [cluster.macro_f1(artifacts, row["id"]) if artifacts else None for row in rows]
-    click.echo(f"{'started (UTC)':17} {'minutes':>7}  {'state':10} {'macro-F1':>8}  run")
-    for row, score in zip(rows, scores, strict=True):
-        shown = "" if score is None else f"{score:.4f}"
-        minutes = "" if row["minutes"] is None else row["minutes"]
-        click.echo(f"{row['started']:17} {minutes:>7}  {row['state'] or '':10} {shown:>8}  {row['id']}")
+        store = Store(artifacts) if artifacts else None
+        found = server.runs(connect(access), name=name, count=count)
+        scores = [store.macro_f1(str(run.run_id)) if store else None for run in found]
+    click.echo(f"{'started (UTC)':17} {'minutes':>7}  {'state':10} {'macro-F1':>8}  {'run':36}  name")
+    for run, score in zip(found, scores, strict=True):
+        took, shown = server.minutes(run), "" if score is None else f"{score:.4f}"
+        figures = f"{'' if took is None else took:>7}  {run.state or '':10} {shown:>8}"
+        click.echo(f"{run.created_at:%Y-%m-%d %H:%M}  {figures}  {run.run_id:36}  {run.display_name}")
 
 
-def _connect(options: dict[str, Any]) -> Any:
-    host, namespace = options.pop("host"), options.pop("namespace")
-    token_file, cookie_file = options.pop("token_file"), options.pop("cookie_file")
-    ca_file = options.pop("ca_file")
-    if token_file is None and cookie_file is None and TOKEN.exists():
-        token_file = TOKEN
-    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
-    cookie = cookie_file.read_text(encoding="utf-8").strip() if cookie_file else None
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    headers |= {"Cookie": cookie} if cookie else {}
-    ca = str(ca_file) if ca_file else None
-    address = cluster.check_server(host, headers=headers, ca_file=ca)
-    warnings.filterwarnings("ignore", message="This client only works with", category=FutureWarning)
-    return Client(
-        host=address,
-        namespace=namespace or "kubeflow",
-        existing_token=token,
-        cookies=cookie,
-        ssl_ca_cert=ca,
-    )
+def _ready(access: Access) -> Client:
+    client = connect(access)
+    if warning := check_version(access):
+        click.echo(f"warning: {warning}", err=True)
+    return client
+
+
+def _arguments(build_pipeline: Callable, preset: str, param: tuple[str, ...]) -> dict[str, Any]:
+    arguments = pipeline_arguments(build_pipeline, preset, param)
+    if not arguments.get("catalog_products"):
+        raise InputError(
+            "--param catalog_products=... is missing: say where the products file lies, such as "
+            "s3://bucket/products.tsv or a path on the volume; a run without it fails"
+        )
+    return arguments
 
 
 def _compile(build_pipeline: Callable, folder: Path, options: dict[str, Any]) -> Path:
@@ -135,3 +165,15 @@ def _compile(build_pipeline: Callable, folder: Path, options: dict[str, Any]) ->
     chosen = {key: options.pop(key) for key in ("denoise_on", "registry", "tag", "settings")}
     compile_pipeline(build_pipeline, options.pop("preset"), package, **chosen)
     return package
+
+
+def _tell(replaced: Replaced) -> None:
+    unchanged = " is unchanged and was left alone" if replaced.unchanged else ""
+    click.echo(f"schedule {replaced.schedule}{unchanged}")
+    for earlier in replaced.deleted:
+        click.echo(f"  the earlier schedule {earlier} is deleted")
+    for earlier, going in replaced.running.items():
+        click.echo(
+            f"  the earlier schedule {earlier} is disabled; its run {', '.join(going)} goes on, and the next "
+            "`schedule` after that deletes it"
+        )

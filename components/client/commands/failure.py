@@ -7,6 +7,7 @@ import click
 from kfp_server_api import ApiException
 from urllib3.exceptions import HTTPError
 
+from components.client.cluster.refusal import explain_refusal
 from components.core.errors import InputError
 
 
@@ -18,8 +19,7 @@ class explained:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, ApiException):
-            detail = str(error.body or error.reason or "").strip()[:500]
-            error = InputError(f"the server refused the request ({error.status}): {detail}")
+            error = explain_refusal(error)
         elif isinstance(error, HTTPError):
             error = InputError(f"the connection to the server broke: {error}")
         elif isinstance(error, OSError) and error.filename:

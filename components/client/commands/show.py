@@ -1,49 +1,91 @@
 """The commands `show` and `compare`: a run's reports, and two runs side by side."""
 
+import functools
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from components.client.cluster.connection import Access, connect
+from components.client.cluster.store import Store
+from components.client.commands.access import access_options, artifacts_option
 from components.client.commands.failure import explained
-from components.client.local.finished_run import read_run
+from components.client.local.finished_run import FinishedRun, read_run
+from components.client.local.server_run import fetch_run
+from components.core.errors import InputError
 
-run_folder = click.Path(path_type=Path)
+FETCHED = Path("runs")  # holds the folders of runs that were copied from a server
 browser_option = click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
 TOLD = 8  # classes told on the terminal, each way
 
 
+def run_options(command: Callable) -> Callable:
+    """Gives a command the options that lead to runs; it receives how to find one as `find`."""
+
+    @functools.wraps(command)
+    def with_find(access: Access | None, artifacts: str | None, **options: Any) -> None:
+        command(find=functools.partial(_find, access, artifacts), **options)
+
+    return access_options(required=False)(artifacts_option(browser_option(with_find)))
+
+
+def _find(access: Access | None, artifacts: str | None, run: str) -> FinishedRun:
+    """A run by its folder, or by its id on the server, from where it is copied into a folder first."""
+    folder = Path(run)
+    if access is None or folder.is_dir():
+        return read_run(folder)
+    if artifacts is None:
+        raise InputError(
+            f"{run}: no folder here; to read it from {access.host} as a run's id, add --artifacts"
+        )
+    folder = FETCHED / run
+    for missing in fetch_run(connect(access), Store(artifacts), run, folder):
+        click.echo(f"not found: {missing}", err=True)
+    return read_run(folder)
+
+
 @click.command()
-@click.argument("folder", type=run_folder)
-@browser_option
-def show(folder: Path, browser: bool) -> None:
-    """List a run's reports and open their index page."""
+@click.argument("run", metavar="FOLDER_OR_RUN")
+@run_options
+def show(find: Callable[[str], FinishedRun], run: str, browser: bool) -> None:
+    """List a run's reports and open their index page.
+
+    The run is a folder, or with --host and --artifacts the id of a server's run, which `runs` tells; what it
+    left is copied to runs/ID.
+    """
     # Not at the top: compiling imports this module and needs kfp alone.
     from components.client.local.pages import write_index
 
     with explained():
-        run = read_run(folder)
-        index = write_index(run)
-        for sentence in run.metrics.get("verdict", []):
+        finished = find(run)
+        index = write_index(finished)
+        for sentence in finished.metrics.get("verdict", []):
             click.echo(sentence)
         click.echo()
-        for report in run.reports:
+        for report in finished.reports:
             click.echo(f"{report.question:56} {report.path}")
         click.echo(f"\n{'All of them, on one page:':56} {index}")
         _open(index, browser)
 
 
 @click.command()
-@click.argument("first", type=run_folder)
-@click.argument("second", type=run_folder)
+@click.argument("first", metavar="FOLDER_OR_RUN")
+@click.argument("second", metavar="FOLDER_OR_RUN")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the page goes. [SECOND/compare-FIRST.html]",
+    help="Where the page goes. [compare-FIRST.html in the second's folder]",
 )
-@browser_option
-def compare(first: Path, second: Path, output: Path | None, browser: bool) -> None:
-    """Put two runs side by side: parameters, Table 1, every class."""
+@run_options
+def compare(
+    find: Callable[[str], FinishedRun], first: str, second: str, output: Path | None, browser: bool
+) -> None:
+    """Put two runs side by side: parameters, Table 1, every class.
+
+    Each is a folder, or with --host and --artifacts the id of a server's run.
+    """
     # Not at the top: compiling imports this module and needs kfp alone.
     from components.client.local.comparison import compare_runs
     from components.client.local.pages import write_comparison
@@ -51,8 +93,8 @@ def compare(first: Path, second: Path, output: Path | None, browser: bool) -> No
     from components.reports.page import signed, words
 
     with explained():
-        compared = compare_runs(read_run(first), read_run(second))
-        page = output or compared.second.folder / f"compare-{compared.first.name}.html"
+        compared = compare_runs(find(first), find(second))
+        page = output or compared.second.folder / f"compare-{compared.first.folder.name}.html"
         write_comparison(compared, page)
     click.echo(f"{compared.verdict} {compared.fairness}\n")
     click.echo("Parameters that differ:" if compared.parameters else "No parameter differs.")

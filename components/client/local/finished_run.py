@@ -1,4 +1,4 @@
-"""The folder that a run on this machine leaves: what was asked of it, what it found, which reports it has."""
+"""A finished run's folder: what was asked of the run, what it found, which reports it has."""
 
 import html
 import json
@@ -12,6 +12,7 @@ from components.core.project import STAGES
 
 RUN = "run.json"  # the run's parameters, and whether it finished
 METRICS = "metrics.json"
+SUFFIXES = (".tsv", ".csv", ".json", ".md", ".log")  # of a run's other files
 # In the order of reading: report -> the question that it answers. How it ended comes first.
 QUESTIONS = {stage.name: stage.question for stage in (STAGES[-1], *STAGES[:-1])}
 FILES = {
@@ -41,20 +42,17 @@ class FinishedRun:
     """A run that ended well.
 
     Attributes:
+        name: what the run is called.
         parameters: every parameter of the pipeline and the value it had.
         seconds: how long the run took.
         metrics: what `metrics.json` holds.
     """
 
     folder: Path
+    name: str
     parameters: dict[str, Any]
     seconds: float
     metrics: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """What the run is called: its folder's name."""
-        return self.folder.name
 
     @property
     def reports(self) -> list[Report]:
@@ -72,7 +70,7 @@ def read_run(folder: Path) -> FinishedRun:
     if not (folder / RUN).is_file():
         raise InputError(
             f"{folder}: not the folder of a run: it has no {RUN}. Name what `run --output` was given, "
-            "such as runs/sample"
+            "such as runs/sample, or with --host a server's run"
         )
     said = _read(folder / RUN)
     if not said.get("finished"):
@@ -81,7 +79,8 @@ def read_run(folder: Path) -> FinishedRun:
             f"{folder}: this run did not finish; run.log says why. Start it again with the same --output: it "
             "goes on from its finished stages." + (f"\nIts reports so far:{reports}" if reports else "")
         )
-    return FinishedRun(folder, said["parameters"], said["seconds"], _read(folder / METRICS))
+    name = said.get("name", folder.name)
+    return FinishedRun(folder, name, said["parameters"], said["seconds"], _read(folder / METRICS))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -109,10 +108,8 @@ def _place(stem: str) -> tuple[int, bool, str]:
 
 def files(folder: Path) -> list[tuple[str, str]]:
     """The run's other files that are there: name and what it holds."""
-    there = {
-        path.stem: path.name for path in folder.iterdir() if path.suffix in (".tsv", ".csv", ".json", ".md")
-    }
-    there["run"] = "run.log"
+    paths = [path for path in folder.iterdir() if path.suffix in SUFFIXES and path.name != RUN]
+    there = {path.stem: path.name for path in paths}
     return [(there[stem], what) for stem, what in FILES.items() if stem in there]
 
 

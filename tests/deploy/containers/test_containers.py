@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import PRODUCTS
 from engine import REGISTRY, ROOT, TAG, docker
 from kfp import local
 from kfp.components import load_component_from_file
@@ -85,12 +86,12 @@ def test_a_stage_starts_as_any_user_without_rights(images: dict[str, str], stage
 def test_the_client_registers_a_schedule_as_any_user_without_rights(images: dict[str, str]):
     server = PipelinesServer()
     confined = [*CONFINED, "--network", "host"]
-    options = ["schedule", "--host", server.host, "--cron", "0 0 3 * * 1", "--registry", "r.example/team"]
-    done = docker("run", *confined, images["client"], *options)
+    options = ["--cron", "0 0 3 * * 1", "--registry", "r.example/team", "--param", PRODUCTS]
+    done = docker("run", *confined, images["client"], "schedule", "--host", server.host, *options)
     server.shutdown()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(server.recurring) == 1
-    (version,) = server.versions
+    assert len(server.kept["recurringruns"]) == 1
+    (version,) = server.kept["versions"]
     assert "r.example/team/text:" in json.dumps(version["pipeline_spec"])
 
 

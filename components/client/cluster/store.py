@@ -1,0 +1,83 @@
+"""The object store of a server's runs: what a run left there, found from what its evaluation wrote.
+
+A task that was taken from the cache leaves nothing under its own run's path. Evaluate never is, and its
+`lineage.json` holds where each of its inputs lies, under whichever run made it.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+
+from components.core.errors import InputError
+from components.core.project import NAME
+
+LINEAGE = "lineage.json"
+METRICS = "metrics.json"
+
+
+class Store:
+    """The artifacts of a server's runs, laid out as <root>/<pipeline>/<run>/<task>/<id>/<output>.
+
+    Args:
+        root: the server's pipeline root, as a path or a URI that fsspec reads here.
+
+    Raises:
+        InputError: the root cannot be read from here; so do all methods.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        with self._explained():
+            self.files, path = fsspec.url_to_fs(root)
+        self.pipeline = f"{path.rstrip('/')}/{NAME}"
+
+    def results(self, run: str) -> str | None:
+        """The folder of a run's results; None where it has none yet."""
+        with self._explained():
+            found = self.files.glob(f"{self.pipeline}/{run}/evaluate/**/{METRICS}")
+        return found[-1].removesuffix(f"/{METRICS}") if found else None
+
+    def macro_f1(self, run: str) -> float | None:
+        """The ensemble's macro-F1 on validation of a run; None where it has none yet."""
+        results = self.results(run)
+        if results is None:
+            return None
+        return self.read_json(f"{results}/{METRICS}")["validation"]["rows"]["ensemble"]["macro_f1"]
+
+    def path(self, uri: str) -> str | None:
+        """Where an artifact lies here; None for a URI that is none of this pipeline's.
+
+        The server may write the store's address in another way than this machine reads it.
+        """
+        _, pipeline, rest = uri.rpartition(f"/{NAME}/")
+        return f"{self.pipeline}/{rest.rstrip('/')}" if pipeline else None
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder."""
+        with self._explained():
+            return [path.rsplit("/", 1)[-1] for path in self.files.ls(folder, detail=False)]
+
+    def read(self, path: str) -> bytes | None:
+        """What a file holds; None where there is none."""
+        with self._explained(), contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            return self.files.cat_file(path)
+        return None
+
+    def read_json(self, path: str) -> dict[str, Any]:
+        """What a JSON file holds; {} where there is none."""
+        try:
+            return json.loads(self.read(path) or "{}")
+        except ValueError as error:
+            raise InputError(f"{path}: not JSON: {error}") from error
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, IsADirectoryError):
+            raise
+        except (ImportError, OSError, ValueError) as error:
+            raise InputError(f"--artifacts {self.root}: cannot be read from here: {error}") from error
