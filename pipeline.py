@@ -18,6 +18,7 @@ from components.client.commands.fuse import fuse
 from components.client.commands.run import run
 from components.client.commands.show import compare, show
 from components.core.project import NAME, REGISTRY, TAG, TRAININGS, image_name
+from components.core.stage import RUN_ID_VARIABLE
 from components.denoise.component import denoise
 from components.ensemble.component import ensemble
 from components.evaluate.component import evaluate
@@ -42,6 +43,7 @@ class _Placement:
     def __call__(self, task: Any, stage: str, *, trains: bool = False) -> Any:
         trains = trains or stage in TRAININGS
         self.settings.apply(task, kubernetes, training=trains)
+        kubernetes.use_field_path_as_env(task, RUN_ID_VARIABLE, "metadata.labels['pipeline/runid']")
         if trains:
             task.set_accelerator_type(self.given["cluster_accelerator_type"])
             task.set_accelerator_limit(self.given["cluster_accelerator_count"])

@@ -9,12 +9,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from components.core.artifacts import read_manifest, sha256, write_manifest
+from components.core.artifacts import read_manifest, sha256, write_manifest, write_text
 from components.core.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 # Set by `pipeline.py run`: where finished work is kept for the next run into the same folder.
 FINISHED_VARIABLE = "FINISHED_STAGES"
 LOCK_VARIABLE = "RUN_LOCK"  # the file that is locked as long as that run lives
+RUN_ID_VARIABLE = "PIPELINE_RUN_ID"  # the run's id on a server; never a parameter, which would end the cache
 CODE = Path(__file__).parents[1]
 # What ships in a stage's image beside its own folder: only this code can change what it computes.
 SHARED = ("core", "data", "modeling", "reports")
@@ -39,14 +42,50 @@ LIBRARIES = (
 )
 
 
+@dataclass(frozen=True)
+class Result:
+    """What a stage's work returns beside the files that it wrote.
+
+    Attributes:
+        metrics: scalars for the pipelines UI, all finite.
+        report: the stage's report, one HTML page.
+    """
+
+    metrics: Mapping[str, float]
+    report: str
+
+
+class Artifact(Protocol):
+    """What Kubeflow Pipelines gives a component for an input or an output."""
+
+    @property
+    def path(self) -> str: ...
+
+
+class Metrics(Protocol):
+    """Where a component's scalars go."""
+
+    def log_metric(self, metric: str, value: float) -> None: ...
+
+
+def paths_of(**artifacts: Any) -> dict[str, Any]:
+    """The paths of a component's artifacts, by name; a list of them for a list of artifacts."""
+    return {
+        name: [Path(each.path) for each in artifact] if isinstance(artifact, list) else Path(artifact.path)
+        for name, artifact in artifacts.items()
+    }
+
+
 def run_stage(
     stage: str,
-    work: Callable[[], dict[str, float]],
+    work: Callable[[], Result],
     *,
-    label: str = "",
     inputs: Mapping[str, Any],
     outputs: Mapping[str, Path],
-) -> dict[str, float]:
+    metrics: Metrics,
+    report: Artifact,
+    label: str = "",
+) -> None:
     """Does a stage's work, or takes over what an earlier run left where nothing has changed.
 
     Unchanged means: the same inputs (files and folders by content), parameters, versions of the libraries
@@ -54,32 +93,41 @@ def run_stage(
 
     Args:
         stage: name of the stage and of its folder.
-        work: what to do; returns metrics.
-        label: tells tasks of one stage apart in the log.
+        work: what to do.
         inputs: parameters, and paths of files or folders.
         outputs: the paths that `work` writes.
-
-    Returns:
-        The metrics of `work`.
+        metrics: where its metrics go; `report` likewise.
+        label: tells tasks of one stage apart in the log.
 
     Raises:
         SystemExit: with status 2 where the user's input is wrong; the message is on stdout.
     """
-    name = f"{stage} {label}".strip()
+    with process_of(f"{stage} {label}".strip()):
+        every = {**outputs, "report": Path(report.path)}
+        finished = os.environ.get(FINISHED_VARIABLE)
+        folder = Path(finished) / f"{stage}-{_key(stage, inputs)[:24]}" if finished else None
+        scores = _reuse(folder, every) if folder else None
+        if scores is None:
+            scores = _timed(work, every["report"])
+            if folder:
+                _keep(folder, every, scores)
+    for name, value in scores.items():
+        metrics.log_metric(name, value)
+
+
+@contextmanager
+def process_of(name: str) -> Iterator[None]:
+    """What a task does in a process of its own: it marks its log lines with `name`, and ends with its run.
+
+    Raises:
+        SystemExit: with status 2 where the user's input is wrong; the message is on stdout.
+    """
     logging.basicConfig(level=logging.WARNING, format=f"[{name}] %(message)s", stream=sys.stdout, force=True)
     logging.getLogger("components").setLevel(logging.INFO)
     if lock := os.environ.get(LOCK_VARIABLE):
         threading.Thread(target=_end_with_the_run, args=(lock,), daemon=True).start()
     try:
-        finished = os.environ.get(FINISHED_VARIABLE)
-        if not finished:
-            return _timed(work)
-        folder = Path(finished) / f"{stage}-{_key(stage, inputs)[:24]}"
-        kept = _reuse(folder, outputs)
-        if kept is None:
-            kept = _timed(work)
-            _keep(folder, outputs, kept)
-        return kept
+        yield
     except InputError as error:
         # Every line is marked as the stage's: a run shows marked lines alone.
         log.error("error: %s", str(error).replace("\n", f"\n[{name}] "))
@@ -96,12 +144,13 @@ def _end_with_the_run(lock: str) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _timed(work: Callable[[], dict[str, float]]) -> dict[str, float]:
+def _timed(work: Callable[[], Result], report: Path) -> dict[str, float]:
     start = time.perf_counter()
     log.info("started")
-    metrics = work()
+    result = work()
+    write_text(report, result.report)
     log.info("finished in %.0f s", time.perf_counter() - start)
-    return metrics
+    return dict(result.metrics)
 
 
 def _key(stage: str, inputs: Mapping[str, Any]) -> str:

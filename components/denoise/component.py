@@ -37,33 +37,24 @@ def denoise(
     """
     from pathlib import Path
 
-    from components.core.configuration import parse_config
-    from components.core.stage import run_stage
-    from components.data.image_store import ImageStore
-    from components.data.products import read_products
-    from components.denoise.config import DenoiseConfig
-    from components.denoise.report import denoise_report as draw_report
+    from components.core.stage import Result, paths_of, run_stage
+    from components.denoise.config import PARAMETERS
     from components.denoise.run import run_denoise
-    from components.reports.page import read_issues, safe_report
 
-    folds = [Path(fold.path) for fold in [*(text_folds or []), *(image_folds or [])]]
+    folds = [*(text_folds or []), *(image_folds or [])]
+    inputs = paths_of(products=products, out_of_fold=folds, images=images)
+    outputs = paths_of(cleaned=cleaned, label_issues=label_issues)
 
-    def work() -> dict[str, float]:
-        parsed = parse_config(DenoiseConfig, config, where="denoise configuration")
-        counts = run_denoise(Path(products.path), folds, parsed, keep_ids=keep_ids, **outputs)
-        safe_report(
-            lambda: draw_report(
-                read_products(outputs["cleaned"]),
-                ImageStore(Path(images.path)),
-                read_issues(outputs["label_issues"]),
-            ),
-            drawn["report"],
-        )
-        return counts
+    def work() -> Result:
+        parsed = PARAMETERS["denoise_config"](config)
+        return run_denoise(config=parsed, keep_ids=keep_ids, **inputs, **outputs)
 
-    outputs = {"cleaned": Path(cleaned.path), "label_issues": Path(label_issues.path)}
-    drawn = {**outputs, "report": Path(denoise_report.path)}
     kept = Path(keep_ids) if keep_ids and Path(keep_ids).exists() else keep_ids
-    inputs = {"products": Path(products.path), "folds": folds, "config": config, "keep_ids": kept}
-    for name, value in run_stage("denoise", work, inputs=inputs, outputs=drawn).items():
-        denoise_metrics.log_metric(name, value)
+    run_stage(
+        "denoise",
+        work,
+        inputs={**inputs, "config": config, "keep_ids": kept},
+        outputs=outputs,
+        metrics=denoise_metrics,
+        report=denoise_report,
+    )

@@ -1,8 +1,9 @@
 """What can be set of denoising; the defaults are the paper's."""
 
+from functools import partial
 from typing import ClassVar, Literal
 
-from components.core.configuration import Config, Share, setting
+from components.core.configuration import Config, Share, parse_config, setting
 
 
 class DenoiseConfig(Config):
@@ -29,3 +30,7 @@ class DenoiseConfig(Config):
         "count": "set share",
         "share_of": "share is of the flagged products",
     }
+
+
+# The pipeline's parameters that this stage reads, and what makes of each what the stage takes.
+PARAMETERS = {"denoise_config": partial(parse_config, DenoiseConfig, where="denoise configuration")}

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
 from components.core.artifacts import whole_file
 from components.core.errors import InputError
+from components.core.stage import Result
+from components.data.image_store import ImageStore
 from components.data.probabilities import read_classifier
 from components.data.products import Products, read_products, write_products
 from components.data.uris import fetch
 from components.denoise.config import DenoiseConfig
+from components.denoise.report import denoise_report
+from components.reports.page import safe_report
 
 log = logging.getLogger(__name__)
 
@@ -44,19 +49,24 @@ def run_denoise(
     out_of_fold: Sequence[Path],
     config: DenoiseConfig,
     *,
+    images: Path,
     keep_ids: str,
     cleaned: Path,
     label_issues: Path,
-) -> dict[str, float]:
+) -> Result:
     """Ranks label issues by the classifiers' out-of-fold probabilities and marks the removed ones.
 
     Args:
         out_of_fold: one classifier folder a fold and modality; where several predicted a product, the
             mean of their probabilities counts.
+        images: the image store, for the report's pictures.
         keep_ids: path or URI of product ids, one a line, that are never removed; "" for none.
         cleaned: file for the product table, its `removed` column set. Nothing leaves validation or test:
             a validation set cleaned by the same models would flatter the result.
         label_issues: TSV for every flagged product, worst first.
+
+    Returns:
+        Counts, and the gallery of label issues.
 
     Raises:
         InputError: a product was predicted by no fold, or a file breaks its rules.
@@ -67,21 +77,19 @@ def run_denoise(
     issues = find_issues(catalog, rows, pred_probs, config, kept=_read_ids(keep_ids, catalog))
     removed = np.zeros(len(catalog.table), dtype=bool)
     removed[issues.rows[issues.removed]] = True
-    table = catalog.table.assign(removed=removed)
     metadata = {**catalog.metadata, "denoise": {"flagged": len(issues.rows), "removed": int(removed.sum())}}
-    write_products(Products(table, catalog.classes, metadata), cleaned)
-    write_issues(catalog, issues, label_issues)
-    log.info(
-        "flagged %d of %d labeled products, removed %d from train",
-        len(issues.rows),
-        len(rows),
-        removed.sum(),
-    )
-    return {
-        "flagged": len(issues.rows),
-        "flagged_share": len(issues.rows) / len(rows),
+    cleaned_catalog = Products(catalog.table.assign(removed=removed), catalog.classes, metadata)
+    write_products(cleaned_catalog, cleaned)
+    table = issues_table(catalog, issues)
+    write_issues(table, label_issues)
+    log.info("flagged %d of %d labeled products, removed %d from train", len(table), len(rows), removed.sum())
+    counts = {
+        "flagged": len(table),
+        "flagged_share": len(table) / len(rows),
         "removed": int(removed.sum()),
     }
+    report = safe_report(lambda: denoise_report(cleaned_catalog, ImageStore(images), table))
+    return Result(counts, report)
 
 
 def mean_out_of_fold(products: Products, rows: np.ndarray, folders: Sequence[Path]) -> np.ndarray:
@@ -150,17 +158,27 @@ def find_issues(
     return LabelIssues(rows[order], pred_probs[order].argmax(axis=1), scores, removed)
 
 
-def write_issues(products: Products, issues: LabelIssues, path: Path) -> None:
-    """Writes flagged products as TSV: product_id, given_code, suggested_code, score, removed."""
-    classes, ids, labels = products.classes, products.ids, products.labels
+def issues_table(products: Products, issues: LabelIssues) -> pd.DataFrame:
+    """Flagged products: product_id, given_code, suggested_code, score, removed; worst first."""
+    classes = np.array(products.classes, dtype=object)
+    return pd.DataFrame(
+        {
+            "product_id": products.ids[issues.rows],
+            "given_code": classes[products.labels[issues.rows]],
+            "suggested_code": classes[issues.suggested],
+            "score": issues.scores,
+            "removed": issues.removed,
+        }
+    )
+
+
+def write_issues(table: pd.DataFrame, path: Path) -> None:
+    """Writes flagged products as TSV, the columns of `issues_table`."""
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(["product_id", "given_code", "suggested_code", "score", "removed"])
-        for row, suggested, score, removed in zip(
-            issues.rows, issues.suggested, issues.scores, issues.removed, strict=True
-        ):
-            flag = "true" if removed else "false"
-            writer.writerow([ids[row], classes[labels[row]], classes[suggested], f"{score:.6f}", flag])
+        writer.writerow(table.columns)
+        for *codes, score, removed in table.itertuples(index=False):
+            writer.writerow([*codes, f"{score:.6f}", "true" if removed else "false"])
 
 
 def _read_ids(uri: str, products: Products) -> frozenset[str]:

@@ -29,37 +29,21 @@ def ensemble(
         ensemble_metrics: scores.
         ensemble_report: how the members agree and what each adds.
     """
-    from pathlib import Path
-
-    from components.core.stage import run_stage
-    from components.data.image_store import ImageStore
-    from components.data.probabilities import read_classifier, read_classifiers
-    from components.data.products import read_products
-    from components.ensemble.report import ensemble_report as draw_report
+    from components.core.stage import Result, paths_of, run_stage
+    from components.ensemble.config import PARAMETERS
     from components.ensemble.run import run_ensemble
-    from components.reports.page import safe_report
 
-    paths = {
-        "products": Path(products.path),
-        "members": Path(members.path),
-        "feature_level": Path(feature_level.path),
-    }
-    outputs = {"probabilities": Path(probabilities.path)}
-    drawn = {**outputs, "report": Path(ensemble_report.path)}
+    inputs = paths_of(products=products, images=images, members=members, feature_level=feature_level)
+    outputs = paths_of(probabilities=probabilities)
 
-    def work() -> dict[str, float]:
-        scores = run_ensemble(**paths, config=config, **outputs)
-        safe_report(
-            lambda: draw_report(
-                read_products(paths["products"]),
-                ImageStore(Path(images.path)),
-                [*read_classifiers(paths["members"]), *read_classifiers(paths["feature_level"])],
-                read_classifier(outputs["probabilities"]),
-            ),
-            drawn["report"],
-        )
-        return scores
+    def work() -> Result:
+        return run_ensemble(config=PARAMETERS["ensemble_config"](config), **inputs, **outputs)
 
-    inputs = {**paths, "config": config}
-    for name, value in run_stage("ensemble", work, inputs=inputs, outputs=drawn).items():
-        ensemble_metrics.log_metric(name, value)
+    run_stage(
+        "ensemble",
+        work,
+        inputs={**inputs, "config": config},
+        outputs=outputs,
+        metrics=ensemble_metrics,
+        report=ensemble_report,
+    )

@@ -1,11 +1,12 @@
 """What can be set of the vote."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from components.core.configuration import Config, Name, setting
+from components.core.configuration import Config, Name, parse_config, setting
 
 
 class EnsembleConfig(Config):
@@ -53,3 +54,7 @@ class EnsembleConfig(Config):
     def learns(self) -> bool:
         """Whether anything is chosen on the validation split."""
         return self.vote == "weighted" or self.select == "greedy"
+
+
+# The pipeline's parameters that this stage reads, and what makes of each what the stage takes.
+PARAMETERS = {"ensemble_config": partial(parse_config, EnsembleConfig, where="ensemble configuration")}

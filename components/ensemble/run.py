@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from components.core.configuration import parse_config
 from components.core.errors import InputError
+from components.core.stage import Result
+from components.data.image_store import ImageStore
 from components.data.probabilities import Classifier, Probabilities, read_classifiers, write_classifier
-from components.data.products import read_products
+from components.data.products import Products, read_products
 from components.ensemble.config import EnsembleConfig
+from components.ensemble.report import ensemble_report
 from components.ensemble.voting import (
     agreement,
     leave_one_out_gains,
@@ -22,13 +24,20 @@ from components.ensemble.voting import (
 )
 from components.modeling.cross_fitting import affordable_folds
 from components.modeling.metrics import macro_f1
+from components.reports.page import safe_report
 
 log = logging.getLogger(__name__)
 
 
 def run_ensemble(
-    products: Path, members: Path, feature_level: Path, config: dict[str, Any], *, probabilities: Path
-) -> dict[str, float]:
+    products: Path,
+    images: Path,
+    members: Path,
+    feature_level: Path,
+    config: EnsembleConfig,
+    *,
+    probabilities: Path,
+) -> Result:
     """Lets the members vote, and the feature-level classifiers beside them that `config` names.
 
     Where members or weights are chosen, the choice is cross-fitted on validation: the ensemble's
@@ -36,63 +45,80 @@ def run_ensemble(
 
     Args:
         products: the product table.
+        images: the image store, for the report's pictures.
         members: folder of member classifiers, as the fusion stage writes it.
         feature_level: folder of feature-level classifiers, likewise.
-        config: see `EnsembleConfig`.
+        config: how they vote.
         probabilities: classifier folder to write; its metadata hold the members used, weights, what each adds
             (leave one out), pairwise agreement and the number of ties.
 
     Returns:
-        Macro-F1 on validation, that of the best member, the number of members used, ties.
+        Macro-F1 on validation, that of the best member, the number of members used, ties; and the report.
 
     Raises:
         InputError: no member, or members whose ids, classes or values do not fit the products.
     """
-    parsed = parse_config(EnsembleConfig, config, where="ensemble configuration")
     table = read_products(products)
-    classifiers = read_classifiers(members, classes=table.classes)
-    if not classifiers:
-        raise InputError(f"{members}: no member to vote")
-    beside = _read_beside(feature_level, parsed, table.classes) if parsed.feature_level else []
-    start = starting_weights(parsed, len(classifiers), [classifier.name for classifier in beside])
-    classifiers += beside
-    splits = [split for split in ("validation", "test") if len(table.rows(split))]
-    if "validation" not in splits:
-        raise InputError(f"{products}: no validation split to predict the members on")
-    matrices = {
-        split: np.stack(
-            [classifier.chosen(split, table.ids[table.rows(split)]) for classifier in classifiers]
-        )
-        for split in splits
-    }
+    classifiers, start = _read_voters(members, feature_level, config, table)
+    matrices = _stack(classifiers, table)
+    if config.learns:
+        config = _with_affordable_folds(config, table)
     rows = table.rows("validation")
     labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
-    if parsed.learns:
-        folds = affordable_folds(
-            labels,
-            folds=parsed.folds,
-            groups=groups,
-            labeled=int((table.labels >= 0).sum()),
-            setting='--param ensemble_config with "folds": {}',
-        )
-        parsed = parsed.model_copy(update={"folds": folds})
-    voted, metadata = _vote_everywhere(parsed, matrices, labels, groups, start)
-    metadata = {
-        "config": parsed.model_dump(),
-        "members": [classifier.name for classifier in classifiers],
-        **metadata,
-    }
+    voted, found = _vote_everywhere(config, matrices, labels, groups, start)
+    names = [classifier.name for classifier in classifiers]
+    metadata = {"config": config.model_dump(), "members": names, **found}
     chosen = {
         split: Probabilities(table.ids[table.rows(split)], table.classes, values)
         for split, values in voted.items()
     }
-    write_classifier(probabilities, Classifier(parsed.name, "ensemble", {"chosen": chosen}, metadata))
-    return {
+    ensemble = Classifier(config.name, "ensemble", {"chosen": chosen}, metadata)
+    write_classifier(probabilities, ensemble)
+    scores = {
         "macro_f1": metadata["macro_f1"],
         "best_member_macro_f1": max(metadata["macro_f1_of_members"]),
         "members_used": float(np.count_nonzero(metadata["weights"])),
         "validation_ties": float(metadata["ties"]["validation"]),
     }
+    return Result(
+        scores, safe_report(lambda: ensemble_report(table, ImageStore(images), classifiers, ensemble))
+    )
+
+
+def _read_voters(
+    members: Path, feature_level: Path, config: EnsembleConfig, table: Products
+) -> tuple[list[Classifier], np.ndarray]:
+    """Who votes, the members first, and the weights that the vote starts from."""
+    classifiers = read_classifiers(members, classes=table.classes)
+    if not classifiers:
+        raise InputError(f"{members}: no member to vote")
+    beside = _read_beside(feature_level, config, table.classes) if config.feature_level else []
+    start = starting_weights(config, len(classifiers), [classifier.name for classifier in beside])
+    return classifiers + beside, start
+
+
+def _stack(classifiers: list[Classifier], table: Products) -> dict[str, np.ndarray]:
+    """Split -> (V, N, C): every classifier's rows of a split, in the table's order."""
+    ids = {split: table.ids[table.rows(split)] for split in ("validation", "test")}
+    if not len(ids["validation"]):
+        raise InputError("ensemble: the products have no validation split to predict the members on")
+    return {
+        split: np.stack([classifier.chosen(split, wanted) for classifier in classifiers])
+        for split, wanted in ids.items()
+        if len(wanted)
+    }
+
+
+def _with_affordable_folds(config: EnsembleConfig, table: Products) -> EnsembleConfig:
+    rows = table.rows("validation")
+    folds = affordable_folds(
+        table.labels[rows],
+        folds=config.folds,
+        groups=table.table["group"].to_numpy()[rows],
+        labeled=int((table.labels >= 0).sum()),
+        setting='--param ensemble_config with "folds": {}',
+    )
+    return config.model_copy(update={"folds": folds})
 
 
 def _read_beside(folder: Path, config: EnsembleConfig, classes: Sequence[str]) -> list[Classifier]:

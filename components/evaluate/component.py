@@ -39,7 +39,7 @@ def evaluate(
         label_issues: what denoising flagged.
         graph: what the run was compiled from: preset and images; shown in the report.
         seed: seed of the bootstrap.
-        results: predictions, metrics.json, report.html.
+        results: predictions, metrics.json, report.html, lineage.json.
         evaluate_report: the report.
         evaluate_summary: the verdict in short.
         evaluate_confusion: the confusion matrix of the ensemble.
@@ -47,34 +47,29 @@ def evaluate(
     """
     import json
     import shutil
-    from pathlib import Path
-    from typing import Any
 
     from components.core.project import code_revision
-    from components.core.stage import run_stage
+    from components.core.stage import Result, paths_of, run_stage
+    from components.evaluate.lineage import write_lineage
     from components.evaluate.run import run_evaluate
 
-    folders: dict[str, Any] = {
-        "products": Path(products.path),
-        "images": Path(images.path),
-        "text": [Path(classifier.path) for classifier in text],
-        "image": [Path(classifier.path) for classifier in image],
-        "members": Path(members.path),
-        "feature_level": Path(feature_level.path),
-        "ensemble": Path(ensemble.path),
-        "label_issues": Path(label_issues.path),
-    }
-    output = Path(results.path)
+    classifiers = {"text": text, "image": image, "members": members, "feature_level": feature_level}
+    artifacts = {"products": products, "images": images, "label_issues": label_issues, "ensemble": ensemble}
+    artifacts |= classifiers
+    inputs, outputs = paths_of(**artifacts), paths_of(results=results)
 
-    def work() -> dict[str, float]:
-        metadata = {**graph, "code": code_revision()}
-        return run_evaluate(**folders, metadata=metadata, seed=seed, output=output)
+    def work() -> Result:
+        return run_evaluate(**inputs, seed=seed, metadata={**graph, "code": code_revision()}, **outputs)
 
-    inputs = {**folders, "graph": graph, "seed": seed}
-    scores = run_stage("evaluate", work, inputs=inputs, outputs={"output": output})
-    for name, value in scores.items():
-        evaluate_metrics.log_metric(name, value)
-    shutil.copyfile(output / "report.html", evaluate_report.path)
-    shutil.copyfile(output / "summary.md", evaluate_summary.path)
-    counts = json.loads((output / "confusion.json").read_text(encoding="utf-8"))
+    run_stage(
+        "evaluate",
+        work,
+        inputs={**inputs, "graph": graph, "seed": seed},
+        outputs=outputs,
+        metrics=evaluate_metrics,
+        report=evaluate_report,
+    )
+    write_lineage(outputs["results"], artifacts)
+    shutil.copyfile(outputs["results"] / "summary.md", evaluate_summary.path)
+    counts = json.loads((outputs["results"] / "confusion.json").read_text(encoding="utf-8"))
     evaluate_confusion.log_confusion_matrix(counts["classes"], counts["matrix"])

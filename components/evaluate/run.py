@@ -9,6 +9,7 @@ import numpy as np
 
 from components.core.artifacts import write_json, write_manifest, write_text
 from components.core.errors import InputError
+from components.core.stage import Result
 from components.data.image_store import ImageStore
 from components.data.products import Products, read_products
 from components.evaluate.evaluation import (
@@ -43,11 +44,11 @@ def run_evaluate(
     *,
     seed: int,
     metadata: dict[str, Any],
-    output: Path,
-) -> dict[str, float]:
+    results: Path,
+) -> Result:
     """Scores every classifier, writes the predictions, and draws the report.
 
-    Leaves in `output`: `predictions.tsv`, `predictions_text.tsv`, `predictions_image.tsv` (`.csv` in
+    Leaves in `results`: `predictions.tsv`, `predictions_text.tsv`, `predictions_image.tsv` (`.csv` in
     the CSV dialect; none where there is no test split), `metrics.json`, `confusion.json`,
     `summary.md`, `report.html` and a manifest.
 
@@ -60,7 +61,7 @@ def run_evaluate(
         metadata: lineage to show: code revision, image tags, seeds, configurations.
 
     Returns:
-        Ten scalars at most for the pipelines UI, all finite.
+        Ten scalars at most, and the report.
 
     Raises:
         InputError: a classifier lacks a split or a product, or there is nothing labeled to predict on.
@@ -74,22 +75,26 @@ def run_evaluate(
         )
     test = evaluate_split(table, classifiers, "test", seed=seed)
     test = with_best_of(test, validation) if test else None
-    _write_predictions(table, validation, output)
-    write_json(output / "metrics.json", metrics_document(table, validation, test))
-    counts = confusion(validation.labels, validation.best["ensemble"].predicted, len(table.classes))
-    classes, matrix = reduced_confusion(table.classes, counts)
-    write_json(output / "confusion.json", {"classes": classes, "matrix": matrix.tolist()})
-    write_text(output / "summary.md", summary(table, validation, test))
-    safe_report(
+    _write_predictions(table, validation, results)
+    write_json(results / "metrics.json", metrics_document(table, validation, test))
+    write_json(results / "confusion.json", _confusion_document(table, validation))
+    write_text(results / "summary.md", summary(table, validation, test))
+    report = safe_report(
         lambda: evaluate_report(
             table, ImageStore(images), validation, test, read_issues(label_issues), metadata=metadata
-        ),
-        output / "report.html",
+        )
     )
-    write_manifest(output, seed=seed)
+    write_text(results / "report.html", report)
+    write_manifest(results, seed=seed)
     scalars = _scalars(validation, test)
     log.info("macro-F1 of the ensemble on validation: %.4f", scalars["ensemble_macro_f1"])
-    return scalars
+    return Result(scalars, report)
+
+
+def _confusion_document(products: Products, validation: Evaluation) -> dict[str, Any]:
+    counts = confusion(validation.labels, validation.best["ensemble"].predicted, len(products.classes))
+    classes, matrix = reduced_confusion(products.classes, counts)
+    return {"classes": classes, "matrix": matrix.tolist()}
 
 
 def metrics_document(products: Products, validation: Evaluation, test: Evaluation | None) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def fusion(
     from pathlib import Path
     from typing import Any
 
-    from components.core.stage import run_stage
+    from components.core.stage import Result, run_stage
     from components.data.probabilities import read_classifier, read_classifiers
     from components.data.products import read_products
     from components.fusion.report import fusion_report as draw_report
@@ -66,23 +66,19 @@ def fusion(
     settings: dict[str, Any] = {"configs": configs, "folds": folds, "seed": seed}
     outputs = {"members": Path(members.path), "feature_level": Path(feature_level.path)}
 
-    drawn = {**outputs, "report": Path(fusion_report.path)}
-
-    def work() -> dict[str, float]:
+    def work() -> Result:
         folders = {**lists, **settings, **outputs}
         scores = run_fusion(Path(products.path), Path(images.path), **folders)
-        safe_report(
+        report = safe_report(
             lambda: draw_report(
                 read_products(Path(products.path)),
                 [read_classifier(folder) for folder in lists["text"]],
                 [read_classifier(folder) for folder in lists["image"]],
                 read_classifiers(outputs["members"]),
                 read_classifiers(outputs["feature_level"]),
-            ),
-            drawn["report"],
+            )
         )
-        return scores
+        return Result(scores, report)
 
     inputs = {"products": Path(products.path), "images": Path(images.path), **lists, **settings}
-    for name, value in run_stage("fusion", work, inputs=inputs, outputs=drawn).items():
-        fusion_metrics.log_metric(name, value)
+    run_stage("fusion", work, inputs=inputs, outputs=outputs, metrics=fusion_metrics, report=fusion_report)

@@ -42,14 +42,14 @@ def image(
     from pathlib import Path
 
     from components.core.accelerators import check_accelerators
-    from components.core.stage import run_stage
+    from components.core.stage import Result, run_stage
     from components.data.probabilities import read_classifier
     from components.data.products import read_products
     from components.image.run import run_image
     from components.reports.page import safe_report
     from components.reports.training import training_report
 
-    def work() -> dict[str, float]:
+    def work() -> Result:
         check_accelerators(gpu_type, gpu_count)
         scores = run_image(
             Path(products.path),
@@ -60,19 +60,14 @@ def image(
             checkpoints=Path(checkpoints) if checkpoints else None,
             **outputs,
         )
-        classifier = outputs["probabilities"]
-        safe_report(
-            lambda: training_report(read_classifier(classifier), read_products(Path(products.path))),
-            drawn["report"],
-        )
-        return scores
+        classifier, catalog = read_classifier(outputs["probabilities"]), read_products(Path(products.path))
+        return Result(scores, safe_report(lambda: training_report(classifier, catalog)))
 
     outputs = {
         "probabilities": Path(probabilities.path),
         "features": Path(features.path),
         "model": Path(model.path),
     }
-    drawn = {**outputs, "report": Path(image_report.path)}
     label = config.get("name", "") + (f" fold {fold}" if fold >= 0 else "")
     inputs = {
         "products": Path(products.path),
@@ -81,5 +76,12 @@ def image(
         "fold": fold,
         "seed": seed,
     }
-    for name, value in run_stage("image", work, label=label, inputs=inputs, outputs=drawn).items():
-        image_metrics.log_metric(name, value)
+    run_stage(
+        "image",
+        work,
+        label=label,
+        inputs=inputs,
+        outputs=outputs,
+        metrics=image_metrics,
+        report=image_report,
+    )

@@ -53,16 +53,9 @@ def preprocess(
     """
     from pathlib import Path
 
-    from components.core.configuration import parse_config
-    from components.core.stage import run_stage
-    from components.data.image_store import ImageStore
-    from components.data.products import read_products
-    from components.preprocess.config import PreprocessConfig, Sources, fold_count
-    from components.preprocess.profile.drift import catalog_drift
-    from components.preprocess.profile.profile import fetch_profile, write_profile
-    from components.preprocess.report import preprocess_report as draw_report
+    from components.core.stage import Result, paths_of, run_stage
+    from components.preprocess.config import PARAMETERS, Sources
     from components.preprocess.run import run_preprocess
-    from components.reports.page import safe_report
 
     sources = Sources(
         catalog_products,
@@ -74,37 +67,22 @@ def preprocess(
         catalog_class_names,
         catalog_corrections,
     )
-    outputs = {
-        "products": Path(products.path),
-        "images": Path(images.path),
-        "quarantine": Path(quarantine.path),
-    }
+    outputs = paths_of(products=products, images=images, quarantine=quarantine, profile=profile)
 
-    drawn = {**outputs, "profile": Path(profile.path), "report": Path(preprocess_report.path)}
-
-    def work() -> dict[str, float]:
-        parsed = parse_config(PreprocessConfig, config, where="preprocess configuration")
-        earlier = fetch_profile(catalog_earlier_profile) if catalog_earlier_profile else None
-        counts = run_preprocess(sources, parsed, folds=fold_count(folds), seed=seed, **outputs)
-        table = read_products(outputs["products"])
-        made = write_profile(table, ImageStore(outputs["images"]), drawn["profile"])
-
-        def draw() -> str:
-            drift = catalog_drift(made, earlier, table.metadata["class_names"]) if earlier else None
-            return draw_report(table, made, outputs["quarantine"], drift)
-
-        safe_report(draw, drawn["report"])
-        return counts
+    def work() -> Result:
+        parsed = PARAMETERS["preprocess_config"](config)
+        count = PARAMETERS["denoise_folds"](folds)
+        earlier = {"earlier_profile": catalog_earlier_profile}
+        return run_preprocess(sources, parsed, folds=count, seed=seed, **earlier, **outputs)
 
     uris = {**vars(sources), "earlier_profile": catalog_earlier_profile}
     files = {name: Path(uri) for name, uri in uris.items() if uri and Path(uri).exists()}
-    inputs = {
-        "uris": uris,
-        "config": config,
-        "folds": folds,
-        "seed": seed,
-        "snapshot": catalog_snapshot,
-        **files,
-    }
-    for name, value in run_stage("preprocess", work, inputs=inputs, outputs=drawn).items():
-        preprocess_metrics.log_metric(name, value)
+    settings = {"config": config, "folds": folds, "seed": seed, "snapshot": catalog_snapshot}
+    run_stage(
+        "preprocess",
+        work,
+        inputs={"uris": uris, **files, **settings},
+        outputs=outputs,
+        metrics=preprocess_metrics,
+        report=preprocess_report,
+    )

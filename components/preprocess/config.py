@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from components.core.configuration import Config, Share, setting
+from components.core.configuration import Config, Share, parse_config, setting
 from components.core.errors import InputError
 
 IMAGE_NAME = "image_{image_id}_product_{product_id}.jpg"
@@ -64,3 +65,10 @@ def fold_count(folds: list) -> int:
             f"folds = {folds}: expected the numbers from 0 on in order, [0, 1, 2, 3] for four folds"
         )
     return len(folds)
+
+
+# The pipeline's parameters that this stage reads, and what makes of each what the stage takes.
+PARAMETERS = {
+    "preprocess_config": partial(parse_config, PreprocessConfig, where="preprocess configuration"),
+    "denoise_folds": fold_count,
+}

@@ -1,13 +1,13 @@
 """The data report: what the catalog holds, whether it is sound, what changed since an earlier run."""
 
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from components.data.products import SPLITS, Products
+from components.preprocess.catalog.quarantine import DROPPED, Finding
 from components.preprocess.profile.drift import CHANCE, LARGE, Drift
 from components.preprocess.profile.profile import WORD_EDGES
 from components.reports.charts import bar, histogram
@@ -24,18 +24,19 @@ DUPLICATES = {
 
 
 def preprocess_report(
-    products: Products, profile: dict[str, Any], quarantine: Path, drift: Sequence[Drift] | None = None
+    products: Products,
+    profile: dict[str, Any],
+    findings: Sequence[Finding],
+    drift: Sequence[Drift] | None = None,
 ) -> str:
     """Draws the data report.
 
     Args:
         profile: as `components.preprocess.profile.profile.profile_catalog` returns it.
-        quarantine: TSV of every row that was not taken as it came: file, line, product_id, reason,
-            action, detail.
+        findings: every row that was not taken as it came.
         drift: what changed since an earlier run's catalog; None where none was given.
     """
-    findings = pd.read_csv(quarantine, sep="\t", dtype=str, keep_default_na=False)
-    dropped = int(np.count_nonzero(findings["action"] == "quarantined"))
+    dropped = sum(finding.action == DROPPED for finding in findings)
     return render(
         "preprocess",
         figures=[
@@ -156,20 +157,19 @@ def _shares(counts: dict[str, int], whole: int) -> list[dict[str, Any]]:
     return [{"name": name, "count": n, "share": n / max(whole, 1)} for name, n in counts.items()]
 
 
-def _findings(findings: pd.DataFrame) -> list[dict[str, Any]]:
+def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """Counts by reason and action, most frequent first, each with its first row."""
-    groups = []
-    for _, rows in findings.groupby(["reason", "action"], sort=False):
-        first = rows.iloc[0]
-        groups.append(
-            {
-                "reason": first["reason"].replace("_", " "),
-                "action": first["action"],
-                "count": len(rows),
-                "first": f"{first['file']}, line {first['line']}: {first['detail']}",
-            }
-        )
-    return sorted(groups, key=lambda group: -group["count"])
+    counts = Counter((finding.reason, finding.action) for finding in findings)
+    first = {(finding.reason, finding.action): finding for finding in reversed(findings)}
+    return [
+        {
+            "reason": group[0].replace("_", " "),
+            "action": group[1],
+            "count": count,
+            "first": f"{first[group].file}, line {first[group].line}: {first[group].detail}",
+        }
+        for group, count in counts.most_common()
+    ]
 
 
 def _source(products: Products) -> dict[str, str]:

@@ -13,6 +13,8 @@ import pandas as pd
 
 from components.core.artifacts import sha256
 from components.core.errors import InputError
+from components.core.stage import Result
+from components.data.image_store import ImageStore
 from components.data.products import SCHEMA, SPLITS, Products, write_products
 from components.data.uris import fetch
 from components.preprocess.catalog.cleaning import clean_text, hides_characters, mixes_look_alikes
@@ -37,9 +39,16 @@ from components.preprocess.catalog.records import (
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.images.decoding import open_images
 from components.preprocess.images.packing import pack_images
+from components.preprocess.profile.drift import catalog_drift
+from components.preprocess.profile.profile import fetch_profile, write_profile
+from components.preprocess.report import preprocess_report
 from components.preprocess.split import assign_folds, group_duplicates, split_validation
+from components.reports.page import safe_report
 
 log = logging.getLogger(__name__)
+
+# Of a catalog's files those that there must be.
+NEEDED = {"products": "the products file", "images": "the folder or zip with the products' images"}
 
 
 def run_preprocess(
@@ -48,46 +57,67 @@ def run_preprocess(
     *,
     folds: int,
     seed: int,
+    earlier_profile: str,
     products: Path,
     images: Path,
     quarantine: Path,
-) -> dict[str, float]:
+    profile: Path,
+) -> Result:
     """Reads, cleans, checks, splits and packs a catalog.
 
-    Leaves the product table, the image store and the quarantine report. Every row of the catalog is in
-    the table or in the report as quarantined.
+    Leaves the product table, the image store, the quarantine report and the catalog's profile. Every row of
+    the catalog is in the table or in the report as quarantined.
 
     Args:
         folds: that train and validation are dealt into, for out-of-fold predictions.
         seed: of the split and of these folds.
+        earlier_profile: path or URI of the profile that an earlier run left, for drift; "" for none.
 
     Returns:
-        Counts for the pipelines UI.
+        Counts, and the data report.
 
     Raises:
         InputError: the catalog cannot be used; the report of what was found is left all the same.
     """
+    earlier = fetch_profile(earlier_profile) if earlier_profile else None
     findings: list[Finding] = []
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            return _preprocess(sources, config, folds, seed, Path(scratch), findings, products, images)
+            paths = _fetch(sources, Path(scratch))
+            catalog, count = _preprocess(paths, config, folds, seed, findings, images)
     finally:
         write_findings(findings, quarantine)
+    write_products(catalog, products)
+    made = write_profile(catalog, ImageStore(images, check=False), profile)
+    splits = Counter(catalog.table["split"])
+    counts = {split: splits[split] for split in SPLITS}
+    log.info("split: %s", counts)
+
+    def draw() -> str:
+        drift = catalog_drift(made, earlier, catalog.metadata["class_names"]) if earlier else None
+        return preprocess_report(catalog, made, findings, drift)
+
+    counts |= {"images": count, "quarantined": _quarantined(findings)}
+    return Result(counts, safe_report(draw))
+
+
+def _fetch(sources: Sources, scratch: Path) -> dict[str, Path]:
+    paths = {name: fetch(uri, scratch / name) for name, uri in asdict(sources).items() if uri}
+    for name, what in NEEDED.items():
+        if name not in paths:
+            raise InputError(f"{name}: name {what}")
+    return paths
 
 
 def _preprocess(
-    sources: Sources,
+    paths: dict[str, Path],
     config: PreprocessConfig,
     folds: int,
     seed: int,
-    scratch: Path,
     findings: list[Finding],
-    products: Path,
     images: Path,
-) -> dict[str, float]:
-    paths = {name: fetch(uri, scratch / name) for name, uri in asdict(sources).items() if uri}
-    if "images" not in paths:
-        raise InputError("images: name the folder or zip with the products' images")
+) -> tuple[Products, int]:
+    """The product table, and how many images were packed."""
     train, test, metadata = _read_catalogs(paths, config, findings)
     for record in [*train, *test]:
         _clean(record, findings)
@@ -103,19 +133,23 @@ def _preprocess(
     kept = [record for record in train if record.product_id not in dropped]
     _refuse_classes({record.code for record in train}, kept, folds)
     table = _table(kept, test, config.validation_share, folds, seed)
-    quarantined = sum(finding.action == DROPPED for finding in findings)
-    if findings:
-        reasons = Counter(finding.reason for finding in findings).most_common()
-        told = ", ".join(f"{reason} {count}" for reason, count in reasons)
-        log.info("quarantine: %d rows left out; found: %s; see quarantine.tsv", quarantined, told)
-    _check_nothing_is_lost(metadata["rows"], len(table), quarantined)
+    _report_findings(findings)
+    _check_nothing_is_lost(metadata["rows"], len(table), _quarantined(findings))
     metadata["digests"] = {name: sha256(path) for name, path in paths.items() if path.is_file()}
     classes = sorted({record.code for record in kept if record.code is not None})
-    write_products(Products(table, tuple(classes), metadata), products)
-    splits = Counter(table["split"])
-    counts = {split: splits[split] for split in SPLITS}
-    log.info("split: %s", counts)
-    return {**counts, "images": count, "quarantined": quarantined}
+    return Products(table, tuple(classes), metadata), count
+
+
+def _quarantined(findings: list[Finding]) -> int:
+    return sum(finding.action == DROPPED for finding in findings)
+
+
+def _report_findings(findings: list[Finding]) -> None:
+    if findings:
+        reasons = Counter(finding.reason for finding in findings).most_common()
+        counts = ", ".join(f"{reason} {count}" for reason, count in reasons)
+        left_out = _quarantined(findings)
+        log.info("quarantine: %d rows left out; found: %s; see quarantine.tsv", left_out, counts)
 
 
 def _check_nothing_is_lost(rows: dict[str, int], kept: int, quarantined: int) -> None:

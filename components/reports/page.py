@@ -14,7 +14,6 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from components.core.artifacts import write_text
 from components.data.image_store import ImageStore
 from components.data.products import Products
 
@@ -147,17 +146,16 @@ def render(template: str, **context: Any) -> str:
     return _ENVIRONMENT.get_template(f"{template}.html.jinja").render(context)
 
 
-def safe_report(draw: Callable[[], str], path: Path) -> None:
-    """Writes the report that `draw` returns; a failure leaves a short page that says why.
+def safe_report(draw: Callable[[], str]) -> str:
+    """The report that `draw` returns; where it fails, a short page that says why.
 
     The work that a report describes is paid for, so drawing it never fails the stage.
     """
     try:
-        html = draw()
+        return draw()
     except Exception as error:
-        log.exception("the report %s could not be drawn", path)
-        html = render("failure", reason=f"{type(error).__name__}: {error}")
-    write_text(path, html)
+        log.exception("the report could not be drawn")
+        return render("failure", reason=f"{type(error).__name__}: {error}")
 
 
 def _shown(value: Any) -> Any:

@@ -40,7 +40,7 @@ def text(
     from functools import partial
     from pathlib import Path
 
-    from components.core.stage import run_stage
+    from components.core.stage import Result, run_stage
     from components.data.probabilities import read_classifier
     from components.data.products import read_products
     from components.reports.page import safe_report
@@ -54,7 +54,7 @@ def text(
         "model": Path(model.path),
     }
 
-    def work() -> dict[str, float]:
+    def work() -> Result:
         parsed = parse_text_config(config)
         if isinstance(parsed, LinearConfig):
             # It needs neither torch nor a GPU; importing them takes longer than its training.
@@ -70,15 +70,17 @@ def text(
             )
         whole = None if fold < 0 else fold
         scores = run_text(Path(products.path), parsed, train, fold=whole, seed=seed, **outputs)
-        classifier = outputs["probabilities"]
-        safe_report(
-            lambda: training_report(read_classifier(classifier), read_products(Path(products.path))),
-            drawn["report"],
-        )
-        return scores
+        classifier, catalog = read_classifier(outputs["probabilities"]), read_products(Path(products.path))
+        return Result(scores, safe_report(lambda: training_report(classifier, catalog)))
 
-    drawn = {**outputs, "report": Path(text_report.path)}
     label = config.get("name", "") + (f" fold {fold}" if fold >= 0 else "")
     inputs = {"products": Path(products.path), "config": config, "fold": fold, "seed": seed}
-    for name, value in run_stage("text", work, label=label, inputs=inputs, outputs=drawn).items():
-        text_metrics.log_metric(name, value)
+    run_stage(
+        "text",
+        work,
+        label=label,
+        inputs=inputs,
+        outputs=outputs,
+        metrics=text_metrics,
+        report=text_report,
+    )

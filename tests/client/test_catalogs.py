@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tiny_catalog import OUTPUTS
 
 from components.data.products import read_products
 from components.preprocess.config import PreprocessConfig, Sources
@@ -30,10 +32,9 @@ from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.run import run_preprocess
 folder, output = Path(sys.argv[1]), Path(sys.argv[2])
 names = ["X_train.tsv", "Y_train.tsv", "images_train.zip", "X_test.tsv", "images_test.zip"]
-paths = {name: output / name for name in ("products", "images", "quarantine")}
-counts = run_preprocess(
-    Sources(*(str(folder / name) for name in names)), PreprocessConfig(), folds=4, seed=0, **paths
-)
+paths = {name: output / name for name in ("products", "images", "quarantine", "profile")}
+sources = Sources(*(str(folder / name) for name in names))
+counts = run_preprocess(sources, PreprocessConfig(), folds=4, seed=0, earlier_profile="", **paths).metrics
 # Not ru_maxrss: it starts with the memory of the process that started this one.
 peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
 print(json.dumps({**counts, "peak": 1024 * int(peak[1])}))
@@ -52,8 +53,9 @@ def household() -> Sources:
 
 
 def test_household_is_read_whole_and_its_text_tells_the_classes_apart(tmp_path: Path):
-    paths = {name: tmp_path / name for name in ("products", "images", "quarantine")}
-    counts = run_preprocess(household(), PreprocessConfig(), folds=4, seed=0, **paths)
+    paths: dict[str, Any] = {name: tmp_path / name for name in OUTPUTS}
+    config = PreprocessConfig()
+    counts = run_preprocess(household(), config, folds=4, seed=0, earlier_profile="", **paths).metrics
     assert counts["train"] + counts["validation"] == 890
     assert (counts["test"], counts["quarantined"]) == (157, 0)
     assert read_products(paths["products"]).metadata["dialect"] == "csv"

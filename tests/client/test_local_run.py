@@ -19,13 +19,14 @@ from components.core.stage import LOCK_VARIABLE
 
 STAGE = """
 import time
+from types import SimpleNamespace
 from components.core.stage import run_stage
 
 def work():
     print("working", flush=True)
     time.sleep(300)
 
-run_stage("text", work, inputs={}, outputs={})
+run_stage("text", work, inputs={}, outputs={}, metrics=None, report=SimpleNamespace(path="report"))
 """
 
 

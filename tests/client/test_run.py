@@ -166,6 +166,19 @@ def test_hidden_characters_are_flagged_with_their_lines(run: Run):
     assert all(int(row["line"]) > 1 for row in flagged)
 
 
+def test_the_lineage_leads_to_every_artifact_that_was_evaluated(run: Run):
+    lineage = json.loads((run.output / "lineage.json").read_text(encoding="utf-8"))
+    inputs = lineage["inputs"]
+    assert lineage["run"] == ""
+    lists = {name: len(uris) for name, uris in inputs.items() if isinstance(uris, list)}
+    assert lists == {"text": 2, "image": 1}
+    assert set(inputs) - set(lists) == {
+        *("products", "images", "members", "feature_level", "ensemble", "label_issues")
+    }
+    uris = [uri for each in inputs.values() for uri in (each if isinstance(each, list) else [each])]
+    assert all(Path(uri).exists() for uri in uris)
+
+
 def test_show_lists_the_reports_and_compare_finds_no_difference_to_itself(run: Run):
     shown = command("show", run.output, "--no-browser")
     assert "Is the data sound" in shown.stdout

@@ -28,7 +28,7 @@ def finished_run(
     run = write_run(
         folder / "artifacts", make_products(metadata={"class_names": names or {"10": "Books"}}), seed=seed
     )
-    run_evaluate(**run.stages, seed=0, metadata={}, output=folder)
+    run_evaluate(**run.stages, seed=0, metadata={}, results=folder)
     (folder / "reports").mkdir()
     (folder / "report.html").rename(folder / "reports" / "evaluate.html")
     for name in ("text-tfidf", "text-tfidf-fold-0", "preprocess"):

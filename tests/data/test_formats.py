@@ -2,14 +2,17 @@
 
 import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from components.core.artifacts import read_manifest, whole_file, write_json, write_manifest
 from components.core.errors import InputError
-from components.core.stage import FINISHED_VARIABLE, run_stage
+from components.core.stage import FINISHED_VARIABLE, Result, run_stage
 from components.data.image_store import ImageStore, write_image_store
 from components.data.probabilities import (
     Classifier,
@@ -157,11 +160,26 @@ class Work:
     def __init__(self, output: Path) -> None:
         self.output, self.times = output, 0
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self) -> Result:
         self.times += 1
         self.output.parent.mkdir(parents=True, exist_ok=True)
         self.output.write_text(f"result {self.times}")
-        return {"times": self.times}
+        return Result({"times": self.times}, f"report {self.times}")
+
+
+class Shown(dict):
+    """Where metrics go."""
+
+    def log_metric(self, metric: str, value: float) -> None:
+        self[metric] = value
+
+
+def run(work: Callable[[], Result], output: Path, **inputs: Any) -> dict[str, float]:
+    """Runs a stage; its report lies beside its output."""
+    shown = Shown()
+    report: Any = SimpleNamespace(path=str(output.with_name("report")))
+    run_stage("text", work, inputs=inputs, outputs={"out": output}, metrics=shown, report=report)
+    return shown
 
 
 def test_finished_work_is_taken_over_only_while_its_inputs_stay(
@@ -172,31 +190,32 @@ def test_finished_work_is_taken_over_only_while_its_inputs_stay(
     source.write_text("1")
     work = Work(tmp_path / "run1" / "out")
     inputs = {"source": source, "seed": 0}
-    assert run_stage("text", work, inputs=inputs, outputs={"out": work.output}) == {"times": 1}
+    assert run(work, work.output, **inputs) == {"times": 1}
     again = tmp_path / "run2" / "out"
-    assert run_stage("text", work, inputs=inputs, outputs={"out": again}) == {"times": 1}
+    assert run(work, again, **inputs) == {"times": 1}
     assert again.read_text() == "result 1"
+    assert again.with_name("report").read_text() == "report 1"
     source.write_text("2")
-    assert run_stage("text", work, inputs=inputs, outputs={"out": work.output}) == {"times": 2}
-    assert run_stage("text", work, inputs={**inputs, "seed": 1}, outputs={"out": work.output}) == {"times": 3}
+    assert run(work, work.output, **inputs) == {"times": 2}
+    assert run(work, work.output, **{**inputs, "seed": 1}) == {"times": 3}
 
 
 def test_damaged_finished_work_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(FINISHED_VARIABLE, str(tmp_path / "finished"))
     work = Work(tmp_path / "run1" / "out")
-    run_stage("text", work, inputs={}, outputs={"out": work.output})
+    run(work, work.output)
     [manifest] = (tmp_path / "finished").rglob("manifest.json")
     metadata = json.loads(manifest.read_text())
     metadata["files"]["out"]["sha256"] = "0"
     manifest.write_text(json.dumps(metadata))
-    assert run_stage("text", work, inputs={}, outputs={"out": tmp_path / "run2" / "out"}) == {"times": 2}
+    assert run(work, tmp_path / "run2" / "out") == {"times": 2}
 
 
-def test_an_input_error_ends_the_stage_with_status_2(capsys: pytest.CaptureFixture[str]):
-    def fail() -> dict[str, float]:
+def test_an_input_error_ends_the_stage_with_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def fail() -> Result:
         raise InputError("row 3 is wrong")
 
     with pytest.raises(SystemExit) as ended:
-        run_stage("text", fail, inputs={}, outputs={})
+        run(fail, tmp_path / "out")
     assert ended.value.code == 2
     assert "error: row 3 is wrong" in capsys.readouterr().out

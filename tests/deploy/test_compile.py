@@ -176,6 +176,8 @@ def test_every_task_is_tried_again_with_backoff_and_never_runs_as_root(documents
         assert policy["backoffFactor"] == 2
     for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
         assert config["securityContext"] == {"runAsNonRoot": True}
+        run_id = {"name": "PIPELINE_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}
+        assert config["fieldPathAsEnv"] == [run_id]
         assert config["podMetadata"]["labels"] == {"app.kubernetes.io/name": "product-categorization"}
         assert int(config["activeDeadlineSeconds"]) > 0
 

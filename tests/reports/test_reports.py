@@ -22,6 +22,7 @@ from components.denoise.report import denoise_report
 from components.ensemble.report import ensemble_report
 from components.evaluate.run import run_evaluate
 from components.fusion.report import fusion_report
+from components.preprocess.catalog.quarantine import Finding
 from components.preprocess.profile.drift import catalog_drift
 from components.preprocess.profile.profile import profile_catalog
 from components.preprocess.report import preprocess_report
@@ -43,9 +44,11 @@ def draw_all(
     if products:
         write_noise(run, products)
     products, images = read_products(run.products), ImageStore(run.images)
-    run_evaluate(**run.stages, seed=0, metadata={titles[0]: titles[1]}, output=folder)
-    with run.quarantine.open("a", encoding="utf-8") as file:
-        file.write(f"X.tsv\t1\t{titles[0]}\timage_missing\tkept\tno file '{titles[1]}'\n")
+    run_evaluate(**run.stages, seed=0, metadata={titles[0]: titles[1]}, results=folder)
+    findings = [
+        Finding("X_train.tsv", 9, "p9008", "image_truncated", "quarantined", "truncated"),
+        Finding("X.tsv", 1, titles[0], "image_missing", "kept", f"no file '{titles[1]}'"),
+    ]
     text, image = [read_classifier(path) for path in run.text], [read_classifier(path) for path in run.image]
     curves = [
         {"epoch": n, "loss": 1 / n, "macro_f1": n / 9, "learning_rate": 1e-5, "seconds": 2.5}
@@ -62,14 +65,14 @@ def draw_all(
     drift = catalog_drift(profile, earlier, names)
     draws: dict[str, Callable[[], str]] = {
         "training": lambda: training_report(trained, products),
-        "preprocess": lambda: preprocess_report(products, profile, run.quarantine, drift),
+        "preprocess": lambda: preprocess_report(products, profile, findings, drift),
         "denoise": lambda: denoise_report(products, images, read_issues(run.label_issues)),
         "ensemble": lambda: ensemble_report(products, images, members, voted),
         "fusion": lambda: fusion_report(products, text, image, members, read_classifiers(run.feature_level)),
     }
     (folder / "report.html").rename(folder / "evaluate.html")
     for name, draw in draws.items():
-        safe_report(draw, folder / f"{name}.html")
+        (folder / f"{name}.html").write_text(safe_report(draw), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in STAGES}
 
 
@@ -273,8 +276,7 @@ def test_a_report_that_fails_to_draw_leaves_a_page_that_says_why(
     def draw() -> str:
         raise ZeroDivisionError("no <b>products</b>")
 
-    safe_report(draw, tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = safe_report(draw)
     assert "ZeroDivisionError: no &lt;b&gt;products&lt;/b&gt;" in page
     assert "could not be drawn" in page
     assert "ZeroDivisionError" in caplog.text
@@ -283,9 +285,10 @@ def test_a_report_that_fails_to_draw_leaves_a_page_that_says_why(
 def test_evaluate_ends_well_when_its_report_cannot_be_drawn(tmp_path: Path) -> None:
     run = write_run(tmp_path)
     shutil.rmtree(run.images)
-    scalars = run_evaluate(**run.stages, seed=0, metadata={}, output=tmp_path / "out")
-    assert scalars["ensemble_macro_f1"] > 0
-    assert "could not be drawn" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    result = run_evaluate(**run.stages, seed=0, metadata={}, results=tmp_path / "out")
+    assert result.metrics["ensemble_macro_f1"] > 0
+    assert "could not be drawn" in result.report
+    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8") == result.report
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_classifiers import make_classifiers, make_products, run_stage, write_stage
+from fusion_classifiers import make_classifiers, make_products, run_stage, run_vote, write_stage
 
 from components.data.probabilities import Classifier, Probabilities
 from components.data.products import read_products, write_products
 from components.ensemble import voting
 from components.ensemble.config import EnsembleConfig
-from components.ensemble.run import run_ensemble
 from components.evaluate.evaluation import evaluate_split
 from components.fusion import run as fusion
 
@@ -31,7 +30,7 @@ def test_members_chosen_among_guesses_are_no_better_than_a_guess(tmp_path: Path)
     for path in stage.text:
         path.rename(members / path.name)
     config = {"name": "ensemble", "vote": "soft", "select": "greedy"}
-    metrics = run_ensemble(stage.products, members, members, config, probabilities=tmp_path / "ensemble")
+    metrics = run_vote(stage.products, members, members, config, probabilities=tmp_path / "ensemble")
     assert metrics["best_member_macro_f1"] > 0.29
     assert metrics["macro_f1"] < 0.29
 
@@ -94,7 +93,7 @@ def test_a_small_validation_split_gets_the_folds_that_it_allows(tmp_path: Path, 
     config = {"name": "ensemble", "vote": "weighted"}
     (tmp_path / "none").mkdir()
     folders = (tmp_path / "members", tmp_path / "none")
-    run_ensemble(stage.products, *folders, config, probabilities=tmp_path / "ensemble")
+    run_vote(stage.products, *folders, config, probabilities=tmp_path / "ensemble")
     assert caplog.text.count("4 folds instead of 8") == 1
 
 

@@ -1,5 +1,6 @@
 """Classifiers with known strengths, and the catalog they predict, for tests of fusion and ensemble."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,11 @@ import numpy as np
 import pandas as pd
 
 from components.data.features import Features, write_features
+from components.data.image_store import write_image_store
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import Products, write_products
+from components.ensemble.config import PARAMETERS
+from components.ensemble.run import run_ensemble
 from components.fusion.run import run_fusion
 
 
@@ -37,6 +41,16 @@ def run_stage(stage: Stage, root: Path, configs: list[dict[str, Any]], *, folds:
         members=root / "members",
         feature_level=root / "feature-level",
     )
+
+
+def run_vote(
+    products: Path, members: Path, feature_level: Path, config: dict[str, Any], *, probabilities: Path
+) -> Mapping[str, float]:
+    """Lets members vote on the catalog of `write_stage`; returns the stage's metrics."""
+    parsed, images = PARAMETERS["ensemble_config"](config), products.parent / "images"
+    result = run_ensemble(products, images, members, feature_level, parsed, probabilities=probabilities)
+    assert "could not be drawn" not in result.report
+    return result.metrics
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -96,6 +110,7 @@ def write_stage(
     splits = np.repeat(np.array(["train", "validation", "test"], dtype=object), rows)
     products = make_products(labels, splits, tuple(str(10 * (i + 1)) for i in range(classes)))
     write_products(products, root / "products.parquet")
+    write_image_store(root / "images", [])
     classifiers, features = [], []
     for number, matrix in enumerate(pred_probs):
         modality, index = ("text", number) if number < texts else ("image", number - texts)

@@ -45,14 +45,11 @@ class Run:
     feature_level: Path
     ensemble: Path
     label_issues: Path
-    quarantine: Path
 
     @property
     def stages(self) -> dict[str, Any]:
         """The arguments of `run_evaluate` that are artifacts."""
-        paths = dict(vars(self))
-        del paths["quarantine"]
-        return paths
+        return dict(vars(self))
 
 
 def make_products(
@@ -176,17 +173,10 @@ def write_run(folder: Path, products: Products | None = None, *, classes: int = 
         feature_level=folder / "feature_level",
         ensemble=folder / "ensemble",
         label_issues=folder / "label_issues.tsv",
-        quarantine=folder / "quarantine.tsv",
     )
     write_products(products, run.products)
     write_image_store(run.images, draw_images(products))
     write_issues(products, run.label_issues)
-    run.quarantine.write_text(
-        "file\tline\tproduct_id\treason\taction\tdetail\n"
-        "X_train.tsv\t7\tp9006\timage_missing\tkept without image\tno file\n"
-        "X_train.tsv\t9\tp9008\timage_truncated\tquarantined\ttruncated\n",
-        encoding="utf-8",
-    )
     classifiers = [(path, path.name, "text", 3.0 - number) for number, path in enumerate(run.text)]
     classifiers += [(path, path.name, "image", 1.6 - number) for number, path in enumerate(run.image)]
     classifiers += [

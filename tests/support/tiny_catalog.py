@@ -78,11 +78,15 @@ def column(products: Products, name: str) -> list:
     return products.table[name].tolist()
 
 
+OUTPUTS = ("products", "images", "quarantine", "profile")
+
+
 class Prepared:
     def __init__(self, folder: Path, sources: Sources, config: PreprocessConfig) -> None:
-        paths = {name: folder / "out" / name for name in ("products", "images", "quarantine")}
+        paths = {name: folder / "out" / name for name in OUTPUTS}
         self.quarantine_path = paths["quarantine"]
-        self.counts = run_preprocess(sources, config, folds=4, seed=0, **paths)
+        result = run_preprocess(sources, config, folds=4, seed=0, earlier_profile="", **paths)
+        self.counts, self.report = result.metrics, result.report
         self.products = read_products(paths["products"])
         self.store = ImageStore(paths["images"])
         with paths["quarantine"].open(encoding="utf-8", newline="") as file:

@@ -25,7 +25,7 @@ from components.core.stage import FINISHED_VARIABLE, LOCK_VARIABLE
 LOCK = ".lock"
 RESULTS = (
     *("predictions*.tsv", "predictions*.csv", "label_issues.tsv", "quarantine.tsv", "profile.json"),
-    *("metrics.json", "confusion.json", "summary.md", "report.html", "index.html"),
+    *("metrics.json", "confusion.json", "summary.md", "report.html", "index.html", "lineage.json"),
 )
 CATALOG = tuple(f"catalog_{name}" for name in ("labels", "images", "test_products", "test_images"))
 STAGE_LINE = re.compile(rf"\s*(\[(?:{'|'.join(STAGE_NAMES)})\b[^\]]*\] .*)")

@@ -9,6 +9,7 @@ import pytest
 
 from components.core.configuration import parse_config
 from components.core.errors import InputError
+from components.data.image_store import write_image_store
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import SCHEMA, Products, read_products, write_products
 from components.denoise.config import DenoiseConfig
@@ -55,6 +56,7 @@ class Scene:
         }
         table = pd.DataFrame(columns).reindex(columns=SCHEMA.names)
         write_products(Products(table, CLASSES), self.products)
+        write_image_store(self.folder / "images", [])
 
     def write_fold(self, fold: int, classes: tuple[str, ...] = CLASSES, *, name: str = "") -> Path:
         rows = self.folds == fold
@@ -64,14 +66,16 @@ class Scene:
         return folder
 
     def run(self, config: DenoiseConfig, classifiers: list[Path] | None = None, keep_ids: str = "") -> None:
-        self.counts = run_denoise(
+        result = run_denoise(
             self.products,
             self.classifiers if classifiers is None else classifiers,
             config,
+            images=self.folder / "images",
             keep_ids=keep_ids,
             cleaned=self.folder / "cleaned",
             label_issues=self.folder / "issues.tsv",
         )
+        assert "could not be drawn" not in result.report
         self.cleaned = read_products(self.folder / "cleaned")
         with (self.folder / "issues.tsv").open(encoding="utf-8") as file:
             self.issues = list(csv.DictReader(file, delimiter="\t"))

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fusion_classifiers import make_classifiers, write_stage
+from fusion_classifiers import make_classifiers, run_vote, write_stage
 
 from components.core.errors import InputError
 from components.data.probabilities import Classifier, Probabilities, read_classifier, write_classifier
 from components.data.products import read_products
 from components.ensemble.config import EnsembleConfig
-from components.ensemble.run import run_ensemble
 from components.ensemble.voting import greedy_selection, member_weights, out_of_fold_vote
 from components.modeling.metrics import macro_f1
 from components.modeling.voting import majority_vote
@@ -37,7 +36,7 @@ def write_members(root: Path, *, members: int = 5, **kwargs: Any) -> tuple[Path,
 def test_every_vote_is_better_than_the_best_member(vote: str, select: str, tmp_path: Path) -> None:
     products, members, labels = write_members(tmp_path, rows=(20, 400, 400), strength=1.8)
     config = {"name": "ensemble", "vote": vote, "select": select}
-    metrics = run_ensemble(products, members, NONE, config, probabilities=tmp_path / "ensemble")
+    metrics = run_vote(products, members, NONE, config, probabilities=tmp_path / "ensemble")
     assert metrics["macro_f1"] > metrics["best_member_macro_f1"]
     classifier = read_classifier(tmp_path / "ensemble")
     table = read_products(products)
@@ -50,7 +49,7 @@ def test_every_vote_is_better_than_the_best_member(vote: str, select: str, tmp_p
 
 def test_the_majority_vote_is_what_is_written(tmp_path: Path) -> None:
     products, members, _ = write_members(tmp_path, members=4, strength=1)
-    run_ensemble(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
+    run_vote(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
     table = read_products(products)
     classifiers = [read_classifier(path) for path in sorted(members.iterdir())]
     for split in ("validation", "test"):
@@ -63,7 +62,7 @@ def test_the_majority_vote_is_what_is_written(tmp_path: Path) -> None:
 
 def test_metadata_say_what_each_member_adds_and_how_far_they_agree(tmp_path: Path) -> None:
     products, members, labels = write_members(tmp_path, members=3, strength=1.5)
-    run_ensemble(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
+    run_vote(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
     table = read_products(products)
     rows = table.rows("validation")
     matrices = [
@@ -118,7 +117,7 @@ def test_feature_level_classifiers_have_the_part_of_the_vote_that_they_are_given
     for path in sorted(members.iterdir())[2:]:
         path.rename(beside / path.name)
     config = {"name": "ensemble", "vote": "soft", "feature_level": {"text-3": 0.4}}
-    run_ensemble(products, members, beside, config, probabilities=tmp_path / "ensemble")
+    run_vote(products, members, beside, config, probabilities=tmp_path / "ensemble")
     table = read_products(products)
     ensemble = read_classifier(tmp_path / "ensemble")
     assert ensemble.metadata["members"] == ["text-0", "text-1", "text-3"]
@@ -136,14 +135,14 @@ def test_a_named_classifier_that_fusion_did_not_make_is_missed_aloud(
     products, members, _ = write_members(tmp_path, members=2)
     (tmp_path / "none").mkdir()
     config = {"name": "ensemble", "vote": "soft", "feature_level": {"light": 0.4}}
-    run_ensemble(products, members, tmp_path / "none", config, probabilities=tmp_path / "ensemble")
+    run_vote(products, members, tmp_path / "none", config, probabilities=tmp_path / "ensemble")
     assert read_classifier(tmp_path / "ensemble").metadata["weights"] == pytest.approx([0.5, 0.5])
     assert "feature_level names 'light', but fusion made none" in caplog.text
 
 
 def test_a_single_member_is_its_own_ensemble(tmp_path: Path) -> None:
     products, members, _ = write_members(tmp_path, members=1)
-    metrics = run_ensemble(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
+    metrics = run_vote(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
     assert metrics["macro_f1"] == metrics["best_member_macro_f1"]
     assert metrics["members_used"] == 1
 
@@ -152,7 +151,7 @@ def test_no_member_is_refused(tmp_path: Path) -> None:
     products, members, _ = write_members(tmp_path)
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="no member to vote"):
-        run_ensemble(products, tmp_path / "none", NONE, PLAIN, probabilities=tmp_path / "ensemble")
+        run_vote(products, tmp_path / "none", NONE, PLAIN, probabilities=tmp_path / "ensemble")
     assert members.is_dir()
 
 
@@ -163,7 +162,7 @@ def test_a_member_of_other_products_is_refused_by_name(tmp_path: Path) -> None:
     splits = {"validation": stranger, "test": stranger}
     write_classifier(members / "stranger", Classifier("stranger", "fusion", {"chosen": splits}))
     with pytest.raises(InputError, match=r"classifier stranger, validation.*120 of 120 products"):
-        run_ensemble(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
+        run_vote(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
 
 
 WRONG = [
@@ -181,4 +180,4 @@ WRONG = [
 def test_wrong_configurations_are_refused(config: dict[str, Any], tmp_path: Path) -> None:
     products, members, _ = write_members(tmp_path)
     with pytest.raises(InputError, match="ensemble configuration"):
-        run_ensemble(products, members, NONE, {"name": "e", **config}, probabilities=tmp_path / "ensemble")
+        run_vote(products, members, NONE, {"name": "e", **config}, probabilities=tmp_path / "ensemble")

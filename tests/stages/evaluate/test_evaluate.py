@@ -5,7 +5,9 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from synthetic import Run, make_classifier, make_products, true_labels, write_ru
 
 from components.core.artifacts import read_manifest
 from components.core.errors import InputError
+from components.core.stage import RUN_ID_VARIABLE
 from components.data.probabilities import Classifier, Probabilities, read_classifier, write_classifier
 from components.data.products import read_products
+from components.evaluate.lineage import write_lineage
 from components.evaluate.run import run_evaluate
 from components.evaluate.scores import Bootstrap, calibration, interval
 from components.evaluate.summary import reduced_confusion
@@ -25,8 +29,8 @@ from components.modeling.metrics import ROWS
 UNDEFINED: Any = 0  # the stubs of scikit-learn allow text alone
 
 
-def evaluate(run: Run, output: Path, **metadata: str) -> dict[str, float]:
-    return run_evaluate(**run.stages, seed=0, metadata=metadata, output=output)
+def evaluate(run: Run, results: Path, **metadata: str) -> Mapping[str, float]:
+    return run_evaluate(**run.stages, seed=0, metadata=metadata, results=results).metrics
 
 
 def rows_of(path: Path, delimiter: str = "\t") -> list[list[str]]:
@@ -330,3 +334,22 @@ def test_the_verdict_warns_where_one_classifier_alone_beats_the_ensemble(
     evaluate(dataclasses.replace(run, ensemble=tmp_path / "vote"), tmp_path / "out")
     summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
     assert bool(re.search(r"points under the best single model, .*; but .* alone reaches", summary)) == warned
+
+
+def test_the_lineage_names_the_run_and_where_each_input_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lineage = {
+        "products": SimpleNamespace(uri="s3://bucket/run-1/denoise/cleaned"),
+        "text": [SimpleNamespace(uri=f"s3://bucket/run-1/text/{number}") for number in (1, 2)],
+    }
+    uris = {
+        "products": "s3://bucket/run-1/denoise/cleaned",
+        "text": ["s3://bucket/run-1/text/1", "s3://bucket/run-1/text/2"],
+    }
+    for run_id in ("", "4f0e-run-2"):
+        if run_id:
+            monkeypatch.setenv(RUN_ID_VARIABLE, run_id)
+        write_lineage(tmp_path, lineage)
+        said = json.loads((tmp_path / "lineage.json").read_text(encoding="utf-8"))
+        assert said == {"run": run_id, "inputs": uris}
