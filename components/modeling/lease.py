@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import InputError
+from components.core.stage import RUN_ID_VARIABLE
 from components.modeling.processes import Group
 
 log = logging.getLogger(__name__)
 
-RUN_ID_VARIABLE = "PIPELINE_RUN_ID"
 DAYS_VARIABLE = "PIPELINE_CHECKPOINT_DAYS"  # after so many a folder that nobody touched is removed; 0: never
 DAYS = "14"
 RENEW_SECONDS = 30.0
