@@ -16,6 +16,7 @@ from cleanlab.rank import get_label_quality_scores
 from components.core.artifacts import whole_file
 from components.core.errors import InputError
 from components.core.stage import Result
+from components.data.alignment import rows_of
 from components.data.image_store import ImageStore
 from components.data.probabilities import read_classifier
 from components.data.products import Products, read_products, write_products
@@ -98,7 +99,6 @@ def mean_out_of_fold(products: Products, rows: np.ndarray, folders: Sequence[Pat
     Raises:
         InputError: a classifier has no out-of-fold matrix, or some product is in none.
     """
-    place = {product: row for row, product in enumerate(products.ids[rows])}
     total = np.zeros((len(rows), len(products.classes)))
     count = np.zeros(len(rows), np.int64)
     for folder in folders:
@@ -108,12 +108,8 @@ def mean_out_of_fold(products: Products, rows: np.ndarray, folders: Sequence[Pat
             raise InputError(
                 f"{folder} (classifier {classifier.name}): no out-of-fold matrix; give its training a fold"
             )
-        unknown = [product for product in matrix.ids if product not in place]
-        if unknown:
-            raise InputError(
-                f"{folder} (classifier {classifier.name}): product {unknown[0]!r} is not in the product table"
-            )
-        at = np.array([place[product] for product in matrix.ids])
+        where = f"{folder} (classifier {classifier.name})"
+        at = rows_of(products.ids[rows], matrix.ids, what="labeled product", where=where)
         total[at] += matrix.pred_probs
         count[at] += 1
     if (count == 0).any():

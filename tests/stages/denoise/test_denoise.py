@@ -187,6 +187,14 @@ def test_a_missing_fold_is_refused(scene: Scene):
         scene.run(DenoiseConfig(), [scene.classifiers[0], scene.classifiers[1], scene.classifiers[3]])
 
 
+def test_a_fold_of_another_catalog_is_refused_by_classifier_and_product(scene: Scene):
+    scene.ids[scene.folds == 1] += "x"
+    scene.write_fold(1)
+    first = scene.ids[scene.folds == 1][0]
+    with pytest.raises(InputError, match=rf"fold1 \(classifier folds\): no labeled product .* is '{first}'"):
+        scene.run(DenoiseConfig())
+
+
 def test_another_class_order_is_refused(scene: Scene):
     scene.write_fold(2, CLASSES[::-1])
     with pytest.raises(InputError, match=r"classifier folds/final\): its classes are \[40, 30, 20, 10\]"):
