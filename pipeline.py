@@ -123,9 +123,11 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
         folds=given["fusion_folds"],
         seed=given["seed"],
     )
+    # Not at the top: `--help` need not wait for what checks configurations.
+    from components.fusion.config import any_wants_gpu
+
     # Known when compiling alone: a run that asks for it by a parameter trains on what fusion is given.
-    jointly = any(config.get("training") == "end_to_end" for config in preset["fusion_configs"])
-    place(fused, "fusion", trains=jointly)
+    place(fused, "fusion", trains=any_wants_gpu(preset["fusion_configs"]))
     fusions = {name: fused.outputs[name] for name in ("members", "feature_level")}
     vote = place(ensemble(**cleaned, **fusions, config=given["ensemble_config"]), "ensemble")
     evaluation = evaluate(

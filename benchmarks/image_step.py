@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.destruction import TENSOR, pil_pair, pil_targets
 from benchmarks.image_input import DEVICE, Images, clock
 from benchmarks.product_images import open_store
-from components.image.config import ImageConfig, Stage
 from components.image.dcl import dcl_loss
+from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import DCLNetwork, PlainNetwork, build_network
 from components.image.training import Examples, Samples, StageTraining
 from components.modeling.image.augmentation import DRAWS, uniforms
@@ -90,7 +90,11 @@ def run_plain(network: PlainNetwork, jpegs: list[bytes], options: argparse.Names
 
 
 def run_ours(
-    network: PlainNetwork, stage: Stage, config: ImageConfig, cache: ImageCache, options: argparse.Namespace
+    network: PlainNetwork,
+    stage: TrainingStage,
+    config: NetworkConfig,
+    cache: ImageCache,
+    options: argparse.Namespace,
 ) -> float:
     """Seconds a step, the first left out."""
     count = options.batch * (options.steps + 1)
@@ -109,7 +113,7 @@ def run_ours(
     return (clock() - start) / options.steps
 
 
-def step_flops(network: PlainNetwork, stage: Stage) -> int:
+def step_flops(network: PlainNetwork, stage: TrainingStage) -> int:
     """Floating-point operations of one sample's forward and backward."""
     pixels = torch.zeros(2 * network.copies, *stage.crop, 4, dtype=torch.uint8, device=DEVICE)
     draws = uniforms(0, 0, np.arange(2), network.draws + DRAWS).to(DEVICE)
@@ -154,7 +158,7 @@ def main() -> None:
     options = arguments()
     if DEVICE.type == "cpu":
         torch.set_num_threads(1)
-    config = ImageConfig("step", backbone=options.backbone, weights="scratch", compile=options.compile)
+    config = NetworkConfig(name="step", backbone=options.backbone, weights="scratch", compile=options.compile)
     stage = replace(config.stages()[int(options.dcl)], batch_size=options.batch)
     with tempfile.TemporaryDirectory() as temporary:
         store = open_store(options.store, 64, Path(temporary))

@@ -42,7 +42,7 @@ from components.modeling.termination import Termination
 from components.modeling.text.cpu_linear import use_onednn
 from components.modeling.text.forward import ATTENTION, PACKABLE
 from components.modeling.text.tokens import Tokens, tokenize, train_tokenizer
-from components.text.config import TransformerConfig
+from components.text.kinds.transformer import TransformerConfig
 from components.text.training import Training
 
 CLASSES, MAX_TOKENS, PAD = 27, 128, 1
@@ -163,7 +163,7 @@ def run_ours(
     onednn: bool = True,
 ) -> tuple[float, list[float]]:
     """Time of all steps but the first, and each step's loss."""
-    config = TransformerConfig("ours", batch_size=options.batch_size, epochs=1, warmup=0)
+    config = TransformerConfig(name="ours", batch_size=options.batch_size, epochs=1, warmup=0)
     model = new_model(options, dropout=dropout, packed=True)
     if onednn:
         use_onednn(model)

@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from components.client.presets import LARGEST_SEED
 from components.core.configuration import parse_config
 from components.core.errors import InputError
+from components.core.kinds import Registry
 from components.denoise.config import DenoiseConfig
 from components.ensemble.config import EnsembleConfig
 from components.fusion.config import parse_fusion_configs
-from components.image.config import parse_image_config
+from components.image.config import IMAGE_KINDS
 from components.preprocess.config import PreprocessConfig
-from components.text.config import parse_text_config
+from components.text.config import TEXT_KINDS
 
-LARGEST_SEED = 2**32 - 1  # numpy's and scikit-learn's
 # Of version 0.1: old name -> new; "" where there is none any more.
 RENAMED = {
     "products": "catalog_products",
@@ -97,12 +98,9 @@ def _check_object(parse: Callable[[Mapping[str, Any]], Any], key: str, value: An
     parse(value)
 
 
-def _check_classifiers(parse: Callable[[Mapping[str, Any]], Any], key: str, value: Any) -> None:
+def _check_classifiers(kinds: Registry, key: str, value: Any) -> None:
     _refuse_other_than_objects(key, value)
-    names = [parse(item).name for item in value]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"--param {key}: classifier {', '.join(twice)} is named twice; every name once")
+    kinds.parse_all(value)
 
 
 def _check_fusion(key: str, value: Any) -> None:
@@ -129,11 +127,11 @@ _TYPES: dict[str, tuple[type, Any, str]] = {
 }
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "preprocess_config": _checked_by(PreprocessConfig, "preprocess configuration"),
-    "text_fold_config": partial(_check_object, parse_text_config),
-    "image_fold_config": partial(_check_object, parse_image_config),
+    "text_fold_config": partial(_check_object, TEXT_KINDS.parse),
+    "image_fold_config": partial(_check_object, IMAGE_KINDS.parse),
     "denoise_config": _checked_by(DenoiseConfig, "denoise configuration"),
-    "text_configs": partial(_check_classifiers, parse_text_config),
-    "image_configs": partial(_check_classifiers, parse_image_config),
+    "text_configs": partial(_check_classifiers, TEXT_KINDS),
+    "image_configs": partial(_check_classifiers, IMAGE_KINDS),
     "fusion_configs": _check_fusion,
     "ensemble_config": _checked_by(EnsembleConfig, "ensemble configuration"),
     "fusion_folds": partial(_check_range, 2, 1000),

@@ -89,8 +89,8 @@ LAPTOP: dict[str, Any] = {
         {"name": "tfidf-cleaned", "kind": "linear", "cleaned": True, "refit": True},
     ],
     "image_configs": [
-        {**SMALL_RESNET, "cleaned": True, "epochs": 12, "balance": 0.5},
-        {"name": "color-histogram", "kind": "colors", "cleaned": True, "refit": True},
+        {**SMALL_RESNET, "cleaned": True, "epochs": 12, "logit_adjustment_tau": 0.5},
+        {"name": "color-histogram", "kind": "color_histogram", "cleaned": True, "refit": True},
     ],
     "fusion_configs": [
         {"name": "linear", "kind": "linear"},
@@ -99,8 +99,8 @@ LAPTOP: dict[str, Any] = {
         {"name": "mean", "kind": "mean"},
         {"name": "product", "kind": "product"},
         {"name": "concat", "kind": "concat"},
-        {"name": "light", "kind": "light", "refit": True},
-        {"name": "light-cleaned", "kind": "light", "cleaned": True, "refit": True},
+        {"name": "ngram-color-mlp", "kind": "ngram_color_mlp", "refit": True},
+        {"name": "ngram-color-mlp-cleaned", "kind": "ngram_color_mlp", "cleaned": True, "refit": True},
     ],
     # Text folds rank label issues sharply enough to remove more of them than image folds may.
     "denoise_configs": {
@@ -113,7 +113,7 @@ LAPTOP: dict[str, Any] = {
     "ensemble_config": {
         "name": "ensemble",
         "vote": "soft",
-        "feature_level": {"light": 0.2, "light-cleaned": 0.2},
+        "feature_level": {"ngram-color-mlp": 0.2, "ngram-color-mlp-cleaned": 0.2},
     },
     "accelerator_type": "",
     "accelerator_count": "0",
@@ -122,3 +122,4 @@ LAPTOP: dict[str, Any] = {
 
 PRESETS = {preset["name"]: preset for preset in (PAPER, LAPTOP)}
 DENOISE_ON = ("text", "image", "both")
+LARGEST_SEED = 2**32 - 1  # numpy's and scikit-learn's

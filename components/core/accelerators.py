@@ -1,7 +1,5 @@
 """Whether the accelerators that a task asked for are there."""
 
-import torch
-
 from components.core.errors import InputError
 
 
@@ -19,6 +17,11 @@ def check_accelerators(kind: str, count: str) -> int:
         InputError: torch sees fewer.
     """
     wanted = int(count or 0) if kind else 0
+    if not wanted:
+        return 0
+    # Not at the top: importing torch takes longer than some trainings on a CPU that do without.
+    import torch
+
     seen = torch.cuda.device_count()
     if seen < wanted:
         raise InputError(

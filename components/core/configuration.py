@@ -53,7 +53,7 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    OLD_KEYS: ClassVar[Mapping[str, str]] = {}
+    OLD_KEYS: ClassVar[dict[str, str]] = {}
 
     def problems(self) -> Iterator[str]:
         """What does not go together in values that are each right by themselves, in words."""

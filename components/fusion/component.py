@@ -37,7 +37,7 @@ def fusion(
         image_features: pooled features of the image classifiers.
         text_models: the text classifiers' models.
         image_models: the image classifiers' models.
-        configs: the fusion configurations; see FusionConfig.
+        configs: the fusion configurations; see docs/configuration.md.
         folds: folds of the validation split.
         seed: seed of every random draw.
         members: one classifier a member of the ensemble.

@@ -1,7 +1,6 @@
 """The fusion stage: members from text and image classifiers, and the feature-level baselines."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from components.core.artifacts import write_manifest
 from components.core.errors import InputError
 from components.data.products import Products, read_products
 from components.fusion.classifiers import Input, read_inputs, stack, write_fused
-from components.fusion.config import DecisionConfig, parse_fusion_configs
-from components.fusion.decision_level.members import Member, fuse_members
-from components.fusion.feature_level.baselines import Modality, fuse_features
+from components.fusion.config import DecisionLevelConfig, FeatureLevelConfig, parse_fusion_configs
+from components.fusion.decision_level.members import FusionData, Member, fuse_members
+from components.fusion.feature_level.baselines import FeatureLevelData, Modality, fuse_features
 from components.modeling.cross_fitting import affordable_folds, stratified_folds
 from components.modeling.metrics import macro_f1
 
@@ -47,7 +46,7 @@ def run_fusion(
         image_features: the same of image classifiers.
         text_models: model folders of text classifiers, for feature-level fusion end to end.
         image_models: the same of image classifiers.
-        configs: see `configs.KINDS`.
+        configs: the fusion configurations; see docs/configuration.md.
         folds: of the cross-validation on the validation split (section 4.1: 8); a small split gets as
             many as it allows.
         members: folder to write, one classifier folder a decision-level member. Their validation matrices
@@ -73,26 +72,23 @@ def run_fusion(
     if not texts and not pictures:
         raise InputError("fusion: no text classifier and no image classifier; give at least one")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    decisions = [config for config in parsed if isinstance(config, DecisionConfig)]
+    decisions = [config for config in parsed if isinstance(config, DecisionLevelConfig)]
     metrics = _fuse_decisions(
         table, texts, pictures, decisions, members, folds=folds, seed=seed, device=device
     )
-    baselines = [config for config in parsed if not isinstance(config, DecisionConfig)]
-    if baselines:
-        of_text = Modality("text", texts, text_features, text_models)
-        of_image = Modality("image", pictures, image_features, image_models)
-        scores = fuse_features(
-            table, images, of_text, of_image, baselines, feature_level, seed=seed, device=device
-        )
-        if scores:
-            metrics["best_feature_level_macro_f1"] = max(scores)
+    of_text = Modality("text", texts, text_features, text_models)
+    of_image = Modality("image", pictures, image_features, image_models)
+    data = FeatureLevelData(table, images, of_text, of_image, seed, device)
+    beside = [config for config in parsed if isinstance(config, FeatureLevelConfig)]
+    if scores := fuse_features(beside, data, feature_level):
+        metrics["best_feature_level_macro_f1"] = max(scores)
     feature_level.mkdir(parents=True, exist_ok=True)
     write_manifest(feature_level, seed=seed)
     return metrics
 
 
 def make_members(
-    configs: Sequence[DecisionConfig], texts: Sequence[str], images: Sequence[str]
+    configs: Sequence[DecisionLevelConfig], texts: Sequence[str], images: Sequence[str]
 ) -> list[Member]:
     """The product of text classifiers, image classifiers and fusion configurations (paper, section 3.4).
 
@@ -112,7 +108,7 @@ def _fuse_decisions(
     table: Products,
     texts: list[Input],
     images: list[Input],
-    configs: Sequence[DecisionConfig],
+    configs: Sequence[DecisionLevelConfig],
     folder: Path,
     *,
     folds: int,
@@ -127,13 +123,13 @@ def _fuse_decisions(
     folds = affordable_folds(labels, folds=folds, groups=groups, labeled=labeled, setting=setting)
     fold_of = stratified_folds(labels, folds=folds, seed=seed, groups=groups)
     members = make_members(configs, [name for name, _ in texts], [name for name, _ in images])
-    fused = fuse_members(members, validation, labels, fold_of, test, seed=seed, device=device)
+    fused = fuse_members(members, FusionData(validation, labels, fold_of, test, seed, device))
     scores = []
     for number, member in enumerate(members):
         result = fused[member.name]
         scores.append(macro_f1(labels, result.out_of_fold.argmax(axis=1), classes))
         metadata = {
-            "config": asdict(member.config),
+            "config": member.config.model_dump(),
             "inputs": [names[i] for i in member.inputs],
             "folds": folds,
             "seed": seed,

@@ -11,8 +11,8 @@ import torch
 from components.core.artifacts import write_json
 from components.core.errors import InputError
 from components.data.probabilities import Probabilities, read_matrix, write_matrix
-from components.fusion.config import DecisionConfig, parse_fusion_configs
-from components.fusion.decision_level.members import Member, fuse_members
+from components.fusion.config import FUSION_KINDS, DecisionLevelConfig
+from components.fusion.decision_level.members import FusionData, Member, fuse_members
 from components.modeling.cross_fitting import stratified_folds
 from components.modeling.metrics import f1_per_class, macro_f1
 
@@ -30,7 +30,7 @@ def fuse(
         image: the same; either list may be empty, not both.
         labels: table of id and code, tab- or comma-separated: two columns, with or without a header, or
             columns named "id" and "code" among others.
-        kind: "linear", "mlp", "logistic", "mean" or "product".
+        kind: one of the decision level.
         output: folder to write: `oof.npz`, the out-of-fold probabilities, and `metrics.json`.
 
     Returns:
@@ -40,8 +40,8 @@ def fuse(
         InputError: a file that is not what it should be, an id without a row, a label that is not among
             the classes, too few rows for the folds; naming file and row.
     """
-    config = parse_fusion_configs([{"name": kind, "kind": kind, "inputs": "all"}])[0]
-    if not isinstance(config, DecisionConfig):
+    config = FUSION_KINDS.parse({"name": kind, "kind": kind})
+    if not isinstance(config, DecisionLevelConfig):
         raise InputError(f"fuse: kind {kind} reads features, not probabilities")
     paths = [*text, *image]
     if not paths:
@@ -53,8 +53,8 @@ def fuse(
     fold_of = stratified_folds(truth, folds=folds, seed=seed)
     member = Member(kind, tuple(range(len(paths))), config)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    no_test = pred_probs[:, :0]
-    fused = fuse_members([member], pred_probs, truth, fold_of, no_test, seed=seed, device=device)[kind]
+    data = FusionData(pred_probs, truth, fold_of, pred_probs[:, :0], seed, device)
+    fused = fuse_members([member], data)[kind]
     write_matrix(output / "oof.npz", Probabilities(ids, classes, fused.out_of_fold))
     names = [f"{modality}: {path}" for modality, some in (("text", text), ("image", image)) for path in some]
     matrices = {**dict(zip(names, pred_probs, strict=True)), f"fusion: {kind}": fused.out_of_fold}

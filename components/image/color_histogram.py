@@ -6,7 +6,6 @@ on pixels learns slowly, so it is a classifier to put beside one, as TF-IDF is b
 
 import logging
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +18,16 @@ from components.core.artifacts import whole_file, write_json, write_manifest
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.products import Products, Task, image_rows
-from components.image.config import ColorConfig
+from components.image.kinds.color_histogram import ColorHistogramConfig
 from components.modeling.image.color_histogram import CHUNK, describe_all
 from components.modeling.one_cycle import train_one_cycle
-from components.modeling.trained import Trained
+from components.modeling.trained import Trained, TrainingSetup
 
 log = logging.getLogger(__name__)
 
 
-def train_colors(
-    products: Products, store: ImageStore, task: Task, config: ColorConfig, *, seed: int, model: Path
+def train_color_histogram(
+    products: Products, store: ImageStore, task: Task, config: ColorHistogramConfig, setup: TrainingSetup
 ) -> Trained:
     """Trains on `task.fit` and predicts `task.predict`; without an image, the class frequencies.
 
@@ -44,22 +43,27 @@ def train_colors(
         raise InputError(f"{len(fit)} of {len(task.fit)} products to train on have an image; two are needed")
     described = describe_all(store, keys, config.size)
     log.info("%s: colors of %s images counted", config.name, f"{len(keys):,}")
-    net, loss, probs, hidden = _train_and_predict(described, index, fit, products, config, seed)
+    net, loss, probs, hidden = _train_and_predict(described, index, fit, products, config, setup.seed)
     matrices = {split: probs[rows] for split, rows in task.predict.items()}
     if config.refit and "test" in task.predict:
         both = np.union1d(fit, task.predict["validation"])
         both = both[index[both] >= 0]
-        net, _, probs, _ = _train_and_predict(described, index, both, products, config, seed)
+        net, _, probs, _ = _train_and_predict(described, index, both, products, config, setup.seed)
         matrices["test"] = probs[task.predict["test"]]
     seconds = time.perf_counter() - start
     log.info("%s: trained on %s products in %.0f s", config.name, f"{len(fit):,}", seconds)
-    _save(model, net, products, config)
+    _save(setup.model, net, products, config)
     features = None if "out_of_fold" in task.predict else hidden
     return Trained({"final": matrices}, features, {"training_seconds": seconds, "final_loss": loss})
 
 
 def _train_and_predict(
-    described: Tensor, index: np.ndarray, fit: np.ndarray, products: Products, config: ColorConfig, seed: int
+    described: Tensor,
+    index: np.ndarray,
+    fit: np.ndarray,
+    products: Products,
+    config: ColorHistogramConfig,
+    seed: int,
 ) -> tuple["ColorNet", float, np.ndarray, np.ndarray]:
     # The net, its loss in the last epoch, and its evaluation of all products.
     labels, classes = products.labels[fit], len(products.classes)
@@ -74,7 +78,7 @@ class ColorNet(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, described: Tensor, classes: int, config: ColorConfig) -> None:
+    def __init__(self, described: Tensor, classes: int, config: ColorHistogramConfig) -> None:
         super().__init__()
         self.register_buffer("mean", described.mean(dim=0))
         # Colors that hardly occur vary little: they are not blown up to the size of the others.
@@ -90,7 +94,7 @@ class ColorNet(nn.Module):
 
 
 def _fit(
-    described: Tensor, labels: Tensor, classes: int, config: ColorConfig, seed: int
+    described: Tensor, labels: Tensor, classes: int, config: ColorHistogramConfig, seed: int
 ) -> tuple[ColorNet, float]:
     torch.manual_seed(seed)
     net = ColorNet(described, classes, config)
@@ -114,9 +118,9 @@ def _predict(
     return probs, hidden
 
 
-def _save(folder: Path, net: ColorNet, products: Products, config: ColorConfig) -> None:
+def _save(folder: Path, net: ColorNet, products: Products, config: ColorHistogramConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "model.safetensors") as temporary:
         save_file(net.state_dict(), temporary)
-    write_json(folder / "config.json", {**asdict(config), "classes": list(products.classes)})
+    write_json(folder / "config.json", {**config.model_dump(), "classes": list(products.classes)})
     write_manifest(folder, name=config.name)

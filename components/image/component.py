@@ -27,7 +27,7 @@ def image(
     Args:
         products: the product table.
         images: the image store.
-        config: one image configuration; see ImageConfig and ColorConfig.
+        config: one image configuration; see docs/configuration.md.
         fold: train on the other folds and predict this one; -1 for the whole training.
         seed: seed of every random draw.
         checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.
@@ -41,7 +41,6 @@ def image(
     """
     from pathlib import Path
 
-    from components.core.accelerators import check_accelerators
     from components.core.stage import Result, run_stage
     from components.data.probabilities import read_classifier
     from components.data.products import read_products
@@ -50,7 +49,6 @@ def image(
     from components.reports.training import training_report
 
     def work() -> Result:
-        check_accelerators(gpu_type, gpu_count)
         scores = run_image(
             Path(products.path),
             Path(images.path),
@@ -58,6 +56,8 @@ def image(
             fold=None if fold < 0 else fold,
             seed=seed,
             checkpoints=Path(checkpoints) if checkpoints else None,
+            gpu_type=gpu_type,
+            gpu_count=gpu_count,
             **outputs,
         )
         classifier, catalog = read_classifier(outputs["probabilities"]), read_products(Path(products.path))

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.image.config import ImageConfig, Stage
 from components.image.dcl import (
     DCLHeads,
     cut_and_destroy,
@@ -16,6 +15,7 @@ from components.image.dcl import (
     neighbor_blocks,
     shuffled_blocks,
 )
+from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.modeling.image.augmentation import DRAWS, normalize
 from components.modeling.image.backbones import Backbone
 
@@ -36,14 +36,14 @@ class PlainNetwork(nn.Module):
 
     copies = 1
 
-    def __init__(self, config: ImageConfig, stage: Stage, prior: np.ndarray) -> None:
+    def __init__(self, config: NetworkConfig, stage: TrainingStage, prior: np.ndarray) -> None:
         super().__init__()
         self.config = config
         self.draws = DRAWS
         self.backbone = Backbone(config.backbone, stage.crop)
         self.head = nn.Linear(self.backbone.width, len(prior))
         # Logit adjustment, Menon et al., ICLR 2021, https://arxiv.org/abs/2007.07314, equation 10.
-        offsets = config.balance * torch.from_numpy(np.log(np.maximum(prior, RAREST))).float()
+        offsets = config.logit_adjustment_tau * torch.from_numpy(np.log(np.maximum(prior, RAREST))).float()
         self.offsets: Tensor
         self.register_buffer("offsets", offsets, persistent=False)
 
@@ -79,7 +79,7 @@ class DCLNetwork(PlainNetwork):
 
     copies = 2
 
-    def __init__(self, config: ImageConfig, stage: Stage, prior: np.ndarray) -> None:
+    def __init__(self, config: NetworkConfig, stage: TrainingStage, prior: np.ndarray) -> None:
         super().__init__(config, stage, prior)
         self.draws = DRAWS + 2 * config.dcl_blocks**2
         self.dcl = DCLHeads(
@@ -123,7 +123,7 @@ class DCLNetwork(PlainNetwork):
         return [(list(self.backbone.parameters()), 1.0), (heads, HEADS_FASTER)]
 
 
-def build_network(config: ImageConfig, stage: Stage, prior: np.ndarray) -> PlainNetwork:
+def build_network(config: NetworkConfig, stage: TrainingStage, prior: np.ndarray) -> PlainNetwork:
     """The network of a stage with random weights, in channels-last memory.
 
     Args:

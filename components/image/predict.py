@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.image.config import Stage
+from components.image.kinds.network import TrainingStage
 from components.image.network import PlainNetwork
 from components.modeling.image.augmentation import centre_crop
 from components.modeling.image.cache import ImageCache
@@ -14,7 +14,7 @@ from components.modeling.image.cache import ImageCache
 
 def predict(
     network: PlainNetwork,
-    stage: Stage,
+    stage: TrainingStage,
     cache: ImageCache,
     images: np.ndarray,
     prior: np.ndarray,
@@ -51,7 +51,7 @@ def predict(
 
 
 def _predict_batches(
-    network: PlainNetwork, stage: Stage, cache: ImageCache, images: np.ndarray
+    network: PlainNetwork, stage: TrainingStage, cache: ImageCache, images: np.ndarray
 ) -> Iterator[tuple[Tensor, Tensor]]:
     size = 2 * stage.batch_size
     chunks = (images[start : start + size] for start in range(0, len(images), size))

@@ -14,50 +14,44 @@ from components.core.artifacts import whole_file, write_json, write_manifest
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.products import Products, Task, image_rows
-from components.image.config import ImageConfig, Stage
+from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import PlainNetwork, build_network
 from components.image.predict import predict
 from components.image.training import Examples, StageTraining
 from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
-from components.modeling.image.backbones import load_state
+from components.modeling.image.backbones import check_backbone, load_state
 from components.modeling.image.cache import ImageCache
 from components.modeling.image.pretrained import load_weights
 from components.modeling.lease import remove_training, training_folder
 from components.modeling.termination import Termination, catch_sigterm
-from components.modeling.trained import Trained
+from components.modeling.trained import Trained, TrainingSetup
 
 FINAL = "final"
 Kept = dict[str, dict[str, np.ndarray]]  # checkpoint -> split -> (rows, C) probabilities
 
 
-def train_image(
-    products: Products,
-    store: ImageStore,
-    task: Task,
-    config: ImageConfig,
-    *,
-    seed: int,
-    model: Path,
-    checkpoints: Path | None,
+def train_network(
+    products: Products, store: ImageStore, task: Task, config: NetworkConfig, setup: TrainingSetup
 ) -> Trained:
-    """Trains the stages of an image classifier one after the other (paper, section 3.2.2).
+    """Trains the stages of an image network one after the other (paper, section 3.2.2).
 
     Raises:
-        InputError: fewer than two products to train on have an image, the images or the weights are wrong, or
-            the loss is not a number.
+        InputError: fewer than two products to train on have an image, the backbone, the images or the weights
+            are wrong, or the loss is not a number.
         SystemExit: SIGTERM came; a checkpoint is saved, status 143.
     """
+    check_backbone(config.backbone, [stage.crop for stage in config.stages()])
     fold_training = "out_of_fold" in task.predict
     predicted = [*task.predict.values()] if fold_training else [np.arange(len(products.table))]
     keys, index = image_rows(products, np.unique(np.concatenate([task.fit, *predicted])))
-    fitting = _Fitting(store, keys, _examples(products, task, index), config, seed, not fold_training)
+    fitting = _Fitting(store, keys, _examples(products, task, index), config, setup.seed, not fold_training)
     network = fitting.start(config.stages()[0], None)
     identity = fitting.identity(network)
-    with training_folder(checkpoints, identity) as folder, catch_sigterm() as termination:
+    with training_folder(setup.checkpoints, identity) as folder, catch_sigterm() as termination:
         trained, network = fitting.run(network, folder, termination)
-        _write_model(network, products, config, model)
-        forget = partial(remove_training, folder()) if folder else None
-    return dataclasses.replace(trained, forget=forget)
+        _write_model(network, products, config, setup.model)
+        delete = partial(remove_training, folder()) if folder else None
+    return dataclasses.replace(trained, delete_checkpoints=delete)
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ class _Fitting:
     store: ImageStore
     keys: list[str]
     examples: Examples
-    config: ImageConfig
+    config: NetworkConfig
     seed: int
     with_features: bool
 
@@ -77,10 +71,10 @@ class _Fitting:
         predict = {split: rows.tolist() for split, rows in examples.predict.items()}
         labels = examples.labels[examples.fit].tolist()
         # Where the images lie changes no byte of what comes out.
-        settings = dataclasses.replace(self.config, cache="auto", checkpoint_minutes=0.0)
+        settings = self.config.model_dump(exclude={"cache", "checkpoint_minutes"})
         data = (self.keys, self.store.metadata["files"], examples.fit.tolist(), labels, predict)
         start = digest_of(network.state_dict())
-        return fingerprint(dataclasses.asdict(settings), self.seed, start, *data)
+        return fingerprint(settings, self.seed, start, *data)
 
     def run(
         self, network: PlainNetwork, folder: Callable[[], Path] | None, termination: Termination
@@ -106,7 +100,7 @@ class _Fitting:
         metrics = {"training_seconds": seconds, "final_loss": curves[-1]["loss"]}
         return Trained(kept, features, metrics, curves), network
 
-    def start(self, stage: Stage, before: PlainNetwork | None) -> PlainNetwork:
+    def start(self, stage: TrainingStage, before: PlainNetwork | None) -> PlainNetwork:
         """A stage's network on its device: with pretrained weights, or with those of the stage before."""
         torch.manual_seed(self.seed)
         network = build_network(self.config, stage, self.examples.prior)
@@ -124,7 +118,7 @@ class _Fitting:
     def _stage(
         self,
         network: PlainNetwork,
-        stage: Stage,
+        stage: TrainingStage,
         folder: Callable[[], Path] | None,
         termination: Termination,
     ) -> StageTraining:
@@ -145,7 +139,7 @@ class _Fitting:
             1
         ]
 
-    def _cache(self, stage: Stage, device: torch.device, pause: Callable[[], None]) -> ImageCache:
+    def _cache(self, stage: TrainingStage, device: torch.device, pause: Callable[[], None]) -> ImageCache:
         config = self.config
         return ImageCache(
             self.store,
@@ -168,7 +162,7 @@ def _examples(products: Products, task: Task, index: np.ndarray) -> Examples:
     return Examples(index, labels, fit, task.predict, counts / counts.sum())
 
 
-def _merged(kept: Kept, training: StageTraining, config: ImageConfig, *, last: bool) -> Kept:
+def _merged(kept: Kept, training: StageTraining, config: NetworkConfig, *, last: bool) -> Kept:
     # The chosen checkpoint, the last stage's end, comes first, then the latest.
     (_, final), *late = sorted(training.evaluation.kept.items(), reverse=True)
     if last:
@@ -176,10 +170,10 @@ def _merged(kept: Kept, training: StageTraining, config: ImageConfig, *, last: b
     return {"stage1": final} if config.keep_stage1 else {}
 
 
-def _write_model(network: PlainNetwork, products: Products, config: ImageConfig, folder: Path) -> None:
+def _write_model(network: PlainNetwork, products: Products, config: NetworkConfig, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with whole_file(folder / "model.safetensors") as temporary:
         save_file(tensors, temporary)
-    write_json(folder / "config.json", {**dataclasses.asdict(config), "classes": list(products.classes)})
+    write_json(folder / "config.json", {**config.model_dump(), "classes": list(products.classes)})
     write_manifest(folder, name=config.name)

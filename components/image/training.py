@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.image.config import ImageConfig, Stage
+from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import PlainNetwork
 from components.image.predict import predict
 from components.modeling import schedules
@@ -60,8 +60,8 @@ class StageTraining:
     def __init__(
         self,
         network: PlainNetwork,
-        stage: Stage,
-        config: ImageConfig,
+        stage: TrainingStage,
+        config: NetworkConfig,
         examples: Examples,
         *,
         seed: int,

@@ -111,19 +111,7 @@ def cross_fit(
     return pred_probs, learned
 
 
-def row_weights(labels: np.ndarray, classes: int, balance: float) -> np.ndarray:
-    """What every row counts, (N,) float64, N in sum: frequency of its class to the power of -`balance`.
-
-    With `balance` 1 every class counts alike, as in macro-F1, with 0 every row. One row more of each class
-    is counted, so that a class of one or two rows does not decide.
-    """
-    weights = (np.bincount(labels, minlength=classes) + 1.0)[labels] ** -balance
-    return weights * (len(labels) / weights.sum())
-
-
-def mixture_weights(
-    pred_probs: np.ndarray, labels: np.ndarray, *, balance: float = 0.0, iterations: int = 300
-) -> np.ndarray:
+def mixture_weights(pred_probs: np.ndarray, labels: np.ndarray, *, iterations: int = 300) -> np.ndarray:
     """The weights of a weighted mean that minimize its log-loss, by expectation-maximization.
 
     The log-loss is convex in the weights, so the start does not matter. One row's worth of evidence
@@ -132,17 +120,15 @@ def mixture_weights(
     Args:
         pred_probs: (M, N, C) probabilities of M classifiers.
         labels: (N,) classes.
-        balance: see `row_weights`.
 
     Returns:
         (M,) float64, not negative, sum 1.
     """
     likelihoods = pred_probs[:, np.arange(len(labels)), labels].astype(np.float64) + 1e-6
-    counts = row_weights(labels, pred_probs.shape[2], balance)
     weights = np.full(len(likelihoods), 1 / len(likelihoods))
     for _ in range(iterations):
         shares = weights[:, None] * likelihoods
-        before, weights = weights, shares / shares.sum(axis=0) @ counts + 1 / len(weights)
+        before, weights = weights, (shares / shares.sum(axis=0)).sum(axis=1) + 1 / len(weights)
         weights /= len(labels) + 1
         if np.abs(weights - before).max() < 1e-5:
             break

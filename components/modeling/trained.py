@@ -1,4 +1,4 @@
-"""What a training leaves behind, text or image: probabilities, features, curves."""
+"""What a training of a text or image classifier is given, and what it leaves behind."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +14,23 @@ from components.modeling.metrics import macro_f1
 
 
 @dataclass(frozen=True)
+class TrainingSetup:
+    """What a training is given beside its products and its configuration.
+
+    Attributes:
+        seed: of every random draw.
+        model: folder that receives the model.
+        checkpoints: folder that outlives an attempt, from which a killed training goes on; None saves none.
+        gpus: how many the task asked for and has; 0 on a CPU.
+    """
+
+    seed: int
+    model: Path
+    checkpoints: Path | None = None
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
 class Trained:
     """A trained classifier's evaluation of the products.
 
@@ -23,15 +40,15 @@ class Trained:
         features: (N, D) float32 pooled features of all N products; None for a fold's training.
         metrics: scalars for the pipelines UI: finite, named in plain words.
         curves: one mapping an epoch: "epoch", "loss", "macro_f1", "learning_rate", "seconds", ...
-        forget: deletes the training's checkpoints; called once all is written, so that what fails before
-            finds them again.
+        delete_checkpoints: deletes the training's checkpoints; called once all is written, so that what fails
+            before finds them again.
     """
 
     matrices: dict[str, dict[str, np.ndarray]]
     features: np.ndarray | None
     metrics: dict[str, float]
     curves: list[dict[str, float]] = field(default_factory=list)
-    forget: Callable[[], None] | None = None
+    delete_checkpoints: Callable[[], None] | None = None
 
 
 def write_trained(
@@ -75,6 +92,6 @@ def write_trained(
     )
     kept = np.zeros((len(ids), 0), np.float32) if trained.features is None else trained.features
     write_features(features, Features(name, ids, kept))
-    if trained.forget is not None:
-        trained.forget()
+    if trained.delete_checkpoints is not None:
+        trained.delete_checkpoints()
     return metrics

@@ -25,7 +25,7 @@ def text(
 
     Args:
         products: the product table.
-        config: one text configuration; see TransformerConfig and LinearConfig.
+        config: one text configuration; see docs/configuration.md.
         fold: train on the other folds and predict this one; -1 for the whole training.
         seed: seed of every random draw.
         checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.
@@ -37,7 +37,6 @@ def text(
         text_metrics: scores and times.
         text_report: curves, times, worst classes.
     """
-    from functools import partial
     from pathlib import Path
 
     from components.core.stage import Result, run_stage
@@ -45,7 +44,6 @@ def text(
     from components.data.products import read_products
     from components.reports.page import safe_report
     from components.reports.training import training_report
-    from components.text.config import LinearConfig, parse_text_config
     from components.text.run import run_text
 
     outputs = {
@@ -55,21 +53,16 @@ def text(
     }
 
     def work() -> Result:
-        parsed = parse_text_config(config)
-        if isinstance(parsed, LinearConfig):
-            # It needs neither torch nor a GPU; importing them takes longer than its training.
-            from components.text.linear import train_linear as train
-        else:
-            from components.core.accelerators import check_accelerators
-            from components.text.transformer import train_transformer
-
-            train = partial(
-                train_transformer,
-                checkpoints=Path(checkpoints) if checkpoints else None,
-                processes=max(1, check_accelerators(gpu_type, gpu_count)),
-            )
-        whole = None if fold < 0 else fold
-        scores = run_text(Path(products.path), parsed, train, fold=whole, seed=seed, **outputs)
+        scores = run_text(
+            Path(products.path),
+            config,
+            fold=None if fold < 0 else fold,
+            seed=seed,
+            checkpoints=Path(checkpoints) if checkpoints else None,
+            gpu_type=gpu_type,
+            gpu_count=gpu_count,
+            **outputs,
+        )
         classifier, catalog = read_classifier(outputs["probabilities"]), read_products(Path(products.path))
         return Result(scores, safe_report(lambda: training_report(classifier, catalog)))
 

@@ -20,7 +20,7 @@ from components.modeling.text.encoder import load_encoder
 from components.modeling.text.forward import ATTENTION
 from components.modeling.text.packing import packs
 from components.modeling.text.tokens import SPECIAL_TOKENS, train_tokenizer
-from components.text.config import TransformerConfig
+from components.text.kinds.transformer import TransformerConfig
 from components.text.weights import find_weights
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def prepare_encoder(
     if config.weights == "scratch":
         table = products.table.iloc[fit]
         return _new_encoder([*table["title"], *table["description"]], len(products.classes), config)
-    folder = find_weights(config.weights, revision=config.revision)
+    folder = find_weights(config.weights, revision=config.revision or None)
     model, tokenizer = load_encoder(folder, classes=len(products.classes))
     if config.max_tokens > (limit := _longest_text(model)):
         raise InputError(

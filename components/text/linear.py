@@ -17,13 +17,13 @@ from sklearn.linear_model import LogisticRegression
 from components.core.artifacts import whole_file, write_json, write_manifest
 from components.data.products import Products, Task
 from components.modeling.text.ngrams import Texts, fit_vectorizers, tfidf
-from components.modeling.trained import Trained
-from components.text.config import LinearConfig
+from components.modeling.trained import Trained, TrainingSetup
+from components.text.kinds.linear import LinearTextConfig
 
 log = logging.getLogger(__name__)
 
 
-def train_linear(products: Products, task: Task, config: LinearConfig, *, seed: int, model: Path) -> Trained:
+def train_linear(products: Products, task: Task, config: LinearTextConfig, setup: TrainingSetup) -> Trained:
     """Fits TF-IDF and logistic regression on `task.fit` and predicts `task.predict`.
 
     Features for feature-level fusion are exported unless it is a fold's training.
@@ -41,7 +41,7 @@ def train_linear(products: Products, task: Task, config: LinearConfig, *, seed: 
     seconds = time.perf_counter() - start
     log.info("%s: fitted on %s products in %.0f s", config.name, f"{len(task.fit):,}", seconds)
     features = (
-        _features(texts, task.fit, vectorizers, config, seed)
+        _features(texts, task.fit, vectorizers, config, setup.seed)
         if config.features and "out_of_fold" not in task.predict
         else None
     )
@@ -51,16 +51,16 @@ def train_linear(products: Products, task: Task, config: LinearConfig, *, seed: 
         matrices["test"] = _predict(
             texts, task.predict["test"], vectorizers, classifier, len(products.classes)
         )
-    _save(model, vectorizers, classifier, products, config)
+    _save(setup.model, vectorizers, classifier, products, config)
     metrics = {"seconds": seconds, "products": len(task.fit), "ngrams": classifier.coef_.shape[1]}
     return Trained({"final": matrices}, features, metrics)
 
 
 def _fit(
-    texts: Texts, rows: np.ndarray, labels: np.ndarray, config: LinearConfig
+    texts: Texts, rows: np.ndarray, labels: np.ndarray, config: LinearTextConfig
 ) -> tuple[dict[str, TfidfVectorizer], LogisticRegression]:
     vectorizers, matrix = fit_vectorizers(texts, rows, config)
-    classifier = LogisticRegression(C=config.regularization, max_iter=300, tol=1e-3)
+    classifier = LogisticRegression(C=1 / config.l2, max_iter=300, tol=1e-3)
     return vectorizers, classifier.fit(matrix, labels[rows])
 
 
@@ -78,7 +78,11 @@ def _predict(
 
 
 def _features(
-    texts: Texts, fit: np.ndarray, vectorizers: dict[str, TfidfVectorizer], config: LinearConfig, seed: int
+    texts: Texts,
+    fit: np.ndarray,
+    vectorizers: dict[str, TfidfVectorizer],
+    config: LinearTextConfig,
+    seed: int,
 ) -> np.ndarray:
     whole = tfidf(texts, np.arange(len(texts.words)), vectorizers)
     ngrams = sum(len(vectorizer.vocabulary_) for vectorizer in vectorizers.values())
@@ -92,7 +96,7 @@ def _save(
     vectorizers: dict[str, TfidfVectorizer],
     classifier: LogisticRegression,
     products: Products,
-    config: LinearConfig,
+    config: LinearTextConfig,
 ) -> None:
     tensors = {f"{part}.idf": np.asarray(v.idf_, np.float32) for part, v in vectorizers.items()}
     tensors |= {

@@ -15,7 +15,7 @@ from components.modeling.step import OptimizerStep
 from components.modeling.text.packed_step import CudaGraphs, PackedStep, StepSettings
 from components.modeling.text.packing import Batch, logits, make_batch, packs, split_batch
 from components.modeling.text.tokens import Tokens
-from components.text.config import TransformerConfig
+from components.text.kinds.transformer import TransformerConfig
 
 LAYER = re.compile(r"\.layers?\.(\d+)\.")
 

@@ -12,7 +12,7 @@ from components.modeling.termination import Termination
 from components.modeling.text.encoder import head
 from components.modeling.text.tokens import Tokens
 from components.modeling.training import Plan, TrainingLoop, shuffled_batches
-from components.text.config import TransformerConfig
+from components.text.kinds.transformer import TransformerConfig
 from components.text.predict import predict
 from components.text.step import class_weights, make_step
 

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,9 +18,9 @@ from components.modeling.processes import Group, train_together
 from components.modeling.termination import catch_sigterm
 from components.modeling.text.encoder import save_encoder
 from components.modeling.text.tokens import Tokens, tokenize
-from components.modeling.trained import Trained
-from components.text.config import TransformerConfig
+from components.modeling.trained import Trained, TrainingSetup
 from components.text.encoder import compile_encoder, prepare_encoder
+from components.text.kinds.transformer import TransformerConfig
 from components.text.predict import predict
 from components.text.training import Training
 from components.text.weights import find_weights
@@ -33,22 +32,14 @@ def train_transformer(
     products: Products,
     task: Task,
     config: TransformerConfig,
-    *,
-    seed: int,
-    model: Path,
-    checkpoints: Path | None,
-    processes: int = 1,
+    setup: TrainingSetup,
 ) -> Trained:
     """Fine-tunes an encoder on `task.fit` and predicts `task.predict`.
 
     The epoch with the best validation macro-F1 is the chosen one; without a validation split (a fold's
-    training) the last. Where a checkpoint of the same training lies in `checkpoints`, it goes on from there,
-    and on a CPU ends with the same bytes.
-
-    Args:
-        model: folder that receives config.json, model.safetensors and tokenizer.json.
-        checkpoints: folder for checkpoints, which the result's `forget` deletes; None saves none.
-        processes: so many train together, one a GPU, on the same batches as one would.
+    training) the last. Where a checkpoint of the same training lies in the setup's folder, it goes on from
+    there, and on a CPU ends with the same bytes. With several GPUs a process on each trains on its part of
+    the same batches as one would. The model is config.json, model.safetensors and tokenizer.json.
 
     Returns:
         Matrices of the chosen epoch ("best" or "last") and of `config.late_checkpoints` late epochs; pooled
@@ -59,11 +50,11 @@ def train_transformer(
         SystemExit: SIGTERM came; a checkpoint is saved, status 143.
     """
     started = time.monotonic()
-    arguments = (products, task, config, seed, model, checkpoints)
-    if processes > 1:
+    arguments = (products, task, config, setup)
+    if setup.gpus > 1:
         if config.weights != "scratch":
-            find_weights(config.weights, revision=config.revision)  # fetched once, for all of them
-        trained = train_together(_train, processes, "text", *arguments)
+            find_weights(config.weights, revision=config.revision or None)  # fetched once, for all of them
+        trained = train_together(_train, setup.gpus, "text", *arguments)
     else:
         trained = _train(Group(), *arguments)
     trained.metrics["seconds"] = time.monotonic() - started
@@ -75,11 +66,9 @@ def _train(
     products: Products,
     task: Task,
     config: TransformerConfig,
-    seed: int,
-    model: Path,
-    checkpoints: Path | None,
+    setup: TrainingSetup,
 ) -> Trained:
-    encoder, tokenizer = prepare_encoder(products, task.fit, config, seed=seed)
+    encoder, tokenizer = prepare_encoder(products, task.fit, config, seed=setup.seed)
     tokenizer.model_max_length = config.max_tokens
     table = products.table
     tokens = tokenize(
@@ -89,15 +78,15 @@ def _train(
     if config.compile and encoder.device.type == "cuda":
         compile_encoder(encoder)
     log.info("%s tokens of %s texts, %s weights", *(f"{n:,}" for n in _sizes(tokens, encoder)))
-    identity = _identity(products, task, config, tokens, encoder, seed)
-    with training_folder(checkpoints, identity, group) as folder, catch_sigterm() as termination:
+    identity = _identity(products, task, config, tokens, encoder, setup.seed)
+    with training_folder(setup.checkpoints, identity, group) as folder, catch_sigterm() as termination:
         training = Training(
             encoder,
             tokens,
             products.labels,
             task,
             config,
-            seed=seed,
+            seed=setup.seed,
             checkpoints=Checkpoints(folder) if folder else None,
             termination=termination,
             group=group,
@@ -105,9 +94,9 @@ def _train(
         training.run()
         trained = _predict(training, products, termination.leave_if_requested)
         if group.rank == 0:
-            save_encoder(model, training.predicted, tokenizer, products.classes, name=config.name)
-        forget = partial(remove_training, folder()) if folder else None
-    return dataclasses.replace(trained, forget=forget)
+            save_encoder(setup.model, training.predicted, tokenizer, products.classes, name=config.name)
+        delete = partial(remove_training, folder()) if folder else None
+    return dataclasses.replace(trained, delete_checkpoints=delete)
 
 
 def _predict(training: Training, products: Products, pause: Callable[[], None]) -> Trained:
@@ -146,7 +135,7 @@ def _identity(
     digest = hashlib.blake2b()
     for array in (tokens.ids, tokens.offsets, products.labels, task.fit, *task.predict.values()):
         digest.update(np.ascontiguousarray(array).data)
-    settings = dataclasses.asdict(dataclasses.replace(config, checkpoint_minutes=0.0))
+    settings = config.model_dump(exclude={"checkpoint_minutes"})
     metadata = (seed, sorted(task.predict), products.classes)
     return fingerprint(settings, *metadata, digest.hexdigest(), digest_of(encoder.state_dict()))
 

@@ -11,7 +11,7 @@ from timm.models import PretrainedCfg, resolve_model_input_args
 from torchvision import models
 
 from components.core.errors import InputError
-from components.image.config import ImageConfig
+from components.image.kinds.network import NetworkConfig
 from components.image.network import build_network
 from components.modeling.image.augmentation import IMAGENET_MEAN, IMAGENET_STD, PIXEL, uniforms
 from components.modeling.image.backbones import (
@@ -164,7 +164,7 @@ def test_images_are_normalized_as_the_weights_want_them():
     assert Backbone("small_resnet", (64, 64)).std == IMAGENET_STD
     vit = Backbone("vit_tiny_patch16_224", (64, 64))
     assert (vit.mean, vit.std) == ((0.5,) * 3, (0.5,) * 3)
-    config = ImageConfig("v", backbone="vit_tiny_patch16_224", crop=(64, 64), dcl_epochs=0)
+    config = NetworkConfig(name="v", backbone="vit_tiny_patch16_224", crop=(64, 64), dcl_epochs=0)
     network = build_network(config, config.stages()[0], np.full(3, 1 / 3)).eval()
     pixels = torch.randint(0, 255, (2, 64, 64, PIXEL), dtype=torch.uint8)
     images = pixels[..., :3].permute(0, 3, 1, 2) / 127.5 - 1
@@ -188,8 +188,8 @@ def test_what_is_used_of_timm_beside_its_documented_functions_is_there():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_learns_by_dcl(name):
     torch.manual_seed(0)
-    config = ImageConfig(
-        "v", backbone=name, weights="scratch", dcl_resize=(64, 64), dcl_crop=(64, 64), dcl_blocks=2
+    config = NetworkConfig(
+        name="v", backbone=name, weights="scratch", dcl_resize=(64, 64), dcl_crop=(64, 64), dcl_blocks=2
     )
     network = build_network(config, config.stages()[1], np.full(3, 1 / 3)).train()
     without_zeros(network)

@@ -15,7 +15,7 @@ from components.modeling.text.fast_copy import FastCopy
 from components.modeling.text.forward import PACKABLE
 from components.modeling.text.packed_step import PackedStep, StepSettings
 from components.modeling.text.packing import logits, make_batch, split_batch
-from components.text.config import TransformerConfig
+from components.text.kinds.transformer import TransformerConfig
 from components.text.step import batch_loss, make_optimizer
 
 WEIGHTS = torch.tensor([1.0, 2.0, 0.5, 1.0, 1.5], dtype=torch.float64)
@@ -79,7 +79,7 @@ class Recorded:
 @pytest.mark.parametrize("name", PACKABLE)
 def test_losses_and_weights_are_those_of_a_plain_step(name, accumulation):
     config = TransformerConfig(
-        "x", batch_size=16, accumulation=accumulation, layer_decay=0.9, label_smoothing=0.1
+        name="x", batch_size=16, accumulation=accumulation, layer_decay=0.9, label_smoothing=0.1
     )
     tokens = some_tokens(200, types=name == "bert")
     # In double precision, as Adam makes a step of its full size of a gradient that is zero but for rounding.
@@ -98,7 +98,9 @@ def test_losses_and_weights_are_those_of_a_plain_step(name, accumulation):
 
 def test_a_bin_is_full_and_its_stand_ins_weigh_nothing():
     tokens = some_tokens(200)
-    step = make_step(family("camembert"), tokens, TransformerConfig("x", batch_size=16), dtype=torch.float32)
+    step = make_step(
+        family("camembert"), tokens, TransformerConfig(name="x", batch_size=16), dtype=torch.float32
+    )
     for rows in batches():
         arrays = bins.fill_bin(step.encoder, tokens, LABELS, rows, step.slots)
         lengths = np.diff(arrays["ends"])
@@ -115,7 +117,7 @@ def test_a_step_goes_on_where_graphs_cannot_be_captured(caplog):
     def refuse(work: packed_step.Replay) -> packed_step.Replay:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    tokens, config = some_tokens(200), TransformerConfig("x", batch_size=16)
+    tokens, config = some_tokens(200), TransformerConfig(name="x", batch_size=16)
     losses = {}
     for name, capture in (("refused", refuse), ("direct", packed_step.run_directly)):
         step = make_step(family("camembert"), tokens, config, dtype=torch.float32, capture=capture)
@@ -127,7 +129,7 @@ def test_a_step_goes_on_where_graphs_cannot_be_captured(caplog):
 def test_masters_keep_what_low_precision_would_lose():
     tokens = some_tokens(200)
     model = family("camembert")
-    step = make_step(model, tokens, TransformerConfig("x", batch_size=16))
+    step = make_step(model, tokens, TransformerConfig(name="x", batch_size=16))
     before = [parameter.detach().clone() for parameter in model.parameters()]
     step(batches()[0], 1e-7)
     assert step.copy.model.dtype == torch.bfloat16
@@ -136,7 +138,7 @@ def test_masters_keep_what_low_precision_would_lose():
 
 
 def test_a_resumed_step_goes_on_as_if_nothing_had_happened():
-    tokens, config = some_tokens(200), TransformerConfig("x", batch_size=16)
+    tokens, config = some_tokens(200), TransformerConfig(name="x", batch_size=16)
     first = make_step(family("camembert"), tokens, config, dtype=torch.float32)
     for rows in batches(2):
         first(rows, 1e-3)
@@ -159,7 +161,7 @@ def test_the_copy_takes_over_weights_that_were_set_from_outside():
 
 
 def test_too_little_memory_is_refused_with_the_accumulation_that_fits():
-    config = TransformerConfig("x", batch_size=16)
+    config = TransformerConfig(name="x", batch_size=16)
     step = make_step(family("camembert"), some_tokens(200), config, dtype=torch.float32)
     longest = 1e6 * 128  # bytes of one text
     step._refuse_without(1e6, 16 * longest / 0.9 + 1)

@@ -13,7 +13,8 @@ from components.data.products import training_task
 from components.image.run import run_image
 from components.modeling.text.encoder import save_encoder
 from components.modeling.text.tokens import train_tokenizer
-from components.text.config import TransformerConfig
+from components.modeling.trained import TrainingSetup
+from components.text.kinds.transformer import TransformerConfig
 from components.text.transformer import train_transformer
 
 # Layers, width, heads and parameters of https://arxiv.org/abs/1911.03894, table 6.
@@ -45,17 +46,15 @@ def test_camembert_steps_and_saves_at_its_size(tmp_path: Path, size: str):
     trained = train_transformer(
         products,
         training_task(products, fold=None, cleaned=False),
-        TransformerConfig("camembert", weights=str(weights), epochs=1, batch_size=4),
-        seed=0,
-        model=tmp_path / "model",
-        checkpoints=tmp_path / "checkpoints",
+        TransformerConfig(name="camembert", weights=str(weights), epochs=1, batch_size=4),
+        TrainingSetup(0, tmp_path / "model", tmp_path / "checkpoints"),
     )
     assert trained.metrics["parameters"] == pytest.approx(parameters, rel=0.02)
     assert np.isfinite(trained.metrics["loss"])
     # Weights and AdamW's two moments, float32.
     assert checkpoint_bytes(tmp_path / "checkpoints") > 12 * trained.metrics["parameters"]
-    assert trained.forget is not None
-    trained.forget()
+    assert trained.delete_checkpoints is not None
+    trained.delete_checkpoints()
     (tmp_path / "model" / "model.safetensors").unlink()
     (weights / "model.safetensors").unlink()
 

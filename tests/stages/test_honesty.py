@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_classifiers import make_classifiers, make_products, run_stage, run_vote, write_stage
+from fusion_classifiers import make_classifiers, make_products, run_fusion_stage, run_vote, write_stage
 
 from components.data.probabilities import Classifier, Probabilities
 from components.data.products import read_products, write_products
@@ -41,12 +41,12 @@ def test_no_duplicate_is_on_both_sides_of_a_fold_of_fusion(tmp_path: Path, monke
     given = []
     whole = fusion.fuse_members
 
-    def noted(members, validation, labels, fold_of, *rest, **options):
-        given.append(fold_of)
-        return whole(members, validation, labels, fold_of, *rest, **options)
+    def noted(members, data):
+        given.append(data.folds)
+        return whole(members, data)
 
     monkeypatch.setattr(fusion, "fuse_members", noted)
-    run_stage(stage, tmp_path, PLAIN, folds=4)
+    run_fusion_stage(stage, tmp_path, PLAIN, folds=4)
     [fold_of] = given
     assert set(fold_of) == {0, 1, 2, 3}
     assert (fold_of[0::2] == fold_of[1::2]).all()
@@ -87,7 +87,7 @@ def test_the_interval_of_duplicates_is_wider_than_that_of_as_many_products():
 
 def test_a_small_validation_split_gets_the_folds_that_it_allows(tmp_path: Path, caplog):
     stage, _ = write_stage(tmp_path, rows=(40, 12, 8))
-    run_stage(stage, tmp_path, PLAIN, folds=8)
+    run_fusion_stage(stage, tmp_path, PLAIN, folds=8)
     assert "4 folds instead of 8: the largest class has 4 validation products" in caplog.text
     caplog.clear()
     config = {"name": "ensemble", "vote": "weighted"}
@@ -104,4 +104,4 @@ def test_a_small_validation_split_gets_the_folds_that_it_allows(tmp_path: Path, 
 def test_too_few_products_or_folds_are_told(tmp_path: Path, rows, folds, says):
     stage, _ = write_stage(tmp_path, rows=rows)
     with pytest.raises(fusion.InputError, match=says):
-        run_stage(stage, tmp_path, PLAIN, folds=folds)
+        run_fusion_stage(stage, tmp_path, PLAIN, folds=folds)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from components.data.features import Features, write_features
 from components.data.image_store import write_image_store
@@ -14,11 +15,13 @@ from components.data.probabilities import Classifier, Probabilities, write_class
 from components.data.products import Products, write_products
 from components.ensemble.config import PARAMETERS
 from components.ensemble.run import run_ensemble
+from components.fusion.config import FUSION_KINDS, DecisionLevelConfig
+from components.fusion.decision_level.members import Fused, FusionData, Member, fuse_members
 from components.fusion.run import run_fusion
 
 
 @dataclass(frozen=True)
-class Stage:
+class StagePaths:
     """Paths that the fusion stage reads."""
 
     products: Path
@@ -31,7 +34,9 @@ class Stage:
     image_models: list[Path] = field(default_factory=list)
 
 
-def run_stage(stage: Stage, root: Path, configs: list[dict[str, Any]], *, folds: int = 4) -> dict[str, float]:
+def run_fusion_stage(
+    stage: StagePaths, root: Path, configs: list[dict[str, Any]], *, folds: int = 4
+) -> dict[str, float]:
     """Fuses into `root/members` and `root/feature-level`; returns the stage's metrics."""
     return run_fusion(
         **vars(stage),
@@ -51,6 +56,22 @@ def run_vote(
     result = run_ensemble(products, images, members, feature_level, parsed, probabilities=probabilities)
     assert "could not be drawn" not in result.report
     return result.metrics
+
+
+def fuse(
+    kind: str,
+    pred_probs: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    test: np.ndarray | None = None,
+    **settings: Any,
+) -> Fused:
+    """A member of a decision-level kind that reads all (V, N, C) classifiers; no test rows unless given."""
+    config = FUSION_KINDS.parse({"name": kind, "kind": kind, **settings})
+    assert isinstance(config, DecisionLevelConfig)
+    member = Member(kind, tuple(range(len(pred_probs))), config)
+    test = pred_probs[:, :0] if test is None else test
+    return fuse_members([member], FusionData(pred_probs, labels, folds, test, 0, torch.device("cpu")))[kind]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -104,7 +125,7 @@ def write_stage(
     late: bool = False,
     strength: float = 2.5,
     seed: int = 0,
-) -> tuple[Stage, np.ndarray]:
+) -> tuple[StagePaths, np.ndarray]:
     """Writes products, classifiers and features; returns their paths and every product's true label."""
     pred_probs, labels = make_classifiers(texts + images, sum(rows), classes, strength=strength, seed=seed)
     splits = np.repeat(np.array(["train", "validation", "test"], dtype=object), rows)
@@ -125,7 +146,7 @@ def write_stage(
         write_features(root / f"{name}.npz", Features(name, products.ids, np.log(matrix)))
         classifiers.append(root / name)
         features.append(root / f"{name}.npz")
-    stage = Stage(
+    stage = StagePaths(
         root / "products.parquet",
         root / "images",
         classifiers[:texts],

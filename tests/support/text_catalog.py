@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from components.data.products import Products
-from components.text.config import TransformerConfig
+from components.text.kinds.transformer import TransformerConfig
 
 WORDS = {
     "10": ["roman", "poche", "auteur", "livre", "tome"],

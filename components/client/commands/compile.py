@@ -13,7 +13,6 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 from components.client.cluster.server import content_digest
 from components.client.cluster.settings import ClusterSettings
 from components.client.commands.failure import explained
-from components.client.parameters import parse_parameters
 from components.client.presets import DENOISE_ON, PRESETS
 from components.core.errors import InputError
 from components.core.project import NAME, REGISTRY, TAG, image_name
@@ -131,5 +130,8 @@ def compile_pipeline(
 
 def pipeline_arguments(build_pipeline: Callable, preset: str, items: tuple[str, ...]) -> dict[str, Any]:
     """The values of `--param KEY=JSON`, checked against the pipeline's parameters."""
+    # Not at the top: `--help` need not wait for what checks configurations.
+    from components.client.parameters import parse_parameters
+
     inputs = build_pipeline(PRESETS[preset]).component_spec.inputs
     return parse_parameters(items, {name: one.type for name, one in inputs.items()})

@@ -8,7 +8,26 @@ import click
 from components.client.commands.failure import explained
 
 MANY = ("--text", "--image")
-KINDS = ("linear", "mlp", "logistic", "mean", "product")
+
+
+class DecisionLevelKind(click.ParamType):
+    """The name of a kind that fuses probabilities."""
+
+    name = "kind"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuses what is none, with those that there are."""
+        return self._choice().convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """Those that there are, for `--help`."""
+        return self._choice().get_metavar(param, ctx)
+
+    def _choice(self) -> click.Choice:
+        # Not at the top: the help of all commands need not wait for what checks configurations.
+        from components.fusion.config import decision_level_kinds
+
+        return click.Choice(decision_level_kinds())
 
 
 class ManyValues(click.Command):
@@ -42,7 +61,7 @@ matrix = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--image", multiple=True, type=matrix, metavar="I1.npz [...]", help="Image classifiers' matrices."
 )
 @click.option("--labels", required=True, type=matrix, help="Table of id and code, TSV or CSV with a header.")
-@click.option("--kind", required=True, type=click.Choice(KINDS), help="How they are fused.")
+@click.option("--kind", required=True, type=DecisionLevelKind(), help="How they are fused.")
 @click.option("--folds", type=click.IntRange(min=2), default=8, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(

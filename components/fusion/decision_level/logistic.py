@@ -1,4 +1,4 @@
-"""Regularised logistic regression on log-probabilities: the stacking that beats the paper's nets.
+"""Regularized logistic regression on log-probabilities: the stacking that beats the paper's nets.
 
 All log-probabilities side by side are the inputs of one multinomial logistic regression with a ridge on
 its weights (Wolpert 1992; Ting and Witten 1999). Two things are left to choose: how strong the ridge is,
@@ -22,13 +22,13 @@ class Candidate:
     """One way to fit.
 
     Attributes:
-        ridge: strength in rows: half of it times the squared weights is added to the summed
+        l2: strength of the penalty, in rows: half of it times the squared weights is added to the summed
             cross-entropy, so it is 1/C of scikit-learn's. Infinity stands for the weighted product.
-        smallest: probabilities below it count as this.
+        clip_min: smaller probabilities count as this.
     """
 
-    ridge: float
-    smallest: float
+    l2: float
+    clip_min: float
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,23 @@ class Stacked:
     """A fitted fusion: `weights` (V * C + 1, C), the last row the bias."""
 
     weights: np.ndarray
-    smallest: float
+    clip_min: float
 
     def predict(self, pred_probs: np.ndarray) -> np.ndarray:
         """(V, N, C) probabilities of the inputs -> (N, C) float32."""
-        logits = _columns(to_logs(pred_probs, self.smallest)) @ torch.from_numpy(self.weights)
+        logits = _columns(to_logs(pred_probs, self.clip_min)) @ torch.from_numpy(self.weights)
         return logits.softmax(-1).float().numpy()
 
 
-def candidates(ridges: Sequence[float], smallest: Sequence[float]) -> list[Candidate]:
-    """The product of the inputs, then every ridge, the strongest first, with every smallest probability."""
-    product = Candidate(np.inf, max(smallest))
-    return [product, *(Candidate(ridge, small) for small in smallest for ridge in sorted(ridges)[::-1])]
+def candidates(l2: Sequence[float], clip_min: Sequence[float]) -> list[Candidate]:
+    """The product of the inputs, then every penalty, the strongest first, with every clip_min."""
+    product = Candidate(np.inf, max(clip_min))
+    return [product, *(Candidate(ridge, clip) for clip in clip_min for ridge in sorted(l2)[::-1])]
 
 
 @threadpool_limits.wrap(limits=1)
 def fit_candidates(pred_probs: np.ndarray, labels: np.ndarray, ways: Sequence[Candidate]) -> list[Stacked]:
-    """Fits one classifier a candidate; of one `smallest`, each starts from the one before.
+    """Fits one classifier a candidate; of one `clip_min`, each starts from the one before.
 
     Args:
         pred_probs: (V, N, C) probabilities of V inputs.
@@ -60,18 +60,18 @@ def fit_candidates(pred_probs: np.ndarray, labels: np.ndarray, ways: Sequence[Ca
     """
     targets = torch.from_numpy(labels)
     fitted = []
-    for smallest, alike in groupby(ways, key=lambda way: way.smallest):
-        logs = to_logs(pred_probs, smallest)
+    for clip_min, alike in groupby(ways, key=lambda way: way.clip_min):
+        logs = to_logs(pred_probs, clip_min)
         columns = _columns(logs)
         # The curvature of the cross-entropy is bounded by that of this quadratic (Boehning 1992).
         curvature = columns.T @ columns / 4
         weights = torch.zeros(columns.shape[1], logs.shape[2], dtype=torch.float64)
         for way in alike:
-            if np.isfinite(way.ridge):
-                weights = _fit_ridge(columns, targets, curvature, way.ridge, weights)
-                fitted.append(Stacked(weights.numpy(), smallest))
+            if np.isfinite(way.l2):
+                weights = _fit_ridge(columns, targets, curvature, way.l2, weights)
+                fitted.append(Stacked(weights.numpy(), clip_min))
             else:
-                fitted.append(Stacked(_product_weights(logs, targets).numpy(), smallest))
+                fitted.append(Stacked(_product_weights(logs, targets).numpy(), clip_min))
     return fitted
 
 
@@ -130,9 +130,9 @@ def minimize(loss: Callable[[Tensor], Tensor], start: Tensor, *, rows: int) -> T
     return parameter.detach()
 
 
-def to_logs(pred_probs: np.ndarray, smallest: float) -> Tensor:
-    """Logarithms of probabilities of any shape, none below that of `smallest`, float64."""
-    return torch.from_numpy(pred_probs.astype(np.float64)).clamp(min=smallest).log()
+def to_logs(pred_probs: np.ndarray, clip_min: float) -> Tensor:
+    """Logarithms of probabilities of any shape, none below that of `clip_min`, float64."""
+    return torch.from_numpy(pred_probs.astype(np.float64)).clamp(min=clip_min).log()
 
 
 def _product(logs: Tensor, weights: Tensor) -> Tensor:

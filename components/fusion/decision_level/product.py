@@ -16,10 +16,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from components.fusion.decision_level.logistic import minimize, to_logs
-from components.modeling.cross_fitting import row_weights
 
 # Smaller probabilities say no more than "not this class"; their logarithms would only add noise.
-SMALLEST = 1e-5
+CLIP_MIN = 1e-5
 
 
 @dataclass(frozen=True)
@@ -32,34 +31,32 @@ class Product:
     def predict(self, pred_probs: np.ndarray) -> np.ndarray:
         """(V, N, C) probabilities of the classifiers -> (N, C) float32."""
         logits = _logits(
-            to_logs(pred_probs, SMALLEST), torch.from_numpy(self.exponents), torch.from_numpy(self.log_prior)
+            to_logs(pred_probs, CLIP_MIN), torch.from_numpy(self.exponents), torch.from_numpy(self.log_prior)
         )
         return logits.softmax(-1).float().numpy()
 
 
 @threadpool_limits.wrap(limits=1)
-def fit_product(pred_probs: np.ndarray, labels: np.ndarray, *, balance: float) -> Product:
+def fit_product(pred_probs: np.ndarray, labels: np.ndarray) -> Product:
     """Fits the exponents by maximum likelihood.
 
     Args:
         pred_probs: (V, N, C) probabilities of V classifiers.
         labels: (N,) classes.
-        balance: see `row_weights`.
     """
     classifiers, rows, classes = pred_probs.shape
     # One row more of each class: a class that these rows lack is rare, not impossible.
     frequencies = (np.bincount(labels, minlength=classes) + 1) / (rows + classes)
     log_prior, logs, targets = (
         torch.from_numpy(np.log(frequencies)),
-        to_logs(pred_probs, SMALLEST),
+        to_logs(pred_probs, CLIP_MIN),
         torch.from_numpy(labels),
     )
-    counts = torch.from_numpy(row_weights(labels, classes, balance))
     equal = torch.full((classifiers,), 1 / classifiers, dtype=torch.float64)
 
     def loss(exponents: Tensor) -> Tensor:
         logits = _logits(logs, exponents, log_prior)
-        fit = (cross_entropy(logits, targets, reduction="none") * counts).sum()
+        fit = cross_entropy(logits, targets, reduction="none").sum()
         return fit + 0.5 * (exponents - equal).square().sum()
 
     exponents = minimize(loss, equal, rows=rows)

@@ -1,25 +1,22 @@
 """Feature-level fusion, the baseline that lost (section 3.3.1): whose backbones, and what is made of them."""
 
-import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 import torch
 
 from components.core.errors import InputError
 from components.data.features import Features, read_features
-from components.data.products import Products, training_task
+from components.data.products import Products, Task, training_task
 from components.fusion.classifiers import Input, best_on_validation, write_fused
-from components.fusion.config import ConcatConfig, FeatureLevelConfig, LightConfig
-from components.fusion.feature_level.features import train_feature_level
+from components.fusion.config import FUSION_KINDS, FeatureLevelConfig
+from components.fusion.feature_level.features import Pooled, train_feature_level
 from components.fusion.feature_level.joint import joint_models
 from components.fusion.feature_level.joint_training import train_end_to_end
-from components.fusion.feature_level.light import train_light
 from components.modeling.metrics import macro_f1
-
-log = logging.getLogger(__name__)
 
 # How a classifier comes to have features.
 FEATURES = {
@@ -80,87 +77,118 @@ class Modality:
         return ", ".join(name for name, _ in self.inputs) or "none"
 
 
-def fuse_features(
-    table: Products,
-    images: Path,
-    text: Modality,
-    image: Modality,
-    configs: Sequence[FeatureLevelConfig],
-    folder: Path,
-    *,
-    seed: int,
-    device: torch.device,
-) -> list[float]:
-    """Trains every configured baseline on the train split and writes it as a classifier.
+@dataclass(frozen=True)
+class FeatureLevelData:
+    """What feature-level classifiers are trained on.
+
+    Attributes:
+        products: the product table.
+        images: the image store, which only a training on images opens.
+        text: what the text classifiers left; `image` likewise.
+        seed: of every random draw.
+        device: where networks train.
+    """
+
+    products: Products
+    images: Path
+    text: Modality
+    image: Modality
+    seed: int
+    device: torch.device
+
+    def task(self, *, cleaned: bool = False) -> Task:
+        """Rows to fit and to predict; `cleaned` without those that denoising removed."""
+        return training_task(self.products, fold=None, cleaned=cleaned)
+
+
+@dataclass(frozen=True)
+class FeatureFused:
+    """What a feature-level classifier makes of the products.
+
+    Attributes:
+        inputs: the classifiers whose backbones it reads; none where it reads the products themselves.
+        splits: split -> (N, C) float32 class probabilities, in the order of the table's rows.
+    """
+
+    inputs: list[str]
+    splits: dict[str, np.ndarray]
+
+
+def fuse_features(configs: Sequence[FeatureLevelConfig], data: FeatureLevelData, folder: Path) -> list[float]:
+    """Trains every configured classifier on the train split and writes it.
+
+    The `fit` of a feature-level kind takes a configuration and the data, and returns a `FeatureFused`, or
+    None where the catalog is too small for it.
 
     Args:
-        images: the image store, which only a training on images opens.
         folder: to write, one classifier folder a configuration.
 
     Returns:
         Their macro-F1 on validation; of those that the catalog is large enough for.
     """
-    task = training_task(table, fold=None, cleaned=False)
-    truth = table.labels[task.predict["validation"]]
-    scores = []
+    table, scores = data.products, []
+    truth = table.labels[table.rows("validation")]
     for number, config in enumerate(configs):
-        if isinstance(config, LightConfig):
-            if len(task.fit) < config.least:
-                log.warning(
-                    "%s is left out: %d products to train on, of %d that it wants at least",
-                    *(config.name, len(task.fit), config.least),
-                )
-                continue
-            inputs, splits = [], train_light(table, images, config, seed=seed, device=device)
-        else:
-            train = _train_jointly if config.training == "end_to_end" else _train_on_features
-            inputs, pred_probs = train(table, images, text, image, task.fit, config, seed, device)
-            splits = {split: pred_probs[rows] for split, rows in task.predict.items()}
-        scores.append(macro_f1(truth, splits["validation"].argmax(axis=1), len(table.classes)))
-        metadata = {"config": asdict(config), "inputs": inputs, "seed": seed, "macro_f1": scores[-1]}
-        write_fused(folder, number, config.name, splits, metadata, table)
+        fused: FeatureFused | None = FUSION_KINDS.of(config).load_fit()(config, data)
+        if fused is None:
+            continue
+        scores.append(macro_f1(truth, fused.splits["validation"].argmax(axis=1), len(table.classes)))
+        metadata = {
+            "config": config.model_dump(),
+            "inputs": fused.inputs,
+            "seed": data.seed,
+            "macro_f1": scores[-1],
+        }
+        write_fused(folder, number, config.name, fused.splits, metadata, table)
     return scores
 
 
-def _train_on_features(
-    table: Products,
-    images: Path,
-    text: Modality,
-    image: Modality,
-    fit: np.ndarray,
-    config: ConcatConfig,
-    seed: int,
-    device: torch.device,
-) -> tuple[list[str], np.ndarray]:
-    texts, pictures = text.best_features(table), image.best_features(table)
+def fit_pooled(config: Pooled, data: FeatureLevelData) -> FeatureFused:
+    """A classifier on the pooled features of the best text and the best image classifier.
+
+    Raises:
+        InputError: none of a modality has features, or a backbone to train on.
+    """
+    task = data.task()
+    match config.training:
+        case "step_by_step":
+            inputs, pred_probs = _fit_step_by_step(config, data, task)
+        case "end_to_end":
+            inputs, pred_probs = _fit_end_to_end(config, data, task)
+        case _:
+            assert_never(config.training)
+    return FeatureFused(inputs, {split: pred_probs[rows] for split, rows in task.predict.items()})
+
+
+def _fit_step_by_step(config: Pooled, data: FeatureLevelData, task: Task) -> tuple[list[str], np.ndarray]:
+    table = data.products
+    text, image = data.text.best_features(table), data.image.best_features(table)
     pred_probs = train_feature_level(
-        texts.values,
-        pictures.values,
+        text.values,
+        image.values,
         table.labels,
-        fit,
+        task.fit,
         config,
         classes=len(table.classes),
-        seed=seed,
-        device=device,
+        seed=data.seed,
+        device=data.device,
     )
-    return [texts.name, pictures.name], pred_probs
+    return [text.name, image.name], pred_probs
 
 
-def _train_jointly(
-    table: Products,
-    images: Path,
-    text: Modality,
-    image: Modality,
-    fit: np.ndarray,
-    config: ConcatConfig,
-    seed: int,
-    device: torch.device,
-) -> tuple[list[str], np.ndarray]:
-    (text_classifier, text_model), (image_classifier, image_model) = (
-        text.best_model(table),
-        image.best_model(table),
+def _fit_end_to_end(config: Pooled, data: FeatureLevelData, task: Task) -> tuple[list[str], np.ndarray]:
+    (text, text_model), (image, image_model) = (
+        data.text.best_model(data.products),
+        data.image.best_model(data.products),
     )
     pred_probs = train_end_to_end(
-        table, images, text_model, image_model, fit, config, seed=seed, device=device
+        data.products,
+        data.images,
+        text_model,
+        image_model,
+        task.fit,
+        config,
+        seed=data.seed,
+        device=data.device,
     )
-    return [text_classifier, image_classifier], pred_probs
+    return [text, image], pred_probs

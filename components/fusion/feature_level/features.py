@@ -1,11 +1,18 @@
 """Feature-level fusion, step by step on exported features: the baseline that lost (paper, section 3.3.1)."""
 
+from typing import assert_never
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from components.fusion.config import ConcatConfig, ProjectedConfig
+from components.fusion.config import ProjectedConfig
+from components.fusion.kinds.attention import AttentionConfig
+from components.fusion.kinds.concat import ConcatConfig
+from components.fusion.kinds.sum import SumConfig
+
+Pooled = ConcatConfig | SumConfig | AttentionConfig
 
 
 class Concat(nn.Module):
@@ -57,7 +64,7 @@ def train_feature_level(
     image: np.ndarray,
     labels: np.ndarray,
     fit: np.ndarray,
-    config: ConcatConfig,
+    config: Pooled,
     *,
     classes: int,
     seed: int,
@@ -95,11 +102,17 @@ def train_feature_level(
     return _predict(model, texts, images)
 
 
-def make_model(text: int, image: int, classes: int, config: ConcatConfig) -> nn.Module:
+def make_model(text: int, image: int, classes: int, config: Pooled) -> nn.Module:
     """The classifier of a configuration, for features of `text` and `image` dimensions."""
-    if isinstance(config, ProjectedConfig):
-        return (Sum if config.kind == "sum" else Attention)(text, image, classes, config)
-    return Concat(text, image, classes, config)
+    match config:
+        case ConcatConfig():
+            return Concat(text, image, classes, config)
+        case SumConfig():
+            return Sum(text, image, classes, config)
+        case AttentionConfig():
+            return Attention(text, image, classes, config)
+        case _:
+            assert_never(config)
 
 
 @torch.no_grad()

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from components.core.artifacts import read_manifest
-from components.fusion.config import ConcatConfig
-from components.fusion.feature_level.features import make_model
+from components.fusion.feature_level.features import Pooled, make_model
 from components.modeling.image.augmentation import normalize
 from components.modeling.image.backbones import Backbone, load_state
 from components.modeling.text.encoder import head, load_encoder
@@ -47,7 +46,7 @@ class JointNetwork(nn.Module):
     """
 
     def __init__(
-        self, encoder: PreTrainedModel, width: int, backbone: Backbone, classes: int, config: ConcatConfig
+        self, encoder: PreTrainedModel, width: int, backbone: Backbone, classes: int, config: Pooled
     ) -> None:
         super().__init__()
         self.encoder, self.backbone = encoder, backbone
@@ -66,7 +65,7 @@ class JointNetwork(nn.Module):
 
 
 def load_joint_network(
-    text: Path, image: Path, classes: int, config: ConcatConfig
+    text: Path, image: Path, classes: int, config: Pooled
 ) -> tuple[JointNetwork, PreTrainedTokenizerBase, ImageInput]:
     """Puts the backbones of two trained classifiers under a new classifier.
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.products import Products, image_rows
-from components.fusion.config import ConcatConfig
+from components.fusion.feature_level.features import Pooled
 from components.fusion.feature_level.joint import ImageInput, JointNetwork, load_joint_network
 from components.modeling.image.augmentation import DRAWS, augment, centre_crop, uniforms
 from components.modeling.image.augmentation import Batch as ImageBatch
@@ -50,7 +50,7 @@ def train_end_to_end(
     text_model: Path,
     image_model: Path,
     fit: np.ndarray,
-    config: ConcatConfig,
+    config: Pooled,
     *,
     seed: int,
     device: torch.device,
@@ -96,7 +96,7 @@ def _fit(
     inputs: _Inputs,
     labels: np.ndarray,
     fit: np.ndarray,
-    config: ConcatConfig,
+    config: Pooled,
     seed: int,
 ) -> None:
     device = inputs.cache.device
@@ -125,7 +125,7 @@ def _fit(
     TrainingLoop(step, plan).run(batches)
 
 
-def _optimizer(network: JointNetwork, config: ConcatConfig) -> torch.optim.AdamW:
+def _optimizer(network: JointNetwork, config: Pooled) -> torch.optim.AdamW:
     backbones = [*network.encoder.parameters(), *network.backbone.parameters()]
     return torch.optim.AdamW(
         [
@@ -145,7 +145,7 @@ def _augmented(image: ImageInput, images: ImageBatch, draws: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _predict(network: JointNetwork, inputs: _Inputs, config: ConcatConfig) -> np.ndarray:
+def _predict(network: JointNetwork, inputs: _Inputs, config: Pooled) -> np.ndarray:
     network.eval()
     device = inputs.cache.device
     by_length = np.argsort(inputs.tokens.lengths, kind="stable")

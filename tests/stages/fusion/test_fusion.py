@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fusion_classifiers import Stage, make_classifiers, write_stage
-from fusion_classifiers import run_stage as run
+from fusion_classifiers import StagePaths, make_classifiers, write_stage
+from fusion_classifiers import run_fusion_stage as run
 
 from components.core.artifacts import read_manifest
 from components.core.errors import InputError
@@ -124,7 +124,7 @@ def test_rows_are_joined_by_id(tmp_path: Path) -> None:
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-def rewrite(stage: Stage, *, ids: slice = slice(None), classes: tuple[str, ...] | None = None) -> None:
+def rewrite(stage: StagePaths, *, ids: slice = slice(None), classes: tuple[str, ...] | None = None) -> None:
     splits = {}
     for split in ("validation", "test"):
         matrix = read_matrix(stage.image[0] / "chosen" / f"{split}.npz", name="image-0")
@@ -165,13 +165,19 @@ def test_features_of_nobody_are_refused_with_the_remedy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "configs, message",
     [
-        ([{"name": "x", "kind": "tree"}], "kind = 'tree' is not one of linear, mlp"),
+        (
+            [{"name": "x", "kind": "tree"}],
+            "fusion configuration x: kind = 'tree' is not one of attention",
+        ),
         ([{"name": "x", "kind": "mean", "epochs": 3}], "unknown key 'epochs'"),
         ([{"name": "x", "kind": "linear", "hidden": 6}], "unknown key 'hidden'"),
-        ([{"name": "x", "kind": "linear", "epochs": 0}], "epochs and batch_size at least 1"),
-        ([{"name": "x", "kind": "logistic", "strengths": [0.0]}], "strengths must be numbers above 0"),
-        ([{"name": "x", "kind": "sum", "dropout": 1.0}, MEAN], "dropout must be"),
-        ([MEAN, MEAN], "classifier mean is named twice"),
+        ([{"name": "x", "kind": "linear", "epochs": 0}], "epochs = 0 should be greater than 0"),
+        ([{"name": "x", "kind": "logistic", "l2": [0.0]}], r"l2\[0\] = 0 should be greater than 0"),
+        ([{"name": "x", "kind": "sum", "dropout": 1.0}, MEAN], "dropout = 1 should be less than 1"),
+        ([{"name": "x", "kind": "light"}], r"kind = 'light'.*did you mean 'ngram_color_mlp'"),
+        ([{"name": "x"}], "kind is missing"),
+        ([{"name": "x", "kind": "logistic", "strengths": [1.0]}], r"'strengths' \(use 'l2'\)"),
+        ([MEAN, MEAN], "fusion configurations: mean is named twice"),
         ([{"name": "x", "kind": "concat"}], "none is of a decision-level kind"),
         ([], "none is of a decision-level kind"),
     ],

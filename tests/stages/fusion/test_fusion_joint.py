@@ -1,24 +1,24 @@
 """Feature-level fusion end to end: both backbones trained on jointly, from the models of the two stages."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from fusion_classifiers import Stage
+from fusion_classifiers import StagePaths
 from image_catalog import CONFIG, write_catalog
 from text_catalog import WORDS, small_config
 
 from components.core.errors import InputError
 from components.data.probabilities import read_classifiers
 from components.data.products import Products, read_products, write_products
-from components.fusion.config import ConcatConfig
 from components.fusion.feature_level.joint import load_joint_network
 from components.fusion.feature_level.joint_training import train_end_to_end
+from components.fusion.kinds.concat import ConcatConfig
 from components.fusion.run import run_fusion
 from components.image.run import run_image
 from components.text.run import run_text
-from components.text.transformer import train_transformer
 
 CPU = torch.device("cpu")
 NO_IMAGE = (3, 40)
@@ -26,7 +26,7 @@ DECISION = {"name": "mean", "kind": "mean"}
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> StagePaths:
     """What a text and an image stage leave of a catalog whose titles and images tell the class."""
     root = tmp_path_factory.mktemp("stages")
     products, images, catalog = write_catalog(root, 60, without_image=NO_IMAGE)
@@ -34,28 +34,27 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     words = list(WORDS.values())
     catalog.table["title"] = [" ".join(random.choice(words[row % 3], 3)) for row in range(60)]
     write_products(Products(catalog.table, catalog.classes), products)
-    outputs = {
+    outputs: dict[str, dict[str, Any]] = {
         name: {part: root / name / part for part in ("probabilities", "features", "model")}
         for name in ("text", "image")
     }
     run_text(
         products,
-        small_config(epochs=2),
-        lambda *arguments, **options: train_transformer(*arguments, **options, checkpoints=None),
+        small_config(epochs=2).model_dump(),
         fold=None,
         seed=0,
         **outputs["text"],
     )
-    run_image(products, images, CONFIG, fold=None, seed=0, checkpoints=None, **outputs["image"])
+    run_image(products, images, CONFIG, fold=None, seed=0, **outputs["image"])
     by_part = {part: [outputs["text"][part], outputs["image"][part]] for part in outputs["text"]}
-    return Stage(
+    return StagePaths(
         products,
         images,
         *([path] for part in ("probabilities", "features", "model") for path in by_part[part]),
     )
 
 
-def joint(stage: Stage, config: ConcatConfig, seed: int = 0) -> np.ndarray:
+def joint(stage: StagePaths, config: ConcatConfig, seed: int = 0) -> np.ndarray:
     table = read_products(stage.products)
     fit = table.rows("train")
     return train_end_to_end(
@@ -65,7 +64,7 @@ def joint(stage: Stage, config: ConcatConfig, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["concat", "sum", "attention"])
 def test_every_way_trains_end_to_end_and_predicts_validation_and_test(
-    stage: Stage, kind: str, tmp_path: Path
+    stage: StagePaths, kind: str, tmp_path: Path
 ) -> None:
     config = {"name": kind, "kind": kind, "training": "end_to_end", "epochs": 4, "batch_size": 8}
     metrics = run_fusion(
@@ -82,25 +81,27 @@ def test_every_way_trains_end_to_end_and_predicts_validation_and_test(
     assert metrics["best_feature_level_macro_f1"] > 0.7  # by chance 0.33
 
 
-def test_both_backbones_are_trained_on(stage: Stage) -> None:
-    config = ConcatConfig("concat", training="end_to_end", epochs=1, batch_size=8)
+def test_both_backbones_are_trained_on(stage: StagePaths) -> None:
+    config = ConcatConfig(name="concat", training="end_to_end", epochs=1, batch_size=8)
     frozen = ConcatConfig(
-        "concat", training="end_to_end", epochs=1, batch_size=8, backbone_learning_rate=1e-12
+        name="concat", training="end_to_end", epochs=1, batch_size=8, backbone_learning_rate=1e-12
     )
     network, _, _ = load_joint_network(stage.text_models[0], stage.image_models[0], 3, config)
     assert network.classifier.classifier.in_features == 32 + 192  # type: ignore[union-attr]
     assert not np.allclose(joint(stage, config), joint(stage, frozen), atol=1e-5)
 
 
-def test_the_same_seed_leaves_the_same_evaluation(stage: Stage) -> None:
-    config = ConcatConfig("concat", training="end_to_end", epochs=1, batch_size=8)
+def test_the_same_seed_leaves_the_same_evaluation(stage: StagePaths) -> None:
+    config = ConcatConfig(name="concat", training="end_to_end", epochs=1, batch_size=8)
     first = joint(stage, config)
     np.testing.assert_array_equal(first, joint(stage, config))
     np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-5)
     assert not np.array_equal(first, joint(stage, config, seed=1))
 
 
-def test_a_classifier_without_a_backbone_is_refused_with_the_remedy(stage: Stage, tmp_path: Path) -> None:
+def test_a_classifier_without_a_backbone_is_refused_with_the_remedy(
+    stage: StagePaths, tmp_path: Path
+) -> None:
     inputs = {**vars(stage), "text_models": []}
     with pytest.raises(InputError, match=r"no text classifier \(small\).*needs a transformer.*step_by_step"):
         run_fusion(

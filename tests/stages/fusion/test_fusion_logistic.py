@@ -1,18 +1,18 @@
 """Stacking on log-probabilities: what a strong and a weak ridge leave, and that it does not lose."""
 
+from typing import Any
+
 import numpy as np
 import pytest
-from fusion_classifiers import make_classifiers, softmax
+from fusion_classifiers import fuse, make_classifiers, softmax
 from sklearn.linear_model import LogisticRegression
 
-from components.fusion.config import LogisticConfig
 from components.fusion.decision_level.logistic import Candidate, candidates, fit_candidates
-from components.fusion.decision_level.members import fuse_logistic, fuse_mean
 from components.modeling.cross_fitting import stratified_folds
 from components.modeling.metrics import macro_f1
 
-CONFIG = LogisticConfig("logistic", strengths=(1000.0, 100.0, 10.0))
-ONE_RIDGE = LogisticConfig("logistic", strengths=(50.0,))
+THREE: dict[str, Any] = {"l2": [1000.0, 100.0, 10.0]}
+ONE: dict[str, Any] = {"l2": [50.0]}
 
 
 def log_loss(pred_probs: np.ndarray, labels: np.ndarray) -> float:
@@ -30,7 +30,7 @@ def test_an_infinite_ridge_is_the_weighted_product_of_the_inputs() -> None:
 def test_a_weaker_ridge_fits_the_rows_better() -> None:
     pred_probs, labels = make_classifiers(2, 300, 5)
     ways = candidates((10.0, 1000.0, 100.0), (1e-5,))
-    assert [way.ridge for way in ways] == [np.inf, 1000.0, 100.0, 10.0]
+    assert [way.l2 for way in ways] == [np.inf, 1000.0, 100.0, 10.0]
     fits = fit_candidates(pred_probs, labels, ways[1:])
     losses = [log_loss(fit.predict(pred_probs), labels) for fit in fits]
     assert losses == sorted(losses, reverse=True)
@@ -51,7 +51,7 @@ def test_saturated_float32_probabilities_are_fused() -> None:
     assert (saturated == 0).mean() > 0.5
     assert (saturated == 1).any()
     folds = stratified_folds(labels, folds=4, seed=0)
-    fused = fuse_logistic(CONFIG, saturated, labels, folds, saturated[:, :9])
+    fused = fuse("logistic", saturated, labels, folds, saturated[:, :9], **THREE)
     assert np.isfinite(fused.out_of_fold).all()
     assert np.isfinite(fused.test).all()
     best = max(macro_f1(labels, one.argmax(axis=1), 5) for one in saturated)
@@ -62,7 +62,7 @@ def test_it_repairs_a_classifier_that_confuses_two_classes() -> None:
     pred_probs, labels = make_classifiers(2, 600, 4, strength=4)
     swapped = pred_probs[:, :, [1, 0, 2, 3]]
     folds = stratified_folds(labels, folds=4, seed=0)
-    fused = fuse_logistic(CONFIG, swapped, labels, folds, swapped[:, :0])
+    fused = fuse("logistic", swapped, labels, folds, **THREE)
     assert macro_f1(labels, swapped[0].argmax(axis=1), 4) < 0.6
     assert macro_f1(labels, fused.out_of_fold.argmax(axis=1), 4) > 0.9
 
@@ -74,8 +74,8 @@ def test_neither_stacking_nor_the_mean_loses_against_the_best_single_classifier(
     folds = stratified_folds(labels, folds=8, seed=0)
     best = log_loss(pred_probs[0], labels)
     for fused in (
-        fuse_logistic(CONFIG, pred_probs, labels, folds, pred_probs[:, :0]),
-        fuse_mean(pred_probs, labels, folds, pred_probs[:, :0]),
+        fuse("logistic", pred_probs, labels, folds, **THREE),
+        fuse("mean", pred_probs, labels, folds),
     ):
         assert log_loss(fused.out_of_fold, labels) < best + 0.03
         right = (fused.out_of_fold.argmax(axis=1) == labels).mean()
@@ -87,14 +87,10 @@ def test_a_held_out_label_does_not_change_its_own_prediction(kind: str) -> None:
     pred_probs, labels = make_classifiers(2, 120, 4)
     folds = stratified_folds(labels, folds=4, seed=0)
 
-    def fuse(truth: np.ndarray) -> np.ndarray:
-        if kind == "mean":
-            return fuse_mean(pred_probs, truth, folds, pred_probs).out_of_fold
-        return fuse_logistic(ONE_RIDGE, pred_probs, truth, folds, pred_probs).out_of_fold
-
     changed = labels.copy()
     changed[7] = (labels[7] + 1) % 4
-    before, after = fuse(labels), fuse(changed)
+    settings: dict[str, Any] = ONE if kind == "logistic" else {}
+    before, after = (fuse(kind, pred_probs, y, folds, **settings).out_of_fold for y in (labels, changed))
     np.testing.assert_array_equal(before[folds == folds[7]], after[folds == folds[7]])
     assert not np.array_equal(before[folds != folds[7]], after[folds != folds[7]])
 
@@ -102,8 +98,8 @@ def test_a_held_out_label_does_not_change_its_own_prediction(kind: str) -> None:
 def test_test_rows_are_predicted_by_a_refit_on_all_validation_rows() -> None:
     pred_probs, labels = make_classifiers(2, 120, 4)
     folds = stratified_folds(labels, folds=4, seed=0)
-    fused = fuse_logistic(ONE_RIDGE, pred_probs, labels, folds, pred_probs[:, :9])
+    fused = fuse("logistic", pred_probs, labels, folds, pred_probs[:, :9], **ONE)
     chosen = fused.metadata["chosen"]
-    way = Candidate(chosen.get("ridge", np.inf), chosen["smallest"])
+    way = Candidate(chosen.get("l2", np.inf), chosen["clip_min"])
     refit = fit_candidates(pred_probs, labels, [way])[0]
     np.testing.assert_allclose(fused.test, refit.predict(pred_probs[:, :9]), atol=1e-6)

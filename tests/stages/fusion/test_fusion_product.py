@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from fusion_classifiers import make_classifiers
+from fusion_classifiers import fuse, make_classifiers
 
-from components.fusion.config import LogisticConfig
-from components.fusion.decision_level.members import fuse_logistic, fuse_product
 from components.fusion.decision_level.product import fit_product
-from components.modeling.cross_fitting import mixture_weights, row_weights, stratified_folds
+from components.modeling.cross_fitting import stratified_folds
 from components.modeling.metrics import macro_f1
 
 FREQUENCIES = np.array([0.9, 0.06, 0.04])
@@ -26,7 +24,7 @@ def independent_classifiers(rows: int, *, seed: int = 0) -> tuple[np.ndarray, np
 
 def test_independent_calibrated_classifiers_get_exponents_of_one_and_bayes_rule() -> None:
     pred_probs, labels = independent_classifiers(40_000)
-    fit = fit_product(pred_probs, labels, balance=0.0)
+    fit = fit_product(pred_probs, labels)
     assert fit.exponents == pytest.approx([1, 1], abs=0.05)
     bayes = pred_probs[0].astype(float) * pred_probs[1] / FREQUENCIES
     bayes /= bayes.sum(axis=1, keepdims=True)
@@ -36,7 +34,7 @@ def test_independent_calibrated_classifiers_get_exponents_of_one_and_bayes_rule(
 def test_rare_classes_are_found_that_a_product_without_frequencies_misses() -> None:
     pred_probs, labels = independent_classifiers(4000)
     folds = stratified_folds(labels, folds=4, seed=0)
-    ours = fuse_product(1.0, pred_probs, labels, folds, pred_probs)
+    ours = fuse("product", pred_probs, labels, folds, pred_probs)
     plain = (pred_probs[0] * pred_probs[1]).argmax(axis=1)
     best = max(macro_f1(labels, one.argmax(axis=1), 3) for one in pred_probs)
     fused = macro_f1(labels, ours.out_of_fold.argmax(axis=1), 3)
@@ -47,16 +45,15 @@ def test_rare_classes_are_found_that_a_product_without_frequencies_misses() -> N
 def test_a_classifier_that_knows_nothing_gets_no_say() -> None:
     pred_probs, labels = make_classifiers(2, 600, 4)
     pred_probs[1] = make_classifiers(1, 600, 4, strength=0, seed=8)[0][0]
-    assert abs(fit_product(pred_probs, labels, balance=1.0).exponents[1]) < 0.1
+    assert abs(fit_product(pred_probs, labels).exponents[1]) < 0.1
 
 
 def test_few_rows_do_less_harm_than_to_a_stacked_regression() -> None:
     pred_probs, labels = independent_classifiers(60, seed=3)
     fresh, truth = independent_classifiers(4000, seed=4)
     folds = stratified_folds(labels, folds=2, seed=0)
-    product = fuse_product(1.0, pred_probs, labels, folds, fresh).test
-    config = LogisticConfig("logistic", strengths=(10.0,))
-    stacked = fuse_logistic(config, pred_probs, labels, folds, fresh).test
+    product = fuse("product", pred_probs, labels, folds, fresh).test
+    stacked = fuse("logistic", pred_probs, labels, folds, fresh, l2=[10.0]).test
     assert macro_f1(truth, product.argmax(axis=1), 3) > macro_f1(truth, stacked.argmax(axis=1), 3)
 
 
@@ -65,25 +62,6 @@ def test_a_held_out_label_does_not_change_its_own_prediction() -> None:
     folds = stratified_folds(labels, folds=4, seed=0)
     changed = labels.copy()
     changed[7] = (labels[7] + 1) % 4
-    before, after = (
-        fuse_product(1.0, pred_probs, y, folds, pred_probs).out_of_fold for y in (labels, changed)
-    )
+    before, after = (fuse("product", pred_probs, y, folds).out_of_fold for y in (labels, changed))
     np.testing.assert_array_equal(before[folds == folds[7]], after[folds == folds[7]])
     assert not np.array_equal(before[folds != folds[7]], after[folds != folds[7]])
-
-
-def test_balanced_rows_give_every_class_the_same_say() -> None:
-    labels = np.repeat([0, 1], [99, 9])
-    weights = row_weights(labels, 2, 1.0)
-    assert weights.sum() == pytest.approx(108)
-    assert weights[-1] / weights[0] == pytest.approx(10)  # one row more of each is counted
-    assert set(row_weights(labels, 2, 0.0)) == {1.0}
-
-
-def test_balanced_weights_prefer_the_member_that_knows_the_rare_class() -> None:
-    labels = np.repeat([0, 1], [900, 100])
-    always_common = np.tile([0.9, 0.1], (1000, 1))
-    knows_rare = np.where(labels[:, None] == 1, [0.2, 0.8], [0.7, 0.3])
-    pred_probs = np.stack([always_common, knows_rare]).astype(np.float32)
-    by_rows, by_classes = (mixture_weights(pred_probs, labels, balance=balance) for balance in (0.0, 1.0))
-    assert by_classes[1] > by_rows[1] + 0.2

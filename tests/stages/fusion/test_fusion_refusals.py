@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fusion_classifiers import Stage, run_stage, write_stage
+from fusion_classifiers import StagePaths, run_fusion_stage, write_stage
 
 from components.core.artifacts import read_manifest
 from components.core.errors import InputError
@@ -19,7 +19,7 @@ MEAN = {"name": "mean", "kind": "mean"}
 
 def test_what_is_written_names_the_folds_that_were_made(tmp_path: Path) -> None:
     stage, _ = write_stage(tmp_path, rows=(40, 12, 8))
-    run_stage(stage, tmp_path, [MEAN], folds=8)
+    run_fusion_stage(stage, tmp_path, [MEAN], folds=8)
     [member] = read_classifiers(tmp_path / "members")
     assert member.metadata["folds"] == 4
     assert len(member.metadata["weights_of_folds"]) == 4
@@ -33,7 +33,7 @@ def test_duplicates_count_as_one_product_where_folds_are_made(
     table = read_products(stage.products)
     table.table["group"] = np.arange(len(table.table)) // 8
     write_products(table, stage.products)
-    run_stage(stage, tmp_path, [MEAN], folds=8)
+    run_fusion_stage(stage, tmp_path, [MEAN], folds=8)
     assert "5 folds instead of 8" in caplog.text
     assert "5 of all are no duplicates; --param fusion_folds=5 asks for no more" in caplog.text
 
@@ -47,9 +47,9 @@ def test_too_few_validation_products_are_told_with_how_many_more_labels_help() -
 
 
 def test_a_single_fold_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    nowhere = Stage(tmp_path / "none", tmp_path / "none", [], [], [], [])
+    nowhere = StagePaths(tmp_path / "none", tmp_path / "none", [], [], [], [])
     with pytest.raises(InputError, match=r"folds = 1: .*two folds at least; give --param fusion_folds=N"):
-        run_stage(nowhere, tmp_path, [MEAN], folds=1)
+        run_fusion_stage(nowhere, tmp_path, [MEAN], folds=1)
     with pytest.raises(ValueError, match=r"folds\n  Input should be greater than or equal to 2"):
         EnsembleConfig(folds=1)
 
@@ -62,4 +62,4 @@ def test_a_text_classifier_without_features_is_told_by_name_and_setting(tmp_path
     with pytest.raises(
         InputError, match=r"no text classifier \(text-0\) .*set \"features\" .*--param text_configs"
     ):
-        run_stage(stage, tmp_path, [MEAN, {"name": "both", "kind": kind}], folds=2)
+        run_fusion_stage(stage, tmp_path, [MEAN, {"name": "both", "kind": kind}], folds=2)

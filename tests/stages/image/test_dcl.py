@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from components.image.config import ImageConfig
 from components.image.dcl import (
     DCLHeads,
     cut_and_destroy,
@@ -17,6 +16,7 @@ from components.image.dcl import (
     neighbor_blocks,
     shuffled_blocks,
 )
+from components.image.kinds.network import NetworkConfig
 from components.image.network import DCLNetwork
 from components.modeling.image.augmentation import PIXEL, uniforms
 
@@ -83,8 +83,8 @@ def test_destroying_moves_blocks_as_the_permutation_says_and_its_inverse_undoes_
 
 
 def network(**options) -> DCLNetwork:
-    config = ImageConfig(
-        "v",
+    config = NetworkConfig(
+        name="v",
         backbone="small_resnet",
         weights="scratch",
         dcl_resize=(64, 64),

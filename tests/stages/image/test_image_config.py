@@ -3,18 +3,18 @@
 import pytest
 from image_catalog import CONFIG
 
-from components.core.configuration import parse_dataclass
 from components.core.errors import InputError
-from components.image.config import ImageConfig
+from components.image.config import IMAGE_KINDS
+from components.image.kinds.network import NetworkConfig
 
 
 def test_the_defaults_are_the_papers():
-    plain, dcl = ImageConfig("v").stages()
-    assert ImageConfig("v").backbone == "resnet152"
+    plain, dcl = NetworkConfig(name="v").stages()
+    assert NetworkConfig(name="v").backbone == "resnet152"
     assert (plain.resize, plain.crop, plain.epochs, plain.batch_size) == ((256, 256), (224, 224), 60, 128)
     assert (dcl.resize, dcl.crop, dcl.epochs) == ((512, 512), (448, 448), 20)
     assert (plain.learning_rate, dcl.learning_rate, dcl.batch_size) == (0.01, 0.01, 16)
-    paper = ImageConfig("v")
+    paper = NetworkConfig(name="v")
     assert (paper.weights, paper.rotation, paper.flip, paper.fit) == ("pretrained", 15.0, True, "stretch")
     assert (paper.momentum, paper.weight_decay) == (0.9, 0.0)
     assert (paper.schedule, paper.decay_epochs, paper.decay) == ("steps", 12, 0.1)
@@ -23,26 +23,27 @@ def test_the_defaults_are_the_papers():
 
 
 def test_what_goes_beyond_the_paper_is_off():
-    paper = ImageConfig("v")
+    paper = NetworkConfig(name="v")
     assert (paper.padding, paper.crops, paper.min_steps) == (0, "anywhere", 0)
-    assert (paper.label_smoothing, paper.balance, paper.late_checkpoints) == (0.0, 0.0, 0)
+    assert (paper.label_smoothing, paper.logit_adjustment_tau, paper.late_checkpoints) == (0.0, 0.0, 0)
     assert not any((paper.cleaned, paper.keep_stage1, paper.test_flip, paper.compile))
 
 
 def test_without_dcl_epochs_there_is_one_stage():
-    assert [stage.kind for stage in ImageConfig("v", dcl_epochs=0).stages()] == ["plain"]
+    assert [stage.kind for stage in NetworkConfig(name="v", dcl_epochs=0).stages()] == ["plain"]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"crop": [40, 40]}, "the crop within the resize"),
-        ({"crop": [32, 32, 32]}, "must be \\[height, width\\]"),
-        ({"crop": [20.5, 32]}, "crop"),
+        ({"crop": [40, 40]}, "crop must lie within resize"),
+        ({"crop": [32, 32, 32]}, r"crop = \[32, 32, 32\] should have at most 2 items"),
+        ({"crop": [20.5, 32]}, r"crop\[0\] = 20.5 should be a valid integer"),
         ({"dcl_epochs": 1, "dcl_resize": [32, 32], "dcl_crop": [32, 32]}, "divide into 7 blocks"),
         ({"keep_stage1": True}, "keep_stage1 needs dcl_epochs"),
         ({"late_checkpoints": 3}, "late_checkpoints"),
-        ({"learning_rate": 0}, "learning_rate"),
+        ({"learning_rate": 0}, "learning_rate = 0 should be greater than 0"),
+        ({"balance": 0.5}, r"unknown key 'balance' \(use 'logit_adjustment_tau'\)"),
         ({"dropout": 0.1}, "unknown key 'dropout'"),
         ({"cache": "cloud"}, "'stream'"),
         ({"backbone": "ResNet-51"}, "'ResNet-51' is no name of timm's"),
@@ -57,4 +58,4 @@ def test_without_dcl_epochs_there_is_one_stage():
 )
 def test_a_wrong_configuration_is_refused_with_its_reason(change, message):
     with pytest.raises(InputError, match=message):
-        parse_dataclass(ImageConfig, {**CONFIG, **change}, where="image configuration")
+        IMAGE_KINDS.parse({**CONFIG, **change})

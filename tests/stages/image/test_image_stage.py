@@ -96,11 +96,13 @@ def test_streamed_images_train_the_same_model_as_cached_ones(tmp_path):
     assert models == {(tmp_path / "stream" / "model" / "model.safetensors").read_bytes()}
 
 
-def test_balance_favors_the_rare_class(tmp_path):
+def test_logit_adjustment_favors_the_rare_class(tmp_path):
     without = tuple(row for row in range(9, 54, 3))  # three products of the first class are left to train on
     shares = []
     for balance in (0.0, 1.0):
-        _, classifier, _ = run(tmp_path / str(balance), {"balance": balance}, without_image=without)
+        _, classifier, _ = run(
+            tmp_path / str(balance), {"logit_adjustment_tau": balance}, without_image=without
+        )
         shares.append(classifier.matrices["final"]["test"].pred_probs[:, 0].mean())
     assert shares[1] > shares[0] + 0.02
 

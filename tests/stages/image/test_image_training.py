@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.image.config import ImageConfig
+from components.image.kinds.network import NetworkConfig
 from components.image.network import build_network
 from components.image.predict import predict
 from components.image.training import Examples, Samples, StageTraining
@@ -33,7 +33,7 @@ def start(**changes) -> StageTraining:
     """A training of 24 products, 3 steps an epoch, that has not begun; the last stage's."""
     settings = {"backbone": "small_resnet", "weights": "scratch", "batch_size": 8, "dcl_epochs": 0}
     sizes = {"resize": (32, 32), "crop": (28, 28), "dcl_resize": (32, 32), "dcl_crop": (28, 28)}
-    config = ImageConfig("v", **{**settings, **sizes, **changes})
+    config = NetworkConfig(name="v", **{**settings, **sizes, **changes})
     stage = replace(config.stages()[-1], batch_size=8)
     rows = np.arange(24)
     torch.manual_seed(0)

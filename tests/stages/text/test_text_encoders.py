@@ -22,6 +22,7 @@ from components.modeling.text.encoder import load_encoder, save_encoder
 from components.modeling.text.forward import PACKABLE
 from components.modeling.text.packing import Batch, logits, make_batch, packs, split_batch
 from components.modeling.text.tokens import Tokens, tokenize, train_tokenizer
+from components.modeling.trained import TrainingSetup
 from components.text.encoder import prepare_encoder
 from components.text.predict import predict
 from components.text.step import batch_loss
@@ -261,9 +262,7 @@ def test_another_family_trains_from_a_folder_without_packing(tmp_path):
         products,
         training_task(products, fold=None, cleaned=False),
         small_config(weights=str(tmp_path / "weights"), epochs=2),
-        seed=0,
-        model=tmp_path / "model",
-        checkpoints=None,
+        TrainingSetup(0, tmp_path / "model"),
     )
     assert trained.matrices["best"]["test"].shape == (6, 3)
     assert trained.curves[1]["loss"] < trained.curves[0]["loss"]

@@ -1,6 +1,7 @@
 """The linear text classifier."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,6 @@ from components.core.errors import InputError
 from components.data.features import read_features
 from components.data.probabilities import read_classifier
 from components.data.products import SCHEMA, Products, training_task, write_products
-from components.text.config import parse_text_config
-from components.text.linear import train_linear
 from components.text.run import run_text
 
 WORDS = {"10": "livre roman poche", "20": "chaise bois meuble", "30": "jeu console manette"}
@@ -50,8 +49,8 @@ def write_catalog(path: Path, seed: int = 0) -> Products:
 
 
 def run(folder: Path, config: dict = CONFIG, fold: int | None = None) -> dict[str, float]:
-    paths = {name: folder / name for name in ("probabilities", "features", "model")}
-    return run_text(folder / "products", parse_text_config(config), train_linear, fold=fold, seed=0, **paths)
+    paths: dict[str, Any] = {name: folder / name for name in ("probabilities", "features", "model")}
+    return run_text(folder / "products", config, fold=fold, seed=0, **paths)
 
 
 @pytest.fixture
@@ -155,20 +154,22 @@ def test_numbers_arrive_from_the_pipeline_as_floats(folder: Path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"word_ngrams": 0}, "word_ngrams must be at least 1"),
+        ({"word_ngrams": 0}, "word_ngrams = 0 should be greater than 0"),
         ({"char_ngrams": [5, 2]}, "char_ngrams must be"),
         ({"char_ngrams": [3]}, "char_ngrams must be"),
-        ({"char_limit": -1}, "char_limit must be at least 1"),
-        ({"min_products": 0}, "min_products must be at least 1"),
-        ({"regularization": 0}, "regularization must be above 0"),
-        ({"features": -3}, "features must not be negative"),
+        ({"char_limit": -1}, "char_limit = -1 should be greater than 0"),
+        ({"min_products": 0}, "min_products = 0 should be greater than 0"),
+        ({"l2": 0}, "l2 = 0 should be greater than 0"),
+        ({"regularization": 4.0}, r"unknown key 'regularization' \(use 'l2', its inverse\)"),
+        ({"voter": "tfidf"}, r"unknown key 'voter' \(use 'name'\)"),
+        ({"features": -3}, "features = -3 should be greater than or equal to 0"),
     ],
 )
-def test_a_value_out_of_range_is_named(change: dict, says: str):
-    with pytest.raises(InputError, match=f"text configuration 'tfidf': {says}"):
-        parse_text_config({**CONFIG, **change})
+def test_a_value_out_of_range_is_named(folder: Path, change: dict, says: str):
+    with pytest.raises(InputError, match=f"text configuration tfidf: {says}"):
+        run(folder, {**CONFIG, **change})
 
 
 def test_a_wrong_setting_is_named(folder: Path):
-    with pytest.raises(InputError, match=r"text configuration 'tfidf': word_ngrams = 'two' is not int"):
+    with pytest.raises(InputError, match='tfidf: word_ngrams = "two" should be a valid integer'):
         run(folder, {**CONFIG, "word_ngrams": "two"})

@@ -15,6 +15,7 @@ from text_catalog import small_config, text_products
 
 from components.core.errors import InputError
 from components.data.products import training_task, write_products
+from components.modeling.trained import TrainingSetup
 from components.text.transformer import train_transformer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,6 +24,7 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from components.data.products import read_products, training_task
+from components.modeling.trained import TrainingSetup
 from components.text.transformer import train_transformer
 from text_catalog import small_config
 
@@ -31,7 +33,7 @@ if __name__ == "__main__":
     products = read_products(folder / "products.parquet")
     train_transformer(
         products, training_task(products, fold=None, cleaned=False), small_config(**json.loads(sys.argv[2])),
-        seed=3, model=folder / "model", checkpoints=folder / "checkpoints", processes=2,
+        TrainingSetup(3, folder / "model", folder / "checkpoints", gpus=2),
     )
 """
 
@@ -46,10 +48,7 @@ def train(products, folder, processes, **changes):
         products,
         training_task(products, fold=None, cleaned=False),
         small_config(**{**SETTINGS, **changes}),
-        seed=3,
-        model=folder / "model",
-        checkpoints=None,
-        processes=processes,
+        TrainingSetup(3, folder / "model", gpus=processes),
     )
 
 

@@ -1,6 +1,5 @@
 """The transformer text classifier as its users meet it: what it learns, leaves behind and resumes."""
 
-import dataclasses
 import json
 import os
 import random
@@ -10,6 +9,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +17,13 @@ import torch
 from text_catalog import small_config, text_products
 from transformers import pipeline
 
-from components.core.configuration import parse_dataclass
 from components.core.errors import InputError
 from components.data.products import training_task, write_products
 from components.modeling.metrics import macro_f1
+from components.modeling.trained import TrainingSetup
 from components.modeling.training import TrainingLoop
-from components.text.config import TransformerConfig
+from components.text.config import TEXT_KINDS
+from components.text.kinds.transformer import TransformerConfig
 from components.text.run import run_text
 from components.text.transformer import train_transformer
 
@@ -32,18 +33,18 @@ import json, sys
 from pathlib import Path
 import torch
 from components.data.products import read_products, training_task
-from components.core.configuration import parse_dataclass
 from components.modeling import lease
-from components.text.config import TransformerConfig
+from components.modeling.trained import TrainingSetup
+from components.text.config import TEXT_KINDS
 from components.text.transformer import train_transformer
 
 torch.set_num_threads(1)
 lease.RENEW_SECONDS = 0.2
-folder, config = Path(sys.argv[1]), parse_dataclass(TransformerConfig, json.loads(sys.argv[2]), where="test")
+folder, config = Path(sys.argv[1]), TEXT_KINDS.parse(json.loads(sys.argv[2]))
 products = read_products(folder / "products.parquet")
 task = training_task(products, fold=None, cleaned=False)
 checkpoints = Path(sys.argv[3])
-trained = train_transformer(products, task, config, seed=3, model=folder / "model", checkpoints=checkpoints)
+trained = train_transformer(products, task, config, TrainingSetup(3, folder / "model", checkpoints))
 trained.forget()
 """
 
@@ -67,9 +68,7 @@ def train(products, folder, *, fold=None, checkpoints=False, seed=3, **changes):
         products,
         task,
         small_config(**changes),
-        seed=seed,
-        model=folder / "model",
-        checkpoints=folder / "checkpoints" if checkpoints else None,
+        TrainingSetup(seed, folder / "model", folder / "checkpoints" if checkpoints else None),
     )
 
 
@@ -84,7 +83,8 @@ def validation_f1(products, trained, checkpoint="best"):
 
 
 def test_the_defaults_are_the_papers():
-    config = parse_dataclass(TransformerConfig, {"name": "text"}, where="text configuration 1")
+    config = TEXT_KINDS.parse({"name": "text"})
+    assert isinstance(config, TransformerConfig)
     assert config.weights == "almanach/camembert-base"
     assert (config.learning_rate, config.batch_size, config.epochs) == (3e-5, 64, 40)
     assert (config.warmup, config.max_tokens) == (0.1, 128)
@@ -93,10 +93,8 @@ def test_the_defaults_are_the_papers():
 
 
 def test_settings_out_of_range_are_named_together():
-    with pytest.raises(InputError, match=r"epochs must be at least 1.*ema must be"):
-        parse_dataclass(
-            TransformerConfig, {"name": "t", "epochs": 0.0, "ema": 1.5}, where="text configuration 1"
-        )
+    with pytest.raises(InputError, match=r"epochs = 0 should be.*ema = 1.5 should be"):
+        TEXT_KINDS.parse({"name": "t", "epochs": 0.0, "ema": 1.5})
 
 
 def test_it_learns_a_catalog_and_predicts_every_split(products, tmp_path):
@@ -234,10 +232,10 @@ def test_a_checkpoint_of_other_settings_is_not_resumed(products, tmp_path):
 
 def test_checkpoints_stay_until_the_stages_outputs_are_written(products, tmp_path, monkeypatch):
     write_products(products, tmp_path / "products.parquet")
-    train = partial(train_transformer, checkpoints=tmp_path / "checkpoints")
-    outputs = {name: tmp_path / name for name in ("probabilities", "features", "model")}
-    config = small_config(epochs=2)
-    run = partial(run_text, tmp_path / "products.parquet", config, train, fold=None, seed=3, **outputs)
+    outputs: dict[str, Any] = {name: tmp_path / name for name in ("probabilities", "features", "model")}
+    outputs["checkpoints"] = tmp_path / "checkpoints"
+    config = small_config(epochs=2).model_dump()
+    run = partial(run_text, tmp_path / "products.parquet", config, fold=None, seed=3, **outputs)
 
     def disk_is_full(*_):
         raise OSError("no space left")
@@ -252,7 +250,7 @@ def test_checkpoints_stay_until_the_stages_outputs_are_written(products, tmp_pat
 
 
 def start_training(folder, *, checkpoints=None, **changes):
-    settings = dataclasses.asdict(small_config(**changes))
+    settings = small_config(**changes).model_dump()
     checkpoints = checkpoints or folder / "checkpoints"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'support'}"}
     return subprocess.Popen(

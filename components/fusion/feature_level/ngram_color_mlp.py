@@ -19,8 +19,9 @@ from torch.nn.functional import cross_entropy
 
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
-from components.data.products import Products, image_rows, training_task
-from components.fusion.config import LightConfig
+from components.data.products import Products, image_rows
+from components.fusion.feature_level.baselines import FeatureFused, FeatureLevelData
+from components.fusion.kinds.ngram_color_mlp import NgramColorMlpConfig
 from components.modeling.image.color_histogram import describe_all
 from components.modeling.one_cycle import train_one_cycle
 from components.modeling.text.ngrams import Texts, fit_vectorizers, tfidf
@@ -32,33 +33,31 @@ NGRAM_DEVIATION = 0.05  # of an n-gram's first vector; torch's own, 1, drowns a 
 PREDICTED_AT_ONCE = 1024
 
 
-def train_light(
-    products: Products, images: Path, config: LightConfig, *, seed: int, device: torch.device
-) -> dict[str, np.ndarray]:
-    """Trains the net on the train split and predicts the others.
+def fit_ngram_color_mlp(config: NgramColorMlpConfig, data: FeatureLevelData) -> FeatureFused | None:
+    """Trains the net on the train split and predicts the others; None with too few products to train on.
 
     The last epoch is taken: none is chosen on validation.
-
-    Args:
-        images: the image store.
-
-    Returns:
-        Split -> (N, C) float32 class probabilities, in the order of the table's rows.
 
     Raises:
         InputError: no product has an image, one cannot be decoded, or the texts have nothing in common.
     """
-    start = time.perf_counter()
-    texts, pictures = Texts(products, config), _describe(products, images, config)
-    task = training_task(products, fold=None, cleaned=config.cleaned)
-    predict = _train(texts, pictures, products, task.fit, config, seed, device)
+    start, products, task = time.perf_counter(), data.products, data.task(cleaned=config.cleaned)
+    if (count := len(data.task().fit)) < config.min_train_products:
+        log.warning(
+            "%s is left out: %d products to train on, of %d that it wants at least",
+            *(config.name, count, config.min_train_products),
+        )
+        return None
+    texts, pictures = Texts(products, config), _describe(products, data.images, config)
+    train = partial(_train, texts, pictures, products, config=config, seed=data.seed, device=data.device)
+    predict = train(task.fit)
     splits = {split: predict(rows) for split, rows in task.predict.items()}
     if config.refit and "test" in task.predict:
         both = np.union1d(task.fit, task.predict["validation"])
-        splits["test"] = _train(texts, pictures, products, both, config, seed, device)(task.predict["test"])
+        splits["test"] = train(both)(task.predict["test"])
     seconds = time.perf_counter() - start
     log.info("%s: trained on %s products in %.0f s", config.name, f"{len(task.fit):,}", seconds)
-    return splits
+    return FeatureFused([], splits)
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,12 @@ class _Colors:
         return self.described[self.index[rows][self.index[rows] >= 0]]
 
 
-def _describe(products: Products, images: Path, config: LightConfig) -> _Colors:
+def _describe(products: Products, images: Path, config: NgramColorMlpConfig) -> _Colors:
     keys, index = image_rows(products, np.arange(len(products.table)))
     if not keys:
         raise InputError(
-            f"fusion {config.name}: no product has an image; leave the kind light out for a catalog of texts"
+            f"fusion {config.name}: no product has an image; leave the kind ngram_color_mlp out for a "
+            "catalog of texts"
         )
     return _Colors(describe_all(ImageStore(images), keys, SIZE), index)
 
@@ -107,8 +107,8 @@ class _Inputs:
         )
 
 
-class _LightNet(nn.Module):
-    def __init__(self, ngrams: int, colors: int, classes: int, config: LightConfig) -> None:
+class _Net(nn.Module):
+    def __init__(self, ngrams: int, colors: int, classes: int, config: NgramColorMlpConfig) -> None:
         super().__init__()
         self.ngrams = nn.EmbeddingBag(ngrams, config.hidden, mode="sum")
         nn.init.normal_(self.ngrams.weight, std=NGRAM_DEVIATION)
@@ -129,7 +129,8 @@ def _train(
     colors: _Colors,
     products: Products,
     fit: np.ndarray,
-    config: LightConfig,
+    *,
+    config: NgramColorMlpConfig,
     seed: int,
     device: torch.device,
 ) -> Callable[[np.ndarray], np.ndarray]:
@@ -139,7 +140,7 @@ def _train(
     inputs = _Inputs(ngrams, colors, fit, device)
     torch.manual_seed(seed)
     known = sum(len(vectorizer.vocabulary_) for vectorizer in vectorizers.values())
-    net = _LightNet(known, len(inputs.mean), len(products.classes), config).to(device)
+    net = _Net(known, len(inputs.mean), len(products.classes), config).to(device)
 
     def loss_of(rows: np.ndarray) -> Tensor:
         return cross_entropy(net(*inputs.batch(rows)), torch.from_numpy(products.labels[rows]).to(device))
@@ -149,7 +150,7 @@ def _train(
 
 
 @torch.no_grad()
-def _predict(net: _LightNet, inputs: _Inputs, rows: np.ndarray) -> np.ndarray:
+def _predict(net: _Net, inputs: _Inputs, rows: np.ndarray) -> np.ndarray:
     net.eval()
     parts = np.split(rows, range(PREDICTED_AT_ONCE, len(rows), PREDICTED_AT_ONCE))
     return torch.cat([net(*inputs.batch(part)).softmax(dim=1).cpu() for part in parts]).numpy()

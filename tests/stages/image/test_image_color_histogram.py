@@ -20,13 +20,12 @@ def run(folder, config=None, *, fold=None, without_image=(), seed=0):
     metrics = run_image(
         products,
         images,
-        {"name": "color", "kind": "colors", "size": [32, 32], "min_steps": 90.0, **(config or {})},
+        {"name": "color", "kind": "color_histogram", "size": [32, 32], "min_steps": 90.0, **(config or {})},
         fold=fold,
         seed=seed,
         probabilities=folder / "probabilities",
         features=folder / "features.npz",
         model=folder / "model",
-        checkpoints=None,
     )
     return metrics, read_classifier(folder / "probabilities", classes=catalog.classes), catalog
 
@@ -72,7 +71,7 @@ def test_colors_are_learned_and_every_output_is_there(tmp_path):
     assert (classifier.matrices["final"]["test"].pred_probs.argmax(1) == truth).mean() > 0.9
     assert read_features(tmp_path / "features.npz").values.shape == (90, 256)
     saved = json.loads((tmp_path / "model" / "config.json").read_text())
-    assert (saved["classes"], saved["kind"]) == (["10", "20", "30"], "colors")
+    assert (saved["classes"], saved["kind"]) == (["10", "20", "30"], "color_histogram")
 
 
 def test_a_fold_is_predicted_by_a_training_without_it(tmp_path):
@@ -99,8 +98,8 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"kind": "shapes"}, "not one of network, colors"),
-        ({"size": [4, 4]}, "at least"),
+        ({"kind": "shapes"}, "not one of color_histogram, network"),
+        ({"size": [4, 4]}, r"size\[0\] = 4 should be greater than or equal to 8.*size\[1\] = 4"),
         ({"dropout": 1.0}, "dropout"),
         ({"weight_decay": -0.1}, "weight_decay"),
         ({"backbone": "resnet50"}, "unknown key 'backbone'"),

@@ -1,6 +1,5 @@
 """The light feature-level fusion: what n-grams and colors say together, without either stage's models."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,19 @@ from image_catalog import write_catalog
 from components.core.errors import InputError
 from components.data.probabilities import read_classifiers
 from components.data.products import Products, read_products, write_products
-from components.fusion.config import LightConfig
-from components.fusion.feature_level.light import train_light
+from components.fusion.config import FUSION_KINDS
+from components.fusion.feature_level.baselines import FeatureLevelData, Modality
 from components.fusion.run import run_fusion
 
-CONFIG = LightConfig("light", hidden=16, batch_size=16, min_steps=150)
+CONFIG = {
+    "name": "net",
+    "kind": "ngram_color_mlp",
+    "hidden": 16,
+    "batch_size": 16,
+    "min_steps": 150,
+    "min_train_products": 0,
+}
+NOTHING = Modality("text", [], [], [])
 NO_IMAGE = (7, 85)
 WORDS = ("shirt with sleeves", "shirt with sleeves", "pair of shoes")
 
@@ -37,9 +44,19 @@ def catalog(root: Path, *, titles: bool = True, images: bool = True) -> tuple[Pr
     return products, store
 
 
-def train(root: Path, config: LightConfig = CONFIG, **what: bool) -> tuple[dict[str, np.ndarray], Products]:
-    products, store = catalog(root, **what)
-    return train_light(products, store, config, seed=0, device=torch.device("cpu")), products
+def fit(products: Products, store: Path, **changes: object) -> dict[str, np.ndarray]:
+    config = FUSION_KINDS.parse({**CONFIG, **changes})
+    data = FeatureLevelData(products, store, NOTHING, NOTHING, seed=0, device=torch.device("cpu"))
+    fused = FUSION_KINDS.of(config).load_fit()(config, data)
+    assert fused is not None
+    return fused.splits
+
+
+def train(
+    root: Path, *, titles: bool = True, images: bool = True, **changes: object
+) -> tuple[dict[str, np.ndarray], Products]:
+    products, store = catalog(root, titles=titles, images=images)
+    return fit(products, store, **changes), products
 
 
 def share_right(splits: dict[str, np.ndarray], products: Products) -> float:
@@ -65,7 +82,7 @@ def test_every_row_gets_probabilities_with_or_without_an_image(tmp_path: Path) -
 
 def test_the_same_seed_gives_the_same_bits_and_refitting_leaves_validation_as_it_was(tmp_path: Path) -> None:
     first, again = train(tmp_path / "a")[0], train(tmp_path / "b")[0]
-    refit = train(tmp_path / "c", replace(CONFIG, refit=True))[0]
+    refit = train(tmp_path / "c", refit=True)[0]
     for split in first:
         np.testing.assert_array_equal(first[split], again[split])
     np.testing.assert_array_equal(first["validation"], refit["validation"])
@@ -76,14 +93,12 @@ def test_products_that_denoising_removed_are_left_out_on_request(tmp_path: Path)
     products, store = catalog(tmp_path)
     removed = products.rows("train")[::2]
     products.table["removed"] = np.isin(np.arange(len(products.table)), removed)
-    device = torch.device("cpu")
-    whole = train_light(products, store, CONFIG, seed=0, device=device)
+    whole = fit(products, store)
     products.table.loc[removed, "label"] = 1  # of no weight to a training without them
-    cleaned = replace(CONFIG, cleaned=True)
-    wrong = train_light(products, store, cleaned, seed=0, device=device)
+    wrong = fit(products, store, cleaned=True)
     assert not np.array_equal(whole["test"], wrong["test"])
     assert share_right(wrong, products) > 0.9
-    assert share_right(train_light(products, store, CONFIG, seed=0, device=device), products) < 0.9
+    assert share_right(fit(products, store), products) < 0.9
 
 
 @pytest.mark.parametrize("least", [1.0, 1000.0])
@@ -96,7 +111,13 @@ def test_the_stage_leaves_it_out_of_a_small_catalog_and_says_so(
     table = read_products(stage.products)
     table.table["image"] = [f"k{row % 90}" for row in range(len(table.table))]
     write_products(table, stage.products)
-    light = {"name": "net", "kind": "light", "min_steps": 10.0, "least": least, "min_products": 1.0}
+    light = {
+        "name": "net",
+        "kind": "ngram_color_mlp",
+        "min_steps": 10.0,
+        "min_train_products": least,
+        "min_products": 1.0,
+    }
     metrics = run_fusion(
         **{**vars(stage), "images": store / "images"},
         configs=[{"name": "mean", "kind": "mean"}, light],
@@ -112,10 +133,10 @@ def test_the_stage_leaves_it_out_of_a_small_catalog_and_says_so(
 
 
 def test_a_catalog_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="light: no product has an image; leave the kind light out"):
+    with pytest.raises(InputError, match="net: no product has an image; leave the kind ngram_color_mlp out"):
         train(tmp_path, images=False)
 
 
 def test_texts_with_nothing_in_common_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="classifier light: nothing to learn from titles and descriptions"):
-        train(tmp_path, replace(CONFIG, min_products=1000))
+    with pytest.raises(InputError, match="classifier net: nothing to learn from titles and descriptions"):
+        train(tmp_path, min_products=1000)

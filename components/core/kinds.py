@@ -1,0 +1,132 @@
+"""Kinds of text, image and fusion: modules of each stage's `kinds` package, registered by being there."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from components.core.configuration import Config, Name, parse_config, setting
+from components.core.errors import InputError
+
+
+class ClassifierConfig(Config):
+    """What the configurations of all kinds have in common."""
+
+    name: Name = setting(..., "the classifier's name, unique within a run")
+
+    OLD_KEYS: ClassVar = {"voter": "use 'name'"}
+
+
+C = TypeVar("C", bound=ClassifierConfig)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of classifier: the `KIND` of its module, which needs nothing that a client has not installed.
+
+    Attributes:
+        config: its configuration, with a field `kind: Literal["..."] = "..."` of the module's name.
+        fit: the function that fits it, "package.module:function", imported where it is called.
+        uses_gpu: whether it trains on a GPU where the run has one; may depend on the configuration.
+        old_name: what it was called before.
+    """
+
+    config: type[ClassifierConfig]
+    fit: str
+    uses_gpu: bool | Callable[[Any], bool]
+    old_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """What users write as "kind"."""
+        field = self.config.model_fields.get("kind")
+        return field.default if field else ""
+
+    def wants_gpu(self, config: ClassifierConfig) -> bool:
+        """Whether a training of this configuration is to be placed on a GPU."""
+        return self.uses_gpu if isinstance(self.uses_gpu, bool) else self.uses_gpu(config)
+
+    def load_fit(self) -> Callable[..., Any]:
+        """Imports the function that fits it."""
+        module, _, function = self.fit.partition(":")
+        return getattr(importlib.import_module(module), function)
+
+
+@dataclass(frozen=True)
+class Registry(Generic[C]):
+    """The kinds of one stage.
+
+    Attributes:
+        stage: its name, for messages.
+        package: where the kinds' modules lie.
+        base: what their configurations have in common.
+        default: the kind of a configuration that names none; "" where it must.
+    """
+
+    stage: str
+    package: str
+    base: type[C]
+    default: str = ""
+
+    def kinds(self) -> dict[str, Kind]:
+        """Name -> kind of every module of the package, by the alphabet.
+
+        Raises:
+            TypeError: a module is no complete kind.
+        """
+        package = importlib.import_module(self.package)
+        modules = pkgutil.iter_modules(package.__path__, f"{self.package}.")
+        kinds = [self._kind(importlib.import_module(module.name)) for module in modules]
+        return {kind.name: kind for kind in kinds}
+
+    def of(self, config: C) -> Kind:
+        """The kind of a configuration."""
+        return next(kind for kind in self.kinds().values() if kind.config is type(config))
+
+    def parse(self, values: Mapping[str, Any]) -> C:
+        """Makes the configuration that one item of a run's list gives.
+
+        Raises:
+            InputError: no such kind, or a key or value of it is wrong.
+        """
+        where = f"{self.stage} configuration {values.get('name', 'without a name')}"
+        kinds, name = self.kinds(), values.get("kind", self.default)
+        if not isinstance(name, str) or name not in kinds:
+            raise InputError(f"{where}: {_unknown(name, kinds)}")
+        config = parse_config(kinds[name].config, values, where=where)
+        assert isinstance(config, self.base)
+        return config
+
+    def parse_all(self, configs: Sequence[Mapping[str, Any]]) -> list[C]:
+        """Makes the configurations of a run's list.
+
+        Raises:
+            InputError: see `parse`, or two have the same name.
+        """
+        parsed = [self.parse(values) for values in configs]
+        names = [config.name for config in parsed]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(
+                f"{self.stage} configurations: {', '.join(twice)} is named twice; every name once"
+            )
+        return parsed
+
+    def _kind(self, module: Any) -> Kind:
+        kind, name = getattr(module, "KIND", None), module.__name__.rpartition(".")[2]
+        if isinstance(kind, Kind) and issubclass(kind.config, self.base) and kind.name == name:
+            return kind
+        raise TypeError(
+            f"{module.__name__}: expected KIND = Kind(...), its configuration a {self.base.__name__} "
+            f'with kind: Literal["{name}"] = "{name}"'
+        )
+
+
+def _unknown(name: Any, kinds: Mapping[str, Kind]) -> str:
+    if not name:
+        return f"kind is missing: one of {', '.join(kinds)}"
+    renamed = [kind.name for kind in kinds.values() if kind.old_name == name]
+    alike = renamed or difflib.get_close_matches(str(name), kinds, n=1)
+    hint = f" (did you mean {alike[0]!r}?)" if alike else ""
+    return f"kind = {name!r} is not one of {', '.join(kinds)}{hint}"

@@ -1,0 +1,19 @@
+"""Feature-level fusion by attention."""
+
+from typing import Literal
+
+from components.core.kinds import Kind
+from components.fusion.config import ProjectedConfig
+
+
+class AttentionConfig(ProjectedConfig):
+    """Features projected to one size and averaged, with weights that the product decides (section 3.3.1)."""
+
+    kind: Literal["attention"] = "attention"
+
+
+KIND = Kind(
+    AttentionConfig,
+    fit="components.fusion.feature_level.baselines:fit_pooled",
+    uses_gpu=lambda config: config.training == "end_to_end",
+)

@@ -1,0 +1,19 @@
+"""Feature-level fusion by concatenation: the paper's baseline."""
+
+from typing import Literal
+
+from components.core.kinds import Kind
+from components.fusion.config import PooledConfig
+
+
+class ConcatConfig(PooledConfig):
+    """A linear classifier on the pooled features of both backbones, concatenated (paper, section 3.3.1)."""
+
+    kind: Literal["concat"] = "concat"
+
+
+KIND = Kind(
+    ConcatConfig,
+    fit="components.fusion.feature_level.baselines:fit_pooled",
+    uses_gpu=lambda config: config.training == "end_to_end",
+)

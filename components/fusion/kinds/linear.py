@@ -1,0 +1,15 @@
+"""The paper's first fusion net: one linear layer."""
+
+from typing import Literal
+
+from components.core.kinds import Kind
+from components.fusion.config import NetConfig
+
+
+class LinearFusionConfig(NetConfig):
+    """One linear layer over all class probabilities (paper, sections 3.3.2 and 4.1)."""
+
+    kind: Literal["linear"] = "linear"
+
+
+KIND = Kind(LinearFusionConfig, fit="components.fusion.decision_level.fits:fit_nets", uses_gpu=False)

@@ -1,0 +1,56 @@
+"""One small net on the n-grams of a product's texts and the colors of its image; not the paper's."""
+
+from typing import ClassVar, Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from components.core.configuration import ShareBelowOne, setting
+from components.core.kinds import Kind
+from components.fusion.config import FeatureLevelConfig
+
+
+class NgramColorMlpConfig(FeatureLevelConfig):
+    """One small net on the n-grams of a product's texts and the colors of its image.
+
+    Feature-level fusion trained end to end (paper, section 3.3.1) for those who have no GPU.
+    """
+
+    kind: Literal["ngram_color_mlp"] = "ngram_color_mlp"
+    cleaned: bool = setting(False, "train without the products that denoising removed")
+    word_ngrams: PositiveInt = setting(2, "longest word n-gram, over title and description", expert=True)
+    char_ngrams: tuple[PositiveInt, ...] = setting(
+        (2, 5), "shortest and longest character n-gram within words; none where empty", expert=True
+    )
+    char_limit: PositiveInt = setting(
+        300, "characters of title and description that character n-grams read", expert=True
+    )
+    min_products: PositiveInt = setting(2, "n-grams of fewer products are left out", expert=True)
+    min_train_products: NonNegativeInt = setting(
+        5000, "with fewer products to train on, the net learns them by heart and is left out"
+    )
+    hidden: PositiveInt = setting(
+        128, "units that read the n-grams, and as many that read the colors", expert=True
+    )
+    dropout: ShareBelowOne = setting(
+        0.5, "share of a text's n-grams, and of the units, that is dropped while training", expert=True
+    )
+    epochs: PositiveInt = setting(8, "passes over the products; the last is taken", expert=True)
+    min_steps: NonNegativeInt = setting(
+        1000, "a small catalog gets as many epochs as these optimizer steps take", expert=True
+    )
+    batch_size: PositiveInt = setting(128, "products a step", expert=True)
+    learning_rate: PositiveFloat = setting(2e-3, "AdamW's at its highest, in one cycle", expert=True)
+    weight_decay: NonNegativeFloat = setting(0.01, "AdamW's", expert=True)
+    refit: bool = setting(
+        False, "after validation is predicted, train again on train and validation for the test split"
+    )
+
+    OLD_KEYS: ClassVar = FeatureLevelConfig.OLD_KEYS | {"least": "use 'min_train_products'"}
+
+
+KIND = Kind(
+    NgramColorMlpConfig,
+    fit="components.fusion.feature_level.ngram_color_mlp:fit_ngram_color_mlp",
+    uses_gpu=False,
+    old_name="light",
+)

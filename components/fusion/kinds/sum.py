@@ -1,0 +1,19 @@
+"""Feature-level fusion by a sum."""
+
+from typing import Literal
+
+from components.core.kinds import Kind
+from components.fusion.config import ProjectedConfig
+
+
+class SumConfig(ProjectedConfig):
+    """Features projected to one size and summed (paper, section 3.3.1)."""
+
+    kind: Literal["sum"] = "sum"
+
+
+KIND = Kind(
+    SumConfig,
+    fit="components.fusion.feature_level.baselines:fit_pooled",
+    uses_gpu=lambda config: config.training == "end_to_end",
+)
