@@ -14,6 +14,7 @@ from commands import PRODUCTS
 from engine import REGISTRY, ROOT, TAG, docker
 from kfp import local
 from kfp.components import load_component_from_file
+from object_store import ObjectStore
 from pipelines_server import PipelinesServer
 from tiny_catalog import TINY_IMAGE
 
@@ -93,6 +94,29 @@ def test_the_client_registers_a_schedule_as_any_user_without_rights(images: dict
     assert len(server.kept["recurringruns"]) == 1
     (version,) = server.kept["versions"]
     assert "r.example/team/text:" in json.dumps(version["pipeline_spec"])
+
+
+def test_the_catalogs_store_is_not_the_artifacts_store(images: dict[str, str]):
+    store = ObjectStore({"shop/products.tsv": b"read"}, access_key="catalog-key")
+    variables = {
+        "CATALOG_AWS_ACCESS_KEY_ID": "catalog-key",
+        "CATALOG_AWS_SECRET_ACCESS_KEY": "canary-5c1e",
+        "CATALOG_AWS_ENDPOINT_URL": store.address,
+        "AWS_ACCESS_KEY_ID": "artifacts-key",
+        "AWS_SECRET_ACCESS_KEY": "canary-9d20",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    }
+    environment = [f"--env={name}={value}" for name, value in variables.items()]
+    script = (
+        "from pathlib import Path; from components.data.uris import fetch; "
+        "print(fetch('s3://shop/products.tsv', Path('/tmp/copy')).read_text())"
+    )
+    command = ["--entrypoint", "python", images["preprocess"], "-c", script]
+    done = docker("run", *CONFINED, "--network", "host", *environment, *command)
+    store.shutdown()
+    assert done.stdout == "read\n", done.stderr
+    assert "canary" not in done.stderr
+    assert store.access_keys == {"catalog-key"}
 
 
 @pytest.mark.parametrize("name", [*STAGE_NAMES, "client"])
