@@ -19,7 +19,7 @@ SECONDS = {"0s": 0, "10s": 10, "2m": 120}
 
 
 def compiled_tasks(folder: Path, settings: ClusterSettings) -> tuple[list[tuple[str, dict[str, Any]]], dict]:
-    """Every task with its stage's name, and what Kubernetes is told of each executor."""
+    """Every task with its stage's name, and what each executor asks of Kubernetes."""
     path = folder / "pipeline.yaml"
     compile_pipeline(build_pipeline, "laptop", path, settings=settings)
     spec, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
