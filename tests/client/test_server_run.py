@@ -70,7 +70,7 @@ def shop(server: PipelinesServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     }
     for run in (made, cached):
         results = shop.folder(run) / "evaluate" / "9c" / "results"
-        run_evaluate(**stages.stages, seed=0, metadata={}, output=results)
+        run_evaluate(**stages.stages, seed=0, metadata={}, results=results)
         write_json(results / "lineage.json", {"run": run["run_id"], "inputs": inputs})
     return shop
 
@@ -91,7 +91,7 @@ def lay_out(stages: Run, folder: Path) -> None:
     for task in folder.glob("*/*"):
         report = task / f"{task.parent.name}_report"
         report.write_text(render("failure", reason="none"), encoding="utf-8")
-    shutil.copyfile(stages.quarantine, folder / "preprocess" / "1a" / "quarantine")
+    (folder / "preprocess" / "1a" / "quarantine").write_text("file\tline\n")
     (folder / "preprocess" / "1a" / "profile").write_text("{}")
 
 
