@@ -99,7 +99,7 @@ def test_a_missing_right_is_named(tmp_path: Path, resource: str, verb: str, name
     assert "ResourceAttributes" not in failed.output
 
 
-def test_the_role_of_the_manifests_is_enough_for_all_of_it(tmp_path: Path):
+def test_the_role_of_the_manifests_is_enough_to_keep_a_schedule(tmp_path: Path):
     (tmp_path / "token").write_text("secret")
     documents = yaml.safe_load_all((MANIFESTS / "base" / "service-account.yaml").read_text(encoding="utf-8"))
     role = next(
@@ -112,7 +112,7 @@ def test_the_role_of_the_manifests_is_enough_for_all_of_it(tmp_path: Path):
         for verb in rule["verbs"]
     }
     server = PipelinesServer(token="secret", many_users=True, rights=rights)
-    for name in (*COMMANDS, "runs"):
+    for name in ("upload", "schedule", "runs"):
         ask(server, tmp_path, name)
     server.api.tick(server.kept["recurringruns"][0])
     ask(server, tmp_path, "schedule", "--param", "seed=3")

@@ -11,11 +11,9 @@ from typing import Any
 
 import fsspec
 
+from components.client.local.finished_run import METRICS
 from components.core.errors import InputError
 from components.core.project import NAME
-
-LINEAGE = "lineage.json"
-METRICS = "metrics.json"
 
 
 class Store:
@@ -62,9 +60,11 @@ class Store:
 
     def read(self, path: str) -> bytes | None:
         """What a file holds; None where there is none."""
-        with self._explained(), contextlib.suppress(FileNotFoundError, IsADirectoryError):
-            return self.files.cat_file(path)
-        return None
+        with self._explained():
+            try:
+                return self.files.cat_file(path)
+            except (FileNotFoundError, IsADirectoryError):
+                return None
 
     def read_json(self, path: str) -> dict[str, Any]:
         """What a JSON file holds; {} where there is none."""
@@ -77,7 +77,5 @@ class Store:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, IsADirectoryError):
-            raise
-        except (ImportError, OSError, ValueError) as error:
+        except Exception as error:  # every store's library has errors of its own
             raise InputError(f"--artifacts {self.root}: cannot be read from here: {error}") from error

@@ -8,10 +8,11 @@ from kfp import Client
 from kfp_server_api import V2beta1Run
 
 from components.client.cluster.schedule import ENDED
-from components.client.cluster.store import LINEAGE, Store
+from components.client.cluster.store import Store
 from components.client.local.finished_run import RUN
 from components.core.artifacts import MANIFEST, whole_file, write_json
 from components.core.errors import InputError
+from components.evaluate.lineage import LINEAGE
 
 # Stage -> the inputs of evaluate whose folders its tasks wrote.
 MADE_BY = {

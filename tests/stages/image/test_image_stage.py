@@ -5,13 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from image_catalog import CONFIG, DCL
+from image_catalog import DCL
 from image_catalog import run_image_stage as run
 from safetensors import safe_open
 
 from components.core.errors import InputError
 from components.data.features import read_features
-from components.image.run import run_image
 
 
 def test_a_small_catalog_is_learned_and_every_output_is_there(tmp_path):
@@ -125,17 +124,6 @@ def test_another_backbone_runs_through_both_stages(tmp_path, backbone):
     assert np.isfinite(run(tmp_path, {**config, "dcl_crop": [64, 64]})[0]["final_loss"])
 
 
-def test_a_backbone_that_cannot_serve_is_refused_before_the_catalog_is_read(tmp_path):
-    config = {"backbone": "efficientvim_m1", "weights": "pretrained"}
+def test_a_backbone_that_cannot_serve_is_refused_before_anything_is_decoded(tmp_path):
     with pytest.raises(InputError, match="'efficientvim_m1' gives no feature map"):
-        run_image(
-            tmp_path / "none.parquet",
-            tmp_path / "none",
-            {**CONFIG, **config},
-            fold=None,
-            seed=0,
-            probabilities=tmp_path / "probabilities",
-            features=tmp_path / "features.npz",
-            model=tmp_path / "model",
-            checkpoints=None,
-        )
+        run(tmp_path, {"backbone": "efficientvim_m1", "weights": "pretrained"})
