@@ -142,8 +142,9 @@ def test_the_stages_are_listed_in_one_place():
         # No list of seven is longer than a line for each.
         if any(all_named("\n".join(lines[first : first + 7])) for first in range(len(lines))):
             found.add(str(path.relative_to(ROOT)))
-    # The table, the graph, and a test that draws every report.
-    assert found == {"components/core/project.py", "pipeline.py", "tests/reports/test_reports.py"}
+    # The table, the graph, and tests that draw every report and lay out every stage's outputs.
+    tests = {"tests/reports/test_reports.py", "tests/client/test_server_run.py"}
+    assert found == {"components/core/project.py", "pipeline.py", *tests}
 
 
 def all_named(text: str) -> bool:
