@@ -17,7 +17,7 @@ NAMESPACE ?= kubeflow
 BUILD = docker build --file docker/Dockerfile --platform linux/amd64 --build-arg BASE_IMAGE=$(BASE_IMAGE) \
   --build-arg SOURCE=$(SOURCE) --build-arg REVISION=$(REVISION)
 
-.PHONY: run test test-containers images push bake pipeline-resources pictures install-run install-test
+.PHONY: run test test-containers images push bake pipeline-resources docs pictures install-run install-test
 
 run: install-run
 	$(PYTHON) pipeline.py run
@@ -54,6 +54,10 @@ pipeline-resources:
 	$(PYTHON) pipeline.py compile --preset paper --registry $(REGISTRY) --tag $(TAG) --manifest \
 	  --namespace $(NAMESPACE) --volume product-categorization --secret product-categorization \
 	  --output $(RESOURCES)/pipeline.yaml
+
+# The reference of all configurations.
+docs: install-test
+	$(PYTHON) -m components.client.configuration_page
 
 # The README's pictures, of the reports of `make run`; needs Chromium.
 pictures: install-test
