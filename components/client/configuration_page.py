@@ -19,8 +19,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 HEAD = """# Configuration
 
 Written by `make docs` from the models that check every value. A configuration is a JSON object; give it with
-`--param`, in the run form, or in a schedule. The column "paper" has the section that a default comes from. Keys
-marked * are for experts.
+`--param`, in the run form, or in a schedule. The column "paper" has the section that a default comes from.
+Keys marked * are for experts.
 """
 SINGLE = {
     "preprocess_config": PreprocessConfig,

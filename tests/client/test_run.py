@@ -192,7 +192,7 @@ def test_show_lists_the_reports_and_compare_finds_no_difference_to_itself(run: R
 def test_a_wrong_configuration_is_explained_without_a_traceback(run: Run):
     wrong = json.dumps([{"name": "tfidf", "kind": "linear", "learning_rate": 1}])
     failed = run.start("--param", f"text_configs={wrong}", status=2)
-    assert "text configuration 'tfidf': unknown key 'learning_rate'" in failed.stderr
+    assert "text configuration tfidf: unknown key 'learning_rate'" in failed.stderr
     assert "[preprocess]" not in failed.stdout
     assert "Traceback" not in failed.stdout + failed.stderr
 
