@@ -22,7 +22,7 @@ CAMEMBERT = {"base": (12, 768, 12, 110e6), "large": (24, 1024, 16, 335e6)}
 
 
 def checkpoint_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("tensors.safetensors"))
+    return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
 
 
 @pytest.mark.slow
