@@ -45,7 +45,7 @@ products = read_products(folder / "products.parquet")
 task = training_task(products, fold=None, cleaned=False)
 checkpoints = Path(sys.argv[3])
 trained = train_transformer(products, task, config, TrainingSetup(3, folder / "model", checkpoints))
-trained.forget()
+trained.delete_checkpoints()
 """
 
 
