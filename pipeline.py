@@ -17,14 +17,15 @@ from components.client.commands.compile import compile_command
 from components.client.commands.fuse import fuse
 from components.client.commands.run import run
 from components.client.commands.show import compare, show
-from components.core.project import NAME, REGISTRY, TAG, TRAININGS, image_name
+from components.core.parameters import wants_gpu
+from components.core.project import NAME, REGISTRY, TAG, image_name
 from components.core.stage import RUN_ID_VARIABLE
 from components.denoise.component import denoise
 from components.ensemble.component import ensemble
 from components.evaluate.component import evaluate
 from components.fusion.component import fusion
 from components.image.component import image
-from components.preprocess.component import preprocess
+from components.preprocess.component import check_parameters, preprocess
 from components.text.component import text
 
 COMPONENTS = {each.name: each for each in (preprocess, denoise, text, image, fusion, ensemble, evaluate)}
@@ -40,12 +41,13 @@ class _Placement:
     settings: ClusterSettings
     given: dict[str, Any]
 
-    def __call__(self, task: Any, stage: str, *, trains: bool = False) -> Any:
-        trains = trains or stage in TRAININGS
+    def __call__(self, task: Any, *, accelerator: Any = None) -> Any:
+        """Places a task; it trains networks, on a GPU if it can, where an accelerator is named."""
+        trains = accelerator is not None
         self.settings.apply(task, kubernetes, training=trains)
         kubernetes.use_field_path_as_env(task, RUN_ID_VARIABLE, "metadata.labels['pipeline/runid']")
         if trains:
-            task.set_accelerator_type(self.given["cluster_accelerator_type"])
+            task.set_accelerator_type(accelerator)
             task.set_accelerator_limit(self.given["cluster_accelerator_count"])
             kubernetes.add_node_selector_json(task, self.given["cluster_node_selector"])
             kubernetes.add_toleration_json(task, self.given["cluster_tolerations"])
@@ -54,9 +56,16 @@ class _Placement:
 
 @dataclass(frozen=True)
 class _Trainings:
-    """The tasks of the text and the image stage, each in a loop of its own."""
+    """The tasks of the text and the image stage, each in a loop of its own.
+
+    A graph is drawn before a run's parameters are known, and all tasks of a loop ask for the same. So what a
+    run was given decides, when it starts: the tasks of a loop ask for `cluster_accelerator_type` where any
+    configuration of that loop is of a kind that uses a GPU, and for none otherwise. Folds of TF-IDF ask for
+    none; TF-IDF beside a transformer in one list asks for what that one needs.
+    """
 
     given: dict[str, Any]
+    accelerators: dict[str, Any]
     place: _Placement
     store: Any
 
@@ -65,7 +74,8 @@ class _Trainings:
         found = {}
         for stage in stages:
             with dsl.ParallelFor(self.given["denoise_folds"]) as fold:
-                task = self._train(stage, products, self.given[f"{stage}_fold_config"], fold)
+                config, accelerator = self.given[f"{stage}_fold_config"], self.accelerators[f"{stage}_fold"]
+                task = self._train(stage, products, config, fold, accelerator)
             found[f"{stage}_folds"] = dsl.Collected(task.outputs["probabilities"])
         return found
 
@@ -74,10 +84,10 @@ class _Trainings:
         tasks = {}
         for stage in ("text", "image"):
             with dsl.ParallelFor(self.given[f"{stage}_configs"]) as config:
-                tasks[stage] = self._train(stage, products, config, -1)
+                tasks[stage] = self._train(stage, products, config, -1, self.accelerators[stage])
         return tasks
 
-    def _train(self, stage: str, products: Any, config: Any, fold: Any) -> Any:
+    def _train(self, stage: str, products: Any, config: Any, fold: Any, accelerator: Any) -> Any:
         inputs = {"images": self.store} if stage == "image" else {}
         task = COMPONENTS[stage](
             products=products,
@@ -85,11 +95,11 @@ class _Trainings:
             fold=fold,
             seed=self.given["seed"],
             checkpoints=self.given["cluster_checkpoints"],
-            gpu_type=self.given["cluster_accelerator_type"],
+            gpu_type=accelerator,
             gpu_count=self.given["cluster_accelerator_count"],
             **inputs,
         )
-        return self.place(task, stage)
+        return self.place(task, accelerator=accelerator)
 
 
 def _collected(classifiers: dict[str, Any], output: str, suffix: str = "") -> dict[str, Any]:
@@ -100,18 +110,20 @@ def _collected(classifiers: dict[str, Any], output: str, suffix: str = "") -> di
 def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, given: dict[str, Any]) -> None:
     """Connects the stages' tasks; `given` holds the pipeline's parameters by name."""
     place = _Placement(settings, given)
+    settled = {name: given[name] for name in check_parameters.component_spec.inputs}
+    checked = place(check_parameters(**settled)).set_caching_options(False)
     catalog = preprocess(
         **{name: value for name, value in given.items() if name.startswith("catalog_")},
         config=given["preprocess_config"],
         folds=given["denoise_folds"],
         seed=given["seed"],
     )
-    place(catalog, "preprocess")
+    place(catalog.after(checked))
     raw, store = catalog.outputs["products"], catalog.outputs["images"]
-    trainings = _Trainings(given, place, store)
+    trainings = _Trainings(given, checked.outputs, place, store)
     folds = trainings.folds(raw, FOLDS_OF[preset["denoise_on"]])
     config, keep_ids = given["denoise_config"], given["denoise_keep_ids"]
-    issues = place(denoise(products=raw, images=store, config=config, keep_ids=keep_ids, **folds), "denoise")
+    issues = place(denoise(products=raw, images=store, config=config, keep_ids=keep_ids, **folds))
     cleaned = {"products": issues.outputs["cleaned"], "images": store}
     classifiers = trainings.classifiers(cleaned["products"])
     fused = fusion(
@@ -123,13 +135,11 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
         folds=given["fusion_folds"],
         seed=given["seed"],
     )
-    # Not at the top: `--help` need not wait for what checks configurations.
-    from components.fusion.config import any_wants_gpu
-
     # Known when compiling alone: a run that asks for it by a parameter trains on what fusion is given.
-    place(fused, "fusion", trains=any_wants_gpu(preset["fusion_configs"]))
+    jointly = wants_gpu("fusion", preset["fusion_configs"])
+    place(fused, accelerator=given["cluster_accelerator_type"] if jointly else None)
     fusions = {name: fused.outputs[name] for name in ("members", "feature_level")}
-    vote = place(ensemble(**cleaned, **fusions, config=given["ensemble_config"]), "ensemble")
+    vote = place(ensemble(**cleaned, **fusions, config=given["ensemble_config"]))
     evaluation = evaluate(
         **cleaned,
         **_collected(classifiers, "probabilities"),
@@ -140,7 +150,7 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
         seed=given["seed"],
     )
     # Its results lead to everything else that a run made, so every run has its own.
-    place(evaluation, "evaluate").set_caching_options(False)
+    place(evaluation).set_caching_options(False)
 
 
 def build_pipeline(
@@ -157,7 +167,7 @@ def build_pipeline(
         registry, tag: of the images; another tag also renews every cached task.
         settings: what the pods ask of a cluster; a local run ignores it.
     """
-    for stage, component in COMPONENTS.items():
+    for stage, component in (*COMPONENTS.items(), ("preprocess", check_parameters)):
         component.component_spec.implementation.container.image = image_name(stage, registry, tag)
     connect = partial(_connect, preset, image_name("<stage>", registry, tag), settings)
 

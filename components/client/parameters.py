@@ -2,20 +2,11 @@
 
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.client.presets import LARGEST_SEED
-from components.core.configuration import parse_config
 from components.core.errors import InputError
-from components.core.kinds import Registry
-from components.denoise.config import DenoiseConfig
-from components.ensemble.config import EnsembleConfig
-from components.fusion.config import parse_fusion_configs
-from components.image.config import IMAGE_KINDS
-from components.preprocess.config import PreprocessConfig
-from components.text.config import TEXT_KINDS
+from components.core.parameters import parse_values
 
 # Of version 0.1: old name -> new; "" where there is none any more.
 RENAMED = {
@@ -63,8 +54,7 @@ def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str
         except ValueError as error:
             raise InputError(f"--param {key}: not JSON: {error}") from error
         _check_type(key, parsed[key], types[key])
-        if key in _CHECKS:
-            _CHECKS[key](key, parsed[key])
+    parse_values(parsed)
     return parsed
 
 
@@ -87,36 +77,6 @@ def _is(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 
-def _check_range(lowest: int, highest: int, key: str, value: int) -> None:
-    if not lowest <= value <= highest:
-        raise InputError(f"--param {key}: {value} is not within {lowest} and {highest}")
-
-
-def _check_object(parse: Callable[[Mapping[str, Any]], Any], key: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        raise InputError(f"--param {key}: expected a JSON object, {{...}}")
-    parse(value)
-
-
-def _check_classifiers(kinds: Registry, key: str, value: Any) -> None:
-    _refuse_other_than_objects(key, value)
-    kinds.parse_all(value)
-
-
-def _check_fusion(key: str, value: Any) -> None:
-    _refuse_other_than_objects(key, value)
-    parse_fusion_configs(value)
-
-
-def _refuse_other_than_objects(key: str, value: Any) -> None:
-    if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
-        raise InputError(f"--param {key}: expected a JSON list of one or more objects, [{{...}}]")
-
-
-def _checked_by(cls: type, where: str) -> Callable[[str, Any], None]:
-    return partial(_check_object, partial(parse_config, cls, where=where))
-
-
 # Every type that a parameter of the pipeline has: what a value is, what a list's items are, in words.
 _TYPES: dict[str, tuple[type, Any, str]] = {
     "String": (str, None, "a text"),
@@ -124,16 +84,4 @@ _TYPES: dict[str, tuple[type, Any, str]] = {
     "Dict": (dict, None, "a JSON object, {...}"),
     "List[Integer]": (list, int, "a JSON list of whole numbers, [0, 1]"),
     "List[Dict]": (list, dict, "a JSON list of objects, [{...}]"),
-}
-_CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "preprocess_config": _checked_by(PreprocessConfig, "preprocess configuration"),
-    "text_fold_config": partial(_check_object, TEXT_KINDS.parse),
-    "image_fold_config": partial(_check_object, IMAGE_KINDS.parse),
-    "denoise_config": _checked_by(DenoiseConfig, "denoise configuration"),
-    "text_configs": partial(_check_classifiers, TEXT_KINDS),
-    "image_configs": partial(_check_classifiers, IMAGE_KINDS),
-    "fusion_configs": _check_fusion,
-    "ensemble_config": _checked_by(EnsembleConfig, "ensemble configuration"),
-    "fusion_folds": partial(_check_range, 2, 1000),
-    "seed": partial(_check_range, 0, LARGEST_SEED),
 }

@@ -122,4 +122,3 @@ LAPTOP: dict[str, Any] = {
 
 PRESETS = {preset["name"]: preset for preset in (PAPER, LAPTOP)}
 DENOISE_ON = ("text", "image", "both")
-LARGEST_SEED = 2**32 - 1  # numpy's and scikit-learn's

@@ -77,6 +77,8 @@ def parse_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     Raises:
         InputError: unknown or missing keys, values that are wrong or do not go together; all of them at once.
     """
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where}: {values!r}: expected an object, {{...}}")
     try:
         return cls.model_validate(dict(values))
     except ValidationError as error:

@@ -91,6 +91,8 @@ class Registry(Generic[C]):
         Raises:
             InputError: no such kind, or a key or value of it is wrong.
         """
+        if not isinstance(values, Mapping):
+            raise InputError(f"{self.stage} configuration {values!r}: expected an object, {{...}}")
         where = f"{self.stage} configuration {values.get('name', 'without a name')}"
         kinds, name = self.kinds(), values.get("kind", self.default)
         if not isinstance(name, str) or name not in kinds:
@@ -103,8 +105,12 @@ class Registry(Generic[C]):
         """Makes the configurations of a run's list.
 
         Raises:
-            InputError: see `parse`, or two have the same name.
+            InputError: there is none, two have the same name, or see `parse`.
         """
+        if not isinstance(configs, list | tuple) or not configs:
+            raise InputError(
+                f"{self.stage} configurations: expected a list of one or more objects, [{{...}}]"
+            )
         parsed = [self.parse(values) for values in configs]
         names = [config.name for config in parsed]
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -112,6 +118,10 @@ class Registry(Generic[C]):
                 f"{self.stage} configurations: {', '.join(twice)} is named twice; every name once"
             )
         return parsed
+
+    def any_wants_gpu(self, configs: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the training of any configuration of a run's list is to be placed on a GPU."""
+        return any(self.of(config).wants_gpu(config) for config in map(self.parse, configs))
 
     def _kind(self, module: Any) -> Kind:
         kind, name = getattr(module, "KIND", None), module.__name__.rpartition(".")[2]

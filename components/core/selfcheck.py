@@ -1,6 +1,6 @@
 """`python -m components.core.selfcheck`: imports all of the stages that are here, prints their versions.
 
-An image holds one stage, so there it says whether anything is missing.
+An image holds one stage (of the others what can be set), so there it says whether anything is missing.
 """
 
 import importlib
@@ -43,7 +43,7 @@ def import_stage(stage: str) -> None:
 
 def main() -> None:
     print(f"python {platform.python_version()}")
-    for stage in [name for name in STAGE_NAMES if (COMPONENTS / name).is_dir()]:
+    for stage in [name for name in STAGE_NAMES if (COMPONENTS / name / "run.py").is_file()]:
         import_stage(stage)
         print(f"stage {stage}: complete")
     versions = {found.metadata["Name"].lower(): found.version for found in distributions()}

@@ -70,6 +70,7 @@ class ProjectedConfig(PooledConfig):
     size: PositiveInt = setting(256, "that both are projected to", expert=True)
 
 
+MOST_FOLDS = 1000
 FUSION_KINDS = Registry("fusion", "components.fusion.kinds", FusionConfig)
 
 
@@ -86,12 +87,24 @@ def parse_fusion_configs(configs: Sequence[Mapping[str, Any]]) -> list[FusionCon
     return parsed
 
 
-def any_wants_gpu(configs: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the training of any configuration of a run's list is to be placed on a GPU."""
-    return any(FUSION_KINDS.of(config).wants_gpu(config) for config in FUSION_KINDS.parse_all(configs))
+def parse_folds(folds: int) -> int:
+    """How many folds the validation split is dealt into.
+
+    Raises:
+        InputError: fewer than two, or more than anybody means.
+    """
+    if not 2 <= folds <= MOST_FOLDS:
+        raise InputError(
+            f"{folds} folds: what is learned on validation needs from 2 to {MOST_FOLDS}; 8 is usual"
+        )
+    return int(folds)
 
 
 def decision_level_kinds() -> list[str]:
     """The kinds that fuse probabilities, by name."""
     kinds = FUSION_KINDS.kinds()
     return [name for name, kind in kinds.items() if issubclass(kind.config, DecisionLevelConfig)]
+
+
+# The pipeline's parameters that this stage reads, and what makes of each what the stage takes.
+PARAMETERS = {"fusion_configs": parse_fusion_configs, "fusion_folds": parse_folds}

@@ -11,3 +11,5 @@ class ImageConfig(ClassifierConfig):
 
 
 IMAGE_KINDS = Registry("image", "components.image.kinds", ImageConfig, default="network")
+# The pipeline's parameters that this stage reads, and what makes of each what the stage takes.
+PARAMETERS = {"image_fold_config": IMAGE_KINDS.parse, "image_configs": IMAGE_KINDS.parse_all}

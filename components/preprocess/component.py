@@ -1,9 +1,65 @@
 """The preprocess stage as a Kubeflow Pipelines component."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Metrics, Output
 
 from components.core.project import image_name
+
+
+@dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)
+def check_parameters(
+    preprocess_config: dict,
+    denoise_folds: list[int],
+    denoise_config: dict,
+    text_fold_config: dict,
+    text_configs: list[dict],
+    image_fold_config: dict,
+    image_configs: list[dict],
+    fusion_configs: list[dict],
+    fusion_folds: int,
+    ensemble_config: dict,
+    cluster_accelerator_type: str,
+    cluster_accelerator_count: str,
+    cluster_checkpoints: str,
+    seed: int,
+) -> NamedTuple("Accelerators", [(name, str) for name in ("text_fold", "text", "image_fold", "image")]):  # type: ignore
+    """Checks what a run was given before it reads a file: a run from a form passes no client.
+
+    A task of its own, since a server's cache goes by a task's parameters: given to preprocess, any change of
+    a configuration would renew preprocess, and with its outputs every other task.
+
+    Args:
+        preprocess_config: how the catalog is read and split.
+        denoise_folds: the folds' numbers.
+        denoise_config: how many label issues are removed.
+        text_fold_config: the text configuration of the folds.
+        text_configs: the text configurations.
+        image_fold_config: the image configuration of the folds.
+        image_configs: the image configurations.
+        fusion_configs: the fusion configurations.
+        fusion_folds: folds of the validation split.
+        ensemble_config: how the members vote.
+        cluster_accelerator_type: the accelerator that trainings ask for, "" for a CPU.
+        cluster_accelerator_count: how many.
+        cluster_checkpoints: folder on a volume, which is tested for writing; "" for none.
+        seed: seed of every random draw.
+
+    Returns:
+        The accelerator that the tasks of each loop ask for: none where no configuration of it uses one.
+    """
+    given = dict(locals())
+
+    from components.core.parameters import check_checkpoints, parse_values, wants_gpu
+    from components.core.stage import process_of
+
+    with process_of("preprocess"):
+        parse_values(given)
+        check_checkpoints(cluster_checkpoints)
+    loops = [("text", [text_fold_config]), ("text", text_configs)]
+    loops += [("image", [image_fold_config]), ("image", image_configs)]
+    return tuple(cluster_accelerator_type if wants_gpu(*loop) else "" for loop in loops)
 
 
 @dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)

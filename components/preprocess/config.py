@@ -60,7 +60,7 @@ def fold_count(folds: list) -> int:
     Raises:
         InputError: not 0, 1, 2, ... in order, or fewer than two.
     """
-    if len(folds) < 2 or [int(fold) for fold in folds] != list(range(len(folds))):
+    if len(folds) < 2 or folds != list(range(len(folds))):
         raise InputError(
             f"folds = {folds}: expected the numbers from 0 on in order, [0, 1, 2, 3] for four folds"
         )

@@ -15,3 +15,5 @@ class TextConfig(ClassifierConfig):
 
 
 TEXT_KINDS = Registry("text", "components.text.kinds", TextConfig, default="transformer")
+# The pipeline's parameters that this stage reads, and what makes of each what the stage takes.
+PARAMETERS = {"text_fold_config": TEXT_KINDS.parse, "text_configs": TEXT_KINDS.parse_all}

@@ -9,7 +9,7 @@ import pytest
 
 from components.core.errors import InputError
 from components.core.kinds import Registry
-from components.fusion.config import FUSION_KINDS, any_wants_gpu
+from components.fusion.config import FUSION_KINDS
 from components.image.config import IMAGE_KINDS
 from components.text.config import TEXT_KINDS, TextConfig
 
@@ -50,8 +50,8 @@ def test_kinds_are_read_without_what_fits_them():
 
 def test_what_trains_backbones_wants_a_gpu():
     joint = {"name": "joint", "kind": "concat", "training": "end_to_end"}
-    assert any_wants_gpu([{"name": "mean", "kind": "mean"}, joint])
-    assert not any_wants_gpu([{"name": "mean", "kind": "mean"}, {"name": "concat", "kind": "concat"}])
+    assert FUSION_KINDS.any_wants_gpu([{"name": "mean", "kind": "mean"}, joint])
+    assert not FUSION_KINDS.any_wants_gpu([{**joint, "training": "step_by_step"}])
     wants = {name for registry, name in ALL if registry.kinds()[name].uses_gpu is True}
     assert wants == {"transformer", "network"}
 

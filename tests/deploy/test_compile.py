@@ -105,7 +105,7 @@ def test_every_report_and_metric_says_its_stage(documents):
         (component["executorLabel"].removeprefix("exec-").split("-")[0], name)
         for component in spec["components"].values()
         if "executorLabel" in component
-        for name, each in component["outputDefinitions"]["artifacts"].items()
+        for name, each in component["outputDefinitions"].get("artifacts", {}).items()
         if each["artifactType"]["schemaTitle"].removeprefix("system.") in SHOWN
     ]
     assert {stage for stage, _ in shown} == set(STAGE_NAMES)
@@ -117,10 +117,12 @@ def test_what_no_person_sets_is_no_parameter(documents):
     assert not {"facts", "metadata", "graph"} & set(spec["root"]["inputDefinitions"]["parameters"])
 
 
-def test_evaluate_is_never_cached(documents):
+def test_what_checks_and_what_evaluates_a_run_is_never_cached(documents):
     _, spec, _ = documents
     cached = {name: bool(task["cachingOptions"]) for name, task in tasks(spec["root"]["dag"], spec).items()}
-    assert [name for name, each in cached.items() if not each] == ["exec-evaluateevaluate"]
+    assert {name for name, each in cached.items() if not each} == {
+        *("exec-check-parameterscheck-parameters", "exec-evaluateevaluate")
+    }
 
 
 def test_both_documents_fit_the_published_protos(documents):
@@ -156,16 +158,36 @@ def test_a_parameter_that_sets_a_pod_reaches_the_loop_it_is_used_in(documents):
     _, spec, platform = documents
     text = json.dumps([spec["deploymentSpec"], platform])
     used = {name for name in spec["root"]["inputDefinitions"]["parameters"] if f"channel--{name}" in text}
-    assert used == {
-        "cluster_accelerator_type",
-        "cluster_accelerator_count",
-        "cluster_node_selector",
-        "cluster_tolerations",
-    }
+    assert used == {"cluster_accelerator_count", "cluster_node_selector", "cluster_tolerations"}
     loops = [part for part in spec["components"].values() if "dag" in part]
     assert len(loops) == 3
     for loop in loops:
         assert {f"pipelinechannel--{name}" for name in used} <= set(loop["inputDefinitions"]["parameters"])
+
+
+def test_the_tasks_of_a_loop_ask_for_an_accelerator_where_one_of_them_uses_it(documents):
+    _, spec, _ = documents
+    asked = {
+        name.removeprefix("exec-"): executor["container"]["resources"]["accelerator"]["resourceType"]
+        for name, executor in executors(spec).items()
+        if "accelerator" in executor["container"]["resources"]
+    }
+    loops = [part["dag"]["tasks"] for part in spec["components"].values() if "dag" in part]
+    for name, task in {name: task for loop in loops for name, task in loop.items()}.items():
+        parameters = task["inputs"]["parameters"]
+        output = parameters["gpu_type"]["componentInputParameter"]
+        stage, fold = task["taskInfo"]["name"].split("-")[0], parameters["fold"]
+        suffix = "_fold" if "componentInputParameter" in fold else ""
+        assert output == f"pipelinechannel--check-parameters-{stage}{suffix}"
+        assert asked[name] == f"{{{{$.inputs.parameters['{output}']}}}}"
+
+
+def test_preprocess_starts_when_what_the_run_was_given_is_checked_and_is_not_cached_by_it(documents):
+    _, spec, _ = documents
+    task = spec["root"]["dag"]["tasks"]["preprocess"]
+    assert task["dependentTasks"] == ["check-parameters"]
+    given = {each["componentInputParameter"] for each in task["inputs"]["parameters"].values()}
+    assert {name.partition("_")[0] for name in given} == {"catalog", "preprocess", "denoise", "seed"}
 
 
 def test_every_task_is_tried_again_with_backoff_and_never_runs_as_root(documents):

@@ -1,6 +1,7 @@
 """The Dockerfile and what it installs: one target for all stages, packages by hash."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,35 @@ def test_a_stage_has_its_own_code_alone_beside_what_all_share():
     copied = re.findall(r"^COPY (.*)", instructions, flags=re.MULTILINE)
     folders = [f"--from=code /code/components/{room}/ /app/components/{room}/" for room in SHARED]
     own = "--from=code /code/components/${STAGE}/ /app/components/${STAGE}/"
-    assert copied == ["--from=code /code/components/__init__.py /app/components/", *folders, own]
+    configurations = "--from=code /configurations/components/ /app/components/"
+    assert copied == [
+        "--from=code /code/components/__init__.py /app/components/",
+        configurations,
+        *folders,
+        own,
+    ]
+
+
+def test_an_image_checks_what_can_be_set_of_every_stage(tmp_path: Path):
+    patterns = re.search(r"cp -r --parents (.*) /configurations/", targets()["code"][1])
+    assert patterns
+    paths = {path for pattern in patterns[1].split() for path in ROOT.glob(pattern)}
+    paths |= {ROOT / "components" / name for name in ("__init__.py", *SHARED)}
+    for path in paths:
+        target = tmp_path / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, target, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(path, target)
+    script = (
+        "from components.core.parameters import parse_values, wants_gpu\n"
+        "parse_values({'text_configs': [{'name': 'a'}], 'fusion_folds': 8, 'ensemble_config': {}})\n"
+        "print(wants_gpu('text', [{'name': 'a'}]), wants_gpu('text', [{'name': 'a', 'kind': 'linear'}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "True False\n", done.stderr
+    assert not (tmp_path / "components" / "text" / "run.py").exists()
 
 
 @pytest.mark.parametrize("target", ["stage", "client"])
@@ -63,7 +92,7 @@ def test_an_image_runs_as_nobody_and_cannot_change_its_code(target: str):
     lines = [line for line in instructions.splitlines() if line]
     assert "USER 10001:0" in lines
     assert not any("chown" in line or line.startswith("RUN chmod") for line in lines)
-    assert "chmod -R a+rX,a-w /code\n" in targets()["code"][1]
+    assert "chmod -R a+rX,a-w /code /configurations\n" in targets()["code"][1]
 
 
 @pytest.mark.parametrize("target", ["stage", "client"])

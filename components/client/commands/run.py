@@ -17,7 +17,7 @@ from components.client.commands.compile import (
 )
 from components.client.commands.failure import explained
 from components.client.local.run import LocalRun
-from components.client.presets import LARGEST_SEED
+from components.core.parameters import LARGEST_SEED
 
 # Of the options that name a file, those that are not about the catalog.
 PARAMETERS = {"keep_ids": "denoise_keep_ids"}

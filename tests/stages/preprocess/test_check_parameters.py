@@ -1,0 +1,118 @@
+"""The first task of a run: a run from the pipelines UI's form passes no client of ours."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.client.presets import PRESETS
+from components.preprocess.component import check_parameters
+
+GPU = "nvidia.com/gpu"
+
+
+def check(preset: str = "laptop", **changed: Any) -> tuple[str, ...]:
+    """What the task answers, given a preset's parameters and others in their place."""
+    chosen = PRESETS[preset]
+    given = {
+        **{name: chosen[name] for name in check_parameters.component_spec.inputs if name in chosen},
+        "preprocess_config": {},
+        "denoise_folds": [0.0, 1.0, 2.0, 3.0],
+        "denoise_config": chosen["denoise_configs"][chosen["denoise_on"]],
+        "fusion_folds": 8,
+        "cluster_accelerator_type": GPU,
+        "cluster_accelerator_count": "1",
+        "cluster_checkpoints": "",
+        "seed": 0,
+    }
+    return check_parameters.python_func(**given | changed)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_passes(preset: str):
+    check(preset)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"text_configs": [{"name": "a", "epoch": 3.0}]},
+            "text_configs: text configuration a: unknown key 'epoch'",
+        ),
+        ({"text_configs": []}, "text_configs: text configurations: expected a list of one or more objects"),
+        (
+            {"image_configs": []},
+            "image_configs: image configurations: expected a list of one or more objects",
+        ),
+        ({"fusion_configs": []}, "fusion_configs: fusion configurations: expected a list of one or more"),
+        ({"image_configs": ["resnet50"]}, "image configuration 'resnet50': expected an object"),
+        ({"text_configs": [{"name": "a"}, {"name": "a"}]}, "a is named twice"),
+        ({"denoise_folds": []}, "denoise_folds: folds = []: expected the numbers from 0 on"),
+        ({"denoise_folds": ["0", "1"]}, "denoise_folds: folds = ['0', '1']: expected the numbers from 0 on"),
+        ({"denoise_config": {"share": 2.0}}, "denoise_config: denoise configuration: share = 2"),
+        (
+            {"preprocess_config": {"seed": 1.0}},
+            "preprocess_config: preprocess configuration: unknown key 'seed'",
+        ),
+        ({"ensemble_config": {"vote": "loud"}}, "ensemble_config: ensemble configuration: vote"),
+        ({"fusion_folds": 1}, "fusion_folds: 1 folds: what is learned on validation needs from 2 to 1000"),
+        ({"seed": -1}, "seed: -1 is not within 0 and 4294967295"),
+        ({"cluster_accelerator_count": "one"}, "cluster_accelerator_count: 'one': expected a whole number"),
+    ],
+)
+def test_what_is_wrong_ends_the_run_with_status_2(
+    changed: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        check(**changed)
+    assert ended.value.code == 2
+    assert f"[preprocess] error: {message}" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_volume_that_cannot_be_written_is_told_with_the_remedy_as_any_user(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    tmp_path.chmod(0o555)
+    refused(tmp_path / "checkpoints", capsys)
+
+
+def test_a_volume_that_cannot_be_written_is_told_with_the_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "volume").write_text("no folder")
+    refused(tmp_path / "volume" / "checkpoints", capsys)
+
+
+def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        check(cluster_checkpoints=str(folder))
+    assert ended.value.code == 2
+    said = capsys.readouterr().out
+    assert f"[preprocess] error: cluster_checkpoints: {folder} cannot be written by user" in said
+    assert "group 0" in said
+    assert "fsGroup" in said
+
+
+def test_a_volume_that_can_be_written_is_left_as_it_was(tmp_path: Path):
+    check(cluster_checkpoints=str(tmp_path / "checkpoints"))
+    assert list(tmp_path.rglob("*")) == [tmp_path / "checkpoints"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "changed", "asked"),
+    [
+        ("paper", {}, (GPU, GPU, GPU, GPU)),
+        ("laptop", {}, ("", "", GPU, GPU)),
+        ("paper", {"text_fold_config": {"name": "tfidf", "kind": "linear"}}, ("", GPU, GPU, GPU)),
+        ("paper", {"image_configs": [{"name": "c", "kind": "color_histogram"}]}, (GPU, GPU, GPU, "")),
+        ("laptop", {"text_configs": [{"name": "t", "kind": "linear"}, {"name": "b"}]}, ("", GPU, GPU, GPU)),
+        ("paper", {"cluster_accelerator_type": ""}, ("", "", "", "")),
+    ],
+)
+def test_a_loop_asks_for_an_accelerator_where_a_kind_of_it_uses_one(
+    preset: str, changed: dict[str, Any], asked: tuple[str, ...]
+):
+    assert check(preset, **changed) == asked
