@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from components.core.errors import InputError
-from components.data.probabilities import Classifier, Probabilities, read_classifier, write_classifier
+from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import Products
 from components.modeling.metrics import macro_f1
 
@@ -16,15 +16,14 @@ from components.modeling.metrics import macro_f1
 Input = tuple[str, dict[str, Probabilities]]
 
 
-def read_inputs(folders: list[Path], table: Products) -> list[Input]:
-    """Reads classifier folders; late checkpoints are classifiers of their own.
+def to_inputs(classifiers: Iterable[Classifier]) -> list[Input]:
+    """What is fused of some classifiers; late checkpoints are classifiers of their own.
 
     Raises:
-        InputError: a classifier breaks its rules, or a name occurs twice.
+        InputError: a name occurs twice.
     """
     inputs = []
-    for folder in folders:
-        classifier = read_classifier(folder, classes=table.classes)
+    for classifier in classifiers:
         for number, (checkpoint, splits) in enumerate(classifier.matrices.items()):
             inputs.append((classifier.name if number == 0 else f"{classifier.name}@{checkpoint}", splits))
     names = [name for name, _ in inputs]
@@ -58,17 +57,17 @@ def write_fused(
     splits: dict[str, np.ndarray],
     metadata: dict[str, Any],
     table: Products,
-) -> None:
-    """Writes one fused classifier, its matrices by split in the order of the table's rows."""
+) -> Classifier:
+    """Writes one fused classifier, its matrices by split in the order of the table's rows; returns it."""
     slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:80]
     matrices = {
         split: Probabilities(table.ids[table.rows(split)], table.classes, values)
         for split, values in splits.items()
         if len(values)
     }
-    write_classifier(
-        folder / f"{number:03d}-{slug}", Classifier(name, "fusion", {"chosen": matrices}, metadata)
-    )
+    classifier = Classifier(name, "fusion", {"chosen": matrices}, metadata)
+    write_classifier(folder / f"{number:03d}-{slug}", classifier)
+    return classifier
 
 
 def best_on_validation(inputs: list[Input], names: Iterable[str], table: Products) -> str | None:

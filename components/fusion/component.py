@@ -45,40 +45,25 @@ def fusion(
         fusion_metrics: scores.
         fusion_report: what each modality adds.
     """
-    from pathlib import Path
-    from typing import Any
-
-    from components.core.stage import Result, run_stage
-    from components.data.probabilities import read_classifier, read_classifiers
-    from components.data.products import read_products
-    from components.fusion.report import fusion_report as draw_report
+    from components.core.stage import Result, paths_of, run_stage
+    from components.fusion.config import PARAMETERS
     from components.fusion.run import run_fusion
-    from components.reports.page import safe_report
 
-    lists: dict[str, Any] = {
-        "text": [Path(classifier.path) for classifier in text],
-        "image": [Path(classifier.path) for classifier in image],
-        "text_features": [Path(file.path) for file in text_features],
-        "image_features": [Path(file.path) for file in image_features],
-        "text_models": [Path(model.path) for model in text_models],
-        "image_models": [Path(model.path) for model in image_models],
-    }
-    settings: dict[str, Any] = {"configs": configs, "folds": folds, "seed": seed}
-    outputs = {"members": Path(members.path), "feature_level": Path(feature_level.path)}
+    pairs = {"text": text, "text_features": text_features, "text_models": text_models}
+    pairs |= {"image": image, "image_features": image_features, "image_models": image_models}
+    inputs = paths_of(products=products, images=images, **pairs)
+    outputs = paths_of(members=members, feature_level=feature_level)
+    settings = {"configs": configs, "folds": folds}
 
     def work() -> Result:
-        folders = {**lists, **settings, **outputs}
-        scores = run_fusion(Path(products.path), Path(images.path), **folders)
-        report = safe_report(
-            lambda: draw_report(
-                read_products(Path(products.path)),
-                [read_classifier(folder) for folder in lists["text"]],
-                [read_classifier(folder) for folder in lists["image"]],
-                read_classifiers(outputs["members"]),
-                read_classifiers(outputs["feature_level"]),
-            )
-        )
-        return Result(scores, report)
+        parsed = {name: PARAMETERS[f"fusion_{name}"](value) for name, value in settings.items()}
+        return run_fusion(**parsed, seed=seed, **inputs, **outputs)
 
-    inputs = {"products": Path(products.path), "images": Path(images.path), **lists, **settings}
-    run_stage("fusion", work, inputs=inputs, outputs=outputs, metrics=fusion_metrics, report=fusion_report)
+    run_stage(
+        "fusion",
+        work,
+        inputs={**inputs, **settings, "seed": seed},
+        outputs=outputs,
+        metrics=fusion_metrics,
+        report=fusion_report,
+    )

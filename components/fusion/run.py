@@ -3,20 +3,23 @@
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from components.core.artifacts import write_manifest
 from components.core.errors import InputError
+from components.core.stage import Result
+from components.data.probabilities import Classifier, read_classifier
 from components.data.products import Products, read_products
-from components.fusion.classifiers import Input, read_inputs, stack, write_fused
-from components.fusion.config import DecisionLevelConfig, FeatureLevelConfig, parse_fusion_configs
+from components.fusion.classifiers import Input, stack, to_inputs, write_fused
+from components.fusion.config import DecisionLevelConfig, FeatureLevelConfig, FusionConfig
 from components.fusion.decision_level.members import FusionData, Member, fuse_members
 from components.fusion.feature_level.baselines import FeatureLevelData, Modality, fuse_features
+from components.fusion.report import fusion_report
 from components.modeling.cross_fitting import affordable_folds, stratified_folds
 from components.modeling.metrics import macro_f1
+from components.reports.page import safe_report
 
 
 def run_fusion(
@@ -28,13 +31,13 @@ def run_fusion(
     image_features: list[Path],
     text_models: list[Path],
     image_models: list[Path],
-    configs: list[dict[str, Any]],
+    configs: Sequence[FusionConfig],
     *,
     folds: int,
     seed: int,
     members: Path,
     feature_level: Path,
-) -> dict[str, float]:
+) -> Result:
     """Fuses text and image classifiers in every configured way (paper, section 3.3).
 
     Args:
@@ -55,36 +58,34 @@ def run_fusion(
 
     Returns:
         Macro-F1 on validation: the best single classifier, the best and the mean of the members, and the best
-        feature-level classifier where there is one; and the number of members.
+        feature-level classifier where there is one; the number of members; and the report.
 
     Raises:
         InputError: no classifier, ids, classes or values that do not fit the products, too few rows for the
-            folds, fewer than two folds, a configuration that is wrong.
+            folds.
     """
-    if folds < 2:
-        raise InputError(
-            f"fusion: folds = {folds}: what is learned on validation needs two folds at least; give "
-            "--param fusion_folds=N with N from 2 on, 8 is usual"
-        )
-    parsed = parse_fusion_configs(configs)
     table = read_products(products)
-    texts, pictures = read_inputs(text, table), read_inputs(image, table)
+    texts, pictures = (
+        [read_classifier(folder, classes=table.classes) for folder in folders] for folders in (text, image)
+    )
+    of_text = Modality("text", to_inputs(texts), text_features, text_models)
+    of_image = Modality("image", to_inputs(pictures), image_features, image_models)
     if not texts and not pictures:
         raise InputError("fusion: no text classifier and no image classifier; give at least one")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    decisions = [config for config in parsed if isinstance(config, DecisionLevelConfig)]
-    metrics = _fuse_decisions(
-        table, texts, pictures, decisions, members, folds=folds, seed=seed, device=device
+    decisions = [config for config in configs if isinstance(config, DecisionLevelConfig)]
+    metrics, fused = _fuse_decisions(
+        table, of_text.inputs, of_image.inputs, decisions, members, folds=folds, seed=seed, device=device
     )
-    of_text = Modality("text", texts, text_features, text_models)
-    of_image = Modality("image", pictures, image_features, image_models)
     data = FeatureLevelData(table, images, of_text, of_image, seed, device)
-    beside = [config for config in parsed if isinstance(config, FeatureLevelConfig)]
-    if scores := fuse_features(beside, data, feature_level):
+    beside = [config for config in configs if isinstance(config, FeatureLevelConfig)]
+    if baselines := fuse_features(beside, data, feature_level):
+        scores = [classifier.metadata["macro_f1"] for classifier in baselines]
         metrics["best_feature_level_macro_f1"] = max(scores)
     feature_level.mkdir(parents=True, exist_ok=True)
     write_manifest(feature_level, seed=seed)
-    return metrics
+    report = safe_report(lambda: fusion_report(table, texts, pictures, fused, baselines))
+    return Result(metrics, report)
 
 
 def make_members(
@@ -114,7 +115,8 @@ def _fuse_decisions(
     folds: int,
     seed: int,
     device: torch.device,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[Classifier]]:
+    """Scores on validation, and the members."""
     names = [name for name, _ in texts + images]
     validation, test = (stack(texts + images, split, table) for split in ("validation", "test"))
     rows, classes = table.rows("validation"), len(table.classes)
@@ -124,24 +126,25 @@ def _fuse_decisions(
     fold_of = stratified_folds(labels, folds=folds, seed=seed, groups=groups)
     members = make_members(configs, [name for name, _ in texts], [name for name, _ in images])
     fused = fuse_members(members, FusionData(validation, labels, fold_of, test, seed, device))
-    scores = []
+    made = []
     for number, member in enumerate(members):
         result = fused[member.name]
-        scores.append(macro_f1(labels, result.out_of_fold.argmax(axis=1), classes))
         metadata = {
             "config": member.config.model_dump(),
             "inputs": [names[i] for i in member.inputs],
             "folds": folds,
             "seed": seed,
-            "macro_f1": scores[-1],
+            "macro_f1": macro_f1(labels, result.out_of_fold.argmax(axis=1), classes),
             **result.metadata,
         }
         splits = {"validation": result.out_of_fold, "test": result.test}
-        write_fused(folder, number, member.name, splits, metadata, table)
+        made.append(write_fused(folder, number, member.name, splits, metadata, table))
     write_manifest(folder, classifiers=[member.name for member in members], folds=folds, seed=seed)
-    return {
+    scores = [classifier.metadata["macro_f1"] for classifier in made]
+    metrics = {
         "best_single_macro_f1": max(macro_f1(labels, one.argmax(axis=1), classes) for one in validation),
         "best_member_macro_f1": max(scores),
         "mean_member_macro_f1": float(np.mean(scores)),
         "members": float(len(members)),
     }
+    return metrics, made

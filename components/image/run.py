@@ -1,22 +1,23 @@
 """The image stage: trains one image classifier and writes what it makes of the products."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from components.core.accelerators import check_accelerators
+from components.core.stage import Result
 from components.data.image_store import ImageStore
 from components.data.products import read_products, training_task
-from components.image.config import IMAGE_KINDS
+from components.image.config import IMAGE_KINDS, ImageConfig
 from components.modeling.trained import TrainingSetup, write_trained
+from components.reports.page import safe_report
+from components.reports.training import training_report
 
 
 def run_image(
     products: Path,
     images: Path,
-    config: Mapping[str, Any],
+    config: ImageConfig,
     *,
     fold: int | None,
     seed: int,
@@ -26,7 +27,7 @@ def run_image(
     checkpoints: Path | None = None,
     gpu_type: str = "",
     gpu_count: str = "0",
-) -> dict[str, float]:
+) -> Result:
     """Trains one image configuration and writes its probabilities, pooled features and model.
 
     Args:
@@ -40,33 +41,34 @@ def run_image(
         gpu_count: how many.
 
     Returns:
-        Scalars for the pipelines UI.
+        Metrics, and the report of the training.
 
     Raises:
-        InputError: the configuration, the products, the images or the weights are wrong, a GPU is missing, or
-            the loss is not a number.
+        InputError: the products, the images or the weights are wrong, a GPU is missing, or the loss is not
+            a number.
     """
-    parsed = IMAGE_KINDS.parse(config)
-    kind = IMAGE_KINDS.of(parsed)
-    gpus = check_accelerators(gpu_type, gpu_count) if kind.wants_gpu(parsed) else 0
+    kind = IMAGE_KINDS.of(config)
+    gpus = check_accelerators(gpu_type, gpu_count) if kind.wants_gpu(config) else 0
     catalog = read_products(products)
-    task = training_task(catalog, fold=fold, cleaned=parsed.cleaned)
+    task = training_task(catalog, fold=fold, cleaned=config.cleaned)
     setup = TrainingSetup(seed, model, checkpoints, gpus)
-    trained = kind.load_fit()(catalog, ImageStore(images), task, parsed, setup)
+    trained = kind.load_fit()(catalog, ImageStore(images), task, config, setup)
     metadata = {
-        "config": parsed.model_dump(),
+        "config": config.model_dump(),
         "seed": seed,
         "fold": fold,
         "products_without_image": int(np.count_nonzero(catalog.table["image"].isna())),
         "their_probabilities": "the class frequencies of the products trained on",
     }
-    return write_trained(
+    classifier = write_trained(
         trained,
         catalog,
         task,
-        name=parsed.name,
+        name=config.name,
         modality="image",
         metadata=metadata,
         probabilities=probabilities,
         features=features,
     )
+    report = safe_report(lambda: training_report(classifier, catalog))
+    return Result(classifier.metadata["metrics"], report)

@@ -61,13 +61,14 @@ def write_trained(
     metadata: dict[str, Any],
     probabilities: Path,
     features: Path,
-) -> dict[str, float]:
+) -> Classifier:
     """Writes the classifier's matrices and features, and scores the chosen checkpoint where it can.
 
     Then the training's own checkpoints go.
 
     Returns:
-        The training's metrics, with `macro_f1` of the chosen checkpoint on validation (or out of fold).
+        The classifier. Its metadata hold the training's curves and metrics, with `macro_f1` of the chosen
+        checkpoint on validation (or out of fold).
 
     Raises:
         InputError: a matrix or the features break their rules (NaN, rows that do not sum to 1).
@@ -86,12 +87,11 @@ def write_trained(
         if split in chosen:
             truth = labels[task.predict[split]]
             metrics["macro_f1"] = macro_f1(truth, chosen[split].argmax(axis=1), len(products.classes))
-    write_classifier(
-        probabilities,
-        Classifier(name, modality, matrices, {**metadata, "metrics": metrics, "curves": trained.curves}),
-    )
+    metadata = {**metadata, "metrics": metrics, "curves": trained.curves}
+    classifier = Classifier(name, modality, matrices, metadata)
+    write_classifier(probabilities, classifier)
     kept = np.zeros((len(ids), 0), np.float32) if trained.features is None else trained.features
     write_features(features, Features(name, ids, kept))
     if trained.delete_checkpoints is not None:
         trained.delete_checkpoints()
-    return metrics
+    return classifier

@@ -39,40 +39,25 @@ def text(
     """
     from pathlib import Path
 
-    from components.core.stage import Result, run_stage
-    from components.data.probabilities import read_classifier
-    from components.data.products import read_products
-    from components.reports.page import safe_report
-    from components.reports.training import training_report
+    from components.core.stage import Result, paths_of, run_stage
+    from components.text.config import PARAMETERS
     from components.text.run import run_text
 
-    outputs = {
-        "probabilities": Path(probabilities.path),
-        "features": Path(features.path),
-        "model": Path(model.path),
-    }
+    settings = {"fold": None if fold < 0 else fold, "seed": seed}
+    inputs = paths_of(products=products)
+    outputs = paths_of(probabilities=probabilities, features=features, model=model)
 
     def work() -> Result:
-        scores = run_text(
-            Path(products.path),
-            config,
-            fold=None if fold < 0 else fold,
-            seed=seed,
-            checkpoints=Path(checkpoints) if checkpoints else None,
-            gpu_type=gpu_type,
-            gpu_count=gpu_count,
-            **outputs,
-        )
-        classifier, catalog = read_classifier(outputs["probabilities"]), read_products(Path(products.path))
-        return Result(scores, safe_report(lambda: training_report(classifier, catalog)))
+        parsed = PARAMETERS["text_fold_config"](config)
+        gpus = {"gpu_type": gpu_type, "gpu_count": gpu_count}
+        kept = Path(checkpoints) if checkpoints else None
+        return run_text(config=parsed, checkpoints=kept, **gpus, **settings, **inputs, **outputs)
 
-    label = config.get("name", "") + (f" fold {fold}" if fold >= 0 else "")
-    inputs = {"products": Path(products.path), "config": config, "fold": fold, "seed": seed}
     run_stage(
         "text",
         work,
-        label=label,
-        inputs=inputs,
+        label=config.get("name", "") + (f" fold {fold}" if fold >= 0 else ""),
+        inputs={**inputs, **settings, "config": config},
         outputs=outputs,
         metrics=text_metrics,
         report=text_report,

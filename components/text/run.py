@@ -1,18 +1,19 @@
 """The text stage: trains one text classifier and leaves its probabilities, features and model."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from components.core.accelerators import check_accelerators
+from components.core.stage import Result
 from components.data.products import read_products, training_task
 from components.modeling.trained import TrainingSetup, write_trained
-from components.text.config import TEXT_KINDS
+from components.reports.page import safe_report
+from components.reports.training import training_report
+from components.text.config import TEXT_KINDS, TextConfig
 
 
 def run_text(
     products: Path,
-    config: Mapping[str, Any],
+    config: TextConfig,
     *,
     fold: int | None,
     seed: int,
@@ -22,7 +23,7 @@ def run_text(
     checkpoints: Path | None = None,
     gpu_type: str = "",
     gpu_count: str = "0",
-) -> dict[str, float]:
+) -> Result:
     """Trains the classifier that `config` describes.
 
     Args:
@@ -37,24 +38,25 @@ def run_text(
         model: folder for the model.
 
     Returns:
-        Metrics for the pipelines UI.
+        Metrics, and the report of the training.
 
     Raises:
-        InputError: the configuration or the table is wrong, or a GPU is missing.
+        InputError: the table is wrong, or a GPU is missing.
     """
-    parsed = TEXT_KINDS.parse(config)
-    kind = TEXT_KINDS.of(parsed)
-    gpus = check_accelerators(gpu_type, gpu_count) if kind.wants_gpu(parsed) else 0
+    kind = TEXT_KINDS.of(config)
+    gpus = check_accelerators(gpu_type, gpu_count) if kind.wants_gpu(config) else 0
     catalog = read_products(products)
-    task = training_task(catalog, fold=fold, cleaned=parsed.cleaned)
-    trained = kind.load_fit()(catalog, task, parsed, TrainingSetup(seed, model, checkpoints, gpus))
-    return write_trained(
+    task = training_task(catalog, fold=fold, cleaned=config.cleaned)
+    trained = kind.load_fit()(catalog, task, config, TrainingSetup(seed, model, checkpoints, gpus))
+    classifier = write_trained(
         trained,
         catalog,
         task,
-        name=parsed.name,
+        name=config.name,
         modality="text",
-        metadata={"config": parsed.model_dump(), "seed": seed, "fold": fold},
+        metadata={"config": config.model_dump(), "seed": seed, "fold": fold},
         probabilities=probabilities,
         features=features,
     )
+    report = safe_report(lambda: training_report(classifier, catalog))
+    return Result(classifier.metadata["metrics"], report)

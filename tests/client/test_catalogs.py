@@ -13,6 +13,7 @@ from tiny_catalog import OUTPUTS
 from components.data.products import read_products
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.run import run_preprocess
+from components.text.config import TEXT_KINDS
 from components.text.run import run_text
 
 CATALOGS = Path(os.environ.get("PRODUCT_CATALOGS", "unset"))
@@ -57,11 +58,11 @@ def test_household_is_read_whole_and_its_text_tells_the_classes_apart(tmp_path: 
     assert counts["train"] + counts["validation"] == 890
     assert (counts["test"], counts["quarantined"]) == (157, 0)
     assert read_products(paths["products"]).metadata["dialect"] == "csv"
-    config = {"name": "tfidf", "kind": "linear"}
+    config = TEXT_KINDS.parse({"name": "tfidf", "kind": "linear"})
     outputs: dict[str, Any] = {
         name: tmp_path / f"text-{name}" for name in ("probabilities", "features", "model")
     }
-    scores = run_text(paths["products"], config, fold=None, seed=0, **outputs)
+    scores = run_text(paths["products"], config, fold=None, seed=0, **outputs).metrics
     assert scores["macro_f1"] > 0.88
 
 

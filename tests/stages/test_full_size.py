@@ -10,6 +10,7 @@ from transformers import CamembertConfig, CamembertForSequenceClassification
 
 from components.data.probabilities import read_classifier
 from components.data.products import training_task
+from components.image.config import IMAGE_KINDS
 from components.image.run import run_image
 from components.modeling.text.encoder import save_encoder
 from components.modeling.text.tokens import train_tokenizer
@@ -62,24 +63,18 @@ def test_camembert_steps_and_saves_at_its_size(tmp_path: Path, size: str):
 @pytest.mark.slow
 def test_resnet152_takes_both_stages_at_their_sizes(tmp_path: Path):
     products, images, catalog = write_catalog(tmp_path, 10)
+    sizes = {"epochs": 1, "batch_size": 3, "dcl_epochs": 1, "dcl_batch_size": 3}
     metrics = run_image(
         products,
         images,
-        {
-            "name": "resnet152",
-            "weights": "scratch",
-            "epochs": 1,
-            "batch_size": 3,
-            "dcl_epochs": 1,
-            "dcl_batch_size": 3,
-        },
+        IMAGE_KINDS.parse({"name": "resnet152", "weights": "scratch", **sizes}),
         fold=None,
         seed=0,
         probabilities=tmp_path / "probabilities",
         features=tmp_path / "features.npz",
         model=tmp_path / "model",
         checkpoints=tmp_path / "checkpoints",
-    )
+    ).metrics
     assert np.isfinite(metrics["final_loss"])
     assert (tmp_path / "model" / "model.safetensors").stat().st_size > 4 * 58e6
     classifier = read_classifier(tmp_path / "probabilities", classes=catalog.classes)

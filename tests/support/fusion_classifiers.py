@@ -16,6 +16,7 @@ from components.data.products import Products, write_products
 from components.ensemble.config import PARAMETERS
 from components.ensemble.run import run_ensemble
 from components.fusion.config import FUSION_KINDS, DecisionLevelConfig
+from components.fusion.config import PARAMETERS as FUSION
 from components.fusion.decision_level.members import Fused, FusionData, Member, fuse_members
 from components.fusion.run import run_fusion
 
@@ -36,16 +37,18 @@ class StagePaths:
 
 def run_fusion_stage(
     stage: StagePaths, root: Path, configs: list[dict[str, Any]], *, folds: int = 4
-) -> dict[str, float]:
+) -> Mapping[str, float]:
     """Fuses into `root/members` and `root/feature-level`; returns the stage's metrics."""
-    return run_fusion(
+    result = run_fusion(
         **vars(stage),
-        configs=configs,
-        folds=folds,
+        configs=FUSION["fusion_configs"](configs),
+        folds=FUSION["fusion_folds"](folds),
         seed=0,
         members=root / "members",
         feature_level=root / "feature-level",
     )
+    assert "could not be drawn" not in result.report
+    return result.metrics
 
 
 def run_vote(

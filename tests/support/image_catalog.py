@@ -11,6 +11,7 @@ from PIL import Image
 from components.data.image_store import write_image_store
 from components.data.probabilities import read_classifier
 from components.data.products import Products, write_products
+from components.image.config import IMAGE_KINDS
 from components.image.run import run_image
 
 COLORS = ((200, 30, 30), (30, 160, 30), (30, 30, 200))
@@ -88,10 +89,10 @@ def run_image_stage(folder, config=None, *, fold=None, checkpoints=None, without
     """The image stage on the tiny catalog: its metrics, its probabilities, the catalog."""
     folder.mkdir(exist_ok=True)
     products, images, catalog = write_catalog(folder, without_image=without_image)
-    metrics = run_image(
+    result = run_image(
         products,
         images,
-        {**CONFIG, **(config or {})},
+        IMAGE_KINDS.parse({**CONFIG, **(config or {})}),
         fold=fold,
         seed=seed,
         probabilities=folder / "probabilities",
@@ -99,4 +100,5 @@ def run_image_stage(folder, config=None, *, fold=None, checkpoints=None, without
         model=folder / "model",
         checkpoints=checkpoints,
     )
-    return metrics, read_classifier(folder / "probabilities", classes=catalog.classes), catalog
+    assert "could not be drawn" not in result.report
+    return result.metrics, read_classifier(folder / "probabilities", classes=catalog.classes), catalog

@@ -10,6 +10,7 @@ import torch
 
 from components.core.errors import InputError
 from components.data.features import Features, read_features
+from components.data.probabilities import Classifier
 from components.data.products import Products, Task, training_task
 from components.fusion.classifiers import Input, best_on_validation, write_fused
 from components.fusion.config import FUSION_KINDS, FeatureLevelConfig
@@ -114,7 +115,9 @@ class FeatureFused:
     splits: dict[str, np.ndarray]
 
 
-def fuse_features(configs: Sequence[FeatureLevelConfig], data: FeatureLevelData, folder: Path) -> list[float]:
+def fuse_features(
+    configs: Sequence[FeatureLevelConfig], data: FeatureLevelData, folder: Path
+) -> list[Classifier]:
     """Trains every configured classifier on the train split and writes it.
 
     The `fit` of a feature-level kind takes a configuration and the data, and returns a `FeatureFused`, or
@@ -124,23 +127,23 @@ def fuse_features(configs: Sequence[FeatureLevelConfig], data: FeatureLevelData,
         folder: to write, one classifier folder a configuration.
 
     Returns:
-        Their macro-F1 on validation; of those that the catalog is large enough for.
+        Those that the catalog is large enough for; their metadata hold their macro-F1 on validation.
     """
-    table, scores = data.products, []
+    table, made = data.products, []
     truth = table.labels[table.rows("validation")]
     for number, config in enumerate(configs):
         fused: FeatureFused | None = FUSION_KINDS.of(config).load_fit()(config, data)
         if fused is None:
             continue
-        scores.append(macro_f1(truth, fused.splits["validation"].argmax(axis=1), len(table.classes)))
+        predicted = fused.splits["validation"].argmax(axis=1)
         metadata = {
             "config": config.model_dump(),
             "inputs": fused.inputs,
             "seed": data.seed,
-            "macro_f1": scores[-1],
+            "macro_f1": macro_f1(truth, predicted, len(table.classes)),
         }
-        write_fused(folder, number, config.name, fused.splits, metadata, table)
-    return scores
+        made.append(write_fused(folder, number, config.name, fused.splits, metadata, table))
+    return made
 
 
 def fit_pooled(config: Pooled, data: FeatureLevelData) -> FeatureFused:

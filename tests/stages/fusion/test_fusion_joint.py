@@ -1,12 +1,13 @@
 """Feature-level fusion end to end: both backbones trained on jointly, from the models of the two stages."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from fusion_classifiers import StagePaths
+from fusion_classifiers import StagePaths, run_fusion_stage
 from image_catalog import CONFIG, write_catalog
 from text_catalog import WORDS, small_config
 
@@ -16,7 +17,7 @@ from components.data.products import Products, read_products, write_products
 from components.fusion.feature_level.joint import load_joint_network
 from components.fusion.feature_level.joint_training import train_end_to_end
 from components.fusion.kinds.concat import ConcatConfig
-from components.fusion.run import run_fusion
+from components.image.config import IMAGE_KINDS
 from components.image.run import run_image
 from components.text.run import run_text
 
@@ -38,14 +39,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> StagePaths:
         name: {part: root / name / part for part in ("probabilities", "features", "model")}
         for name in ("text", "image")
     }
-    run_text(
-        products,
-        small_config(epochs=2).model_dump(),
-        fold=None,
-        seed=0,
-        **outputs["text"],
-    )
-    run_image(products, images, CONFIG, fold=None, seed=0, **outputs["image"])
+    run_text(products, small_config(epochs=2), fold=None, seed=0, **outputs["text"])
+    run_image(products, images, IMAGE_KINDS.parse(CONFIG), fold=None, seed=0, **outputs["image"])
     by_part = {part: [outputs["text"][part], outputs["image"][part]] for part in outputs["text"]}
     return StagePaths(
         products,
@@ -67,14 +62,8 @@ def test_every_way_trains_end_to_end_and_predicts_validation_and_test(
     stage: StagePaths, kind: str, tmp_path: Path
 ) -> None:
     config = {"name": kind, "kind": kind, "training": "end_to_end", "epochs": 4, "batch_size": 8}
-    metrics = run_fusion(
-        **vars(stage),
-        configs=[DECISION, {**config, "learning_rate": 0.01, "backbone_learning_rate": 1e-3}],
-        folds=2,
-        seed=0,
-        members=tmp_path / "members",
-        feature_level=tmp_path / "feature-level",
-    )
+    config |= {"learning_rate": 0.01, "backbone_learning_rate": 1e-3}
+    metrics = run_fusion_stage(stage, tmp_path, [DECISION, config], folds=2)
     (classifier,) = read_classifiers(tmp_path / "feature-level")
     assert classifier.metadata["inputs"] == ["small", "tiny"]
     assert set(classifier.matrices["chosen"]) == {"validation", "test"}
@@ -102,13 +91,6 @@ def test_the_same_seed_leaves_the_same_evaluation(stage: StagePaths) -> None:
 def test_a_classifier_without_a_backbone_is_refused_with_the_remedy(
     stage: StagePaths, tmp_path: Path
 ) -> None:
-    inputs = {**vars(stage), "text_models": []}
+    config = {"name": "joint", "kind": "concat", "training": "end_to_end"}
     with pytest.raises(InputError, match=r"no text classifier \(small\).*needs a transformer.*step_by_step"):
-        run_fusion(
-            **inputs,
-            configs=[DECISION, {"name": "joint", "kind": "concat", "training": "end_to_end"}],
-            folds=2,
-            seed=0,
-            members=tmp_path / "members",
-            feature_level=tmp_path / "feature-level",
-        )
+        run_fusion_stage(replace(stage, text_models=[]), tmp_path, [DECISION, config], folds=2)

@@ -1,11 +1,12 @@
 """The light feature-level fusion: what n-grams and colors say together, without either stage's models."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from fusion_classifiers import write_stage
+from fusion_classifiers import run_fusion_stage, write_stage
 from image_catalog import write_catalog
 
 from components.core.errors import InputError
@@ -13,7 +14,6 @@ from components.data.probabilities import read_classifiers
 from components.data.products import Products, read_products, write_products
 from components.fusion.config import FUSION_KINDS
 from components.fusion.feature_level.baselines import FeatureLevelData, Modality
-from components.fusion.run import run_fusion
 
 CONFIG = {
     "name": "net",
@@ -118,14 +118,8 @@ def test_the_stage_leaves_it_out_of_a_small_catalog_and_says_so(
         "min_train_products": least,
         "min_products": 1.0,
     }
-    metrics = run_fusion(
-        **{**vars(stage), "images": store / "images"},
-        configs=[{"name": "mean", "kind": "mean"}, light],
-        folds=2,
-        seed=0,
-        members=tmp_path / "members",
-        feature_level=tmp_path / "feature-level",
-    )
+    stage = replace(stage, images=store / "images")
+    metrics = run_fusion_stage(stage, tmp_path, [{"name": "mean", "kind": "mean"}, light], folds=2)
     made = [classifier.name for classifier in read_classifiers(tmp_path / "feature-level")]
     assert made == (["net"] if least == 1 else [])
     assert ("best_feature_level_macro_f1" in metrics) == (least == 1)

@@ -10,6 +10,7 @@ from image_catalog import write_catalog
 from components.core.errors import InputError
 from components.data.features import read_features
 from components.data.probabilities import read_classifier
+from components.image.config import IMAGE_KINDS
 from components.image.run import run_image
 from components.modeling.image.color_histogram import describe
 
@@ -17,16 +18,17 @@ from components.modeling.image.color_histogram import describe
 def run(folder, config=None, *, fold=None, without_image=(), seed=0):
     folder.mkdir(exist_ok=True)
     products, images, catalog = write_catalog(folder, without_image=without_image)
+    chosen = {"name": "color", "kind": "color_histogram", "size": [32, 32], "min_steps": 90.0}
     metrics = run_image(
         products,
         images,
-        {"name": "color", "kind": "color_histogram", "size": [32, 32], "min_steps": 90.0, **(config or {})},
+        IMAGE_KINDS.parse({**chosen, **(config or {})}),
         fold=fold,
         seed=seed,
         probabilities=folder / "probabilities",
         features=folder / "features.npz",
         model=folder / "model",
-    )
+    ).metrics
     return metrics, read_classifier(folder / "probabilities", classes=catalog.classes), catalog
 
 

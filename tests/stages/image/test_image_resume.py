@@ -25,12 +25,14 @@ from components.modeling.training import TrainingLoop
 PROGRAM = """
 import json, sys, torch
 from pathlib import Path
+from components.image.config import IMAGE_KINDS
 from components.image.run import run_image
 
 torch.set_num_threads(1)
 folder, out = Path(sys.argv[1]), Path(sys.argv[2])
 run_image(
-    folder / "products.parquet", folder / "images", json.loads(sys.argv[3]), fold=None, seed=0,
+    folder / "products.parquet", folder / "images", IMAGE_KINDS.parse(json.loads(sys.argv[3])),
+    fold=None, seed=0,
     probabilities=out / "probabilities", features=out / "features.npz", model=out / "model",
     checkpoints=out / "checkpoints",
 )

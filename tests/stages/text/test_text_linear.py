@@ -1,5 +1,6 @@
 """The linear text classifier."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from components.core.errors import InputError
 from components.data.features import read_features
 from components.data.probabilities import read_classifier
 from components.data.products import SCHEMA, Products, training_task, write_products
+from components.text.config import TEXT_KINDS
 from components.text.run import run_text
 
 WORDS = {"10": "livre roman poche", "20": "chaise bois meuble", "30": "jeu console manette"}
@@ -48,9 +50,11 @@ def write_catalog(path: Path, seed: int = 0) -> Products:
     return products
 
 
-def run(folder: Path, config: dict = CONFIG, fold: int | None = None) -> dict[str, float]:
+def run(folder: Path, config: dict = CONFIG, fold: int | None = None) -> Mapping[str, float]:
     paths: dict[str, Any] = {name: folder / name for name in ("probabilities", "features", "model")}
-    return run_text(folder / "products", config, fold=fold, seed=0, **paths)
+    result = run_text(folder / "products", TEXT_KINDS.parse(config), fold=fold, seed=0, **paths)
+    assert "could not be drawn" not in result.report
+    return result.metrics
 
 
 @pytest.fixture
