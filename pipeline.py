@@ -165,7 +165,6 @@ def build_pipeline(
     Args:
         preset: its `denoise_on` shapes the graph, so no parameter can change it.
         registry, tag: of the images; another tag also renews every cached task.
-        settings: what the pods ask of a cluster; a local run ignores it.
     """
     for stage, component in (*COMPONENTS.items(), ("preprocess", check_parameters)):
         component.component_spec.implementation.container.image = image_name(stage, registry, tag)

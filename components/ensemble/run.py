@@ -44,11 +44,8 @@ def run_ensemble(
     validation matrix is out of fold like the members' own. On test the choice is made from all of it.
 
     Args:
-        products: the product table.
         images: the image store, for the report's pictures.
-        members: folder of member classifiers, as the fusion stage writes it.
-        feature_level: folder of feature-level classifiers, likewise.
-        config: how they vote.
+        members, feature_level: folders of classifiers, as the fusion stage writes them.
         probabilities: classifier folder to write; its metadata hold the members used, weights, what each adds
             (leave one out), pairwise agreement and the number of ties.
 
@@ -80,9 +77,8 @@ def run_ensemble(
         "members_used": float(np.count_nonzero(metadata["weights"])),
         "validation_ties": float(metadata["ties"]["validation"]),
     }
-    return Result(
-        scores, safe_report(lambda: ensemble_report(table, ImageStore(images), classifiers, ensemble))
-    )
+    report = safe_report(lambda: ensemble_report(table, ImageStore(images), classifiers, ensemble))
+    return Result(scores, report)
 
 
 def _read_voters(

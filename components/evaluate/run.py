@@ -53,9 +53,8 @@ def run_evaluate(
     `summary.md`, `report.html` and a manifest.
 
     Args:
-        text: classifier folders; the best on validation stands for text. `image` likewise.
-        members: folder of decision-level classifiers; `feature_level` likewise.
-        ensemble: the ensemble's classifier folder.
+        text, image: classifier folders; the best of each on validation stands for it.
+        members, feature_level: folders of classifier folders.
         label_issues: TSV of what denoising flagged, worst first.
         seed: of the bootstrap.
         metadata: lineage to show: code revision, image tags, seeds, configurations.
@@ -70,15 +69,10 @@ def run_evaluate(
     classifiers = read_all_classifiers(text, image, members, feature_level, ensemble, classes=table.classes)
     validation = evaluate_split(table, classifiers, "validation", seed=seed)
     if validation is None:
-        raise InputError(
-            f"{products}: no labeled product in the validation split, so nothing can be predicted"
-        )
+        raise InputError(f"{products}: no labeled product in the validation split to evaluate on")
     test = evaluate_split(table, classifiers, "test", seed=seed)
     test = with_best_of(test, validation) if test else None
-    _write_predictions(table, validation, results)
-    write_json(results / "metrics.json", metrics_document(table, validation, test))
-    write_json(results / "confusion.json", _confusion_document(table, validation))
-    write_text(results / "summary.md", summary(table, validation, test))
+    _write_documents(table, validation, test, results)
     report = safe_report(
         lambda: evaluate_report(
             table, ImageStore(images), validation, test, read_issues(label_issues), metadata=metadata
@@ -91,10 +85,15 @@ def run_evaluate(
     return Result(scalars, report)
 
 
-def _confusion_document(products: Products, validation: Evaluation) -> dict[str, Any]:
+def _write_documents(
+    products: Products, validation: Evaluation, test: Evaluation | None, results: Path
+) -> None:
+    _write_predictions(products, validation, results)
+    write_json(results / "metrics.json", metrics_document(products, validation, test))
     counts = confusion(validation.labels, validation.best["ensemble"].predicted, len(products.classes))
     classes, matrix = reduced_confusion(products.classes, counts)
-    return {"classes": classes, "matrix": matrix.tolist()}
+    write_json(results / "confusion.json", {"classes": classes, "matrix": matrix.tolist()})
+    write_text(results / "summary.md", summary(products, validation, test))
 
 
 def metrics_document(products: Products, validation: Evaluation, test: Evaluation | None) -> dict[str, Any]:

@@ -41,28 +41,19 @@ def run_fusion(
     """Fuses text and image classifiers in every configured way (paper, section 3.3).
 
     Args:
-        products: the product table.
-        images: the image store, for feature-level fusion that is trained on images.
-        text: classifier folders of text classifiers; late checkpoints count as classifiers of their own.
-        image: the same of image classifiers.
-        text_features: pooled features of text classifiers, for feature-level fusion.
-        image_features: the same of image classifiers.
-        text_models: model folders of text classifiers, for feature-level fusion end to end.
-        image_models: the same of image classifiers.
-        configs: the fusion configurations; see docs/configuration.md.
-        folds: of the cross-validation on the validation split (section 4.1: 8); a small split gets as
-            many as it allows.
-        members: folder to write, one classifier folder a decision-level member. Their validation matrices
-            are out-of-fold.
-        feature_level: folder to write, one classifier folder a feature-level classifier.
+        text, image: classifier folders; late checkpoints count as classifiers of their own.
+        text_features, image_features: their pooled features, for feature-level fusion.
+        text_models, image_models: their models, for feature-level fusion end to end.
+        folds: of the cross-validation on the validation split; a small one gets as many as it allows.
+        members: folder to write, one classifier a folder; their validation matrices are out-of-fold.
+        feature_level: folder to write, likewise, for feature-level classifiers.
 
     Returns:
         Macro-F1 on validation: the best single classifier, the best and the mean of the members, and the best
         feature-level classifier where there is one; the number of members; and the report.
 
     Raises:
-        InputError: no classifier, ids, classes or values that do not fit the products, too few rows for the
-            folds.
+        InputError: no classifier, or one that does not fit the products; too few rows for the folds.
     """
     table = read_products(products)
     texts, pictures = (
@@ -80,10 +71,7 @@ def run_fusion(
     data = FeatureLevelData(table, images, of_text, of_image, seed, device)
     beside = [config for config in configs if isinstance(config, FeatureLevelConfig)]
     if baselines := fuse_features(beside, data, feature_level):
-        scores = [classifier.metadata["macro_f1"] for classifier in baselines]
-        metrics["best_feature_level_macro_f1"] = max(scores)
-    feature_level.mkdir(parents=True, exist_ok=True)
-    write_manifest(feature_level, seed=seed)
+        metrics["best_feature_level_macro_f1"] = max(each.metadata["macro_f1"] for each in baselines)
     report = safe_report(lambda: fusion_report(table, texts, pictures, fused, baselines))
     return Result(metrics, report)
 

@@ -31,21 +31,15 @@ def run_image(
     """Trains one image configuration and writes its probabilities, pooled features and model.
 
     Args:
-        products: the product table.
-        images: the image store.
-        config: one item of the image configurations.
-        fold: train on the other folds and predict this one, as `out_of_fold`; None trains on train and
-            predicts validation and test.
+        fold: train on the other folds and predict this one, out of fold; None for the whole training.
         checkpoints: a folder that outlives an attempt, from which a killed training goes on.
-        gpu_type: the accelerator that the task asked for, "" for a CPU.
-        gpu_count: how many.
+        gpu_type, gpu_count: the accelerators that the task asked for; "" and "0" for a CPU.
 
     Returns:
         Metrics, and the report of the training.
 
     Raises:
-        InputError: the products, the images or the weights are wrong, a GPU is missing, or the loss is not
-            a number.
+        InputError: products, images or weights are wrong, a GPU is missing, or the loss is not a number.
     """
     kind = IMAGE_KINDS.of(config)
     gpus = check_accelerators(gpu_type, gpu_count) if kind.wants_gpu(config) else 0
@@ -60,15 +54,9 @@ def run_image(
         "products_without_image": int(np.count_nonzero(catalog.table["image"].isna())),
         "their_probabilities": "the class frequencies of the products trained on",
     }
+    outputs = {"probabilities": probabilities, "features": features}
     classifier = write_trained(
-        trained,
-        catalog,
-        task,
-        name=config.name,
-        modality="image",
-        metadata=metadata,
-        probabilities=probabilities,
-        features=features,
+        trained, catalog, task, name=config.name, modality="image", metadata=metadata, **outputs
     )
     report = safe_report(lambda: training_report(classifier, catalog))
     return Result(classifier.metadata["metrics"], report)

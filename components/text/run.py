@@ -27,12 +27,9 @@ def run_text(
     """Trains the classifier that `config` describes.
 
     Args:
-        products: the product table.
-        config: one item of the text configurations.
         fold: train on the other folds and predict this one, out of fold; None for the whole training.
         checkpoints: a folder that outlives an attempt, from which a killed training goes on.
-        gpu_type: the accelerator that the task asked for, "" for a CPU.
-        gpu_count: how many.
+        gpu_type, gpu_count: the accelerators that the task asked for; "" and "0" for a CPU.
         probabilities: folder for the classifier's matrices.
         features: file for the pooled features (empty for a fold's training).
         model: folder for the model.
@@ -48,15 +45,10 @@ def run_text(
     catalog = read_products(products)
     task = training_task(catalog, fold=fold, cleaned=config.cleaned)
     trained = kind.load_fit()(catalog, task, config, TrainingSetup(seed, model, checkpoints, gpus))
+    metadata = {"config": config.model_dump(), "seed": seed, "fold": fold}
+    outputs = {"probabilities": probabilities, "features": features}
     classifier = write_trained(
-        trained,
-        catalog,
-        task,
-        name=config.name,
-        modality="text",
-        metadata={"config": config.model_dump(), "seed": seed, "fold": fold},
-        probabilities=probabilities,
-        features=features,
+        trained, catalog, task, name=config.name, modality="text", metadata=metadata, **outputs
     )
     report = safe_report(lambda: training_report(classifier, catalog))
     return Result(classifier.metadata["metrics"], report)

@@ -8,6 +8,7 @@ from typing import assert_never
 import numpy as np
 import torch
 
+from components.core.artifacts import write_manifest
 from components.core.errors import InputError
 from components.data.features import Features, read_features
 from components.data.probabilities import Classifier
@@ -143,6 +144,8 @@ def fuse_features(
             "macro_f1": macro_f1(truth, predicted, len(table.classes)),
         }
         made.append(write_fused(folder, number, config.name, fused.splits, metadata, table))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_manifest(folder, seed=data.seed)
     return made
 
 
