@@ -179,7 +179,7 @@ def test_features_of_nobody_are_refused_with_the_remedy(tmp_path: Path) -> None:
         ([{"name": "x", "kind": "logistic", "strengths": [1.0]}], r"'strengths' \(use 'l2'\)"),
         ([MEAN, MEAN], "fusion configurations: mean is named twice"),
         ([{"name": "x", "kind": "concat"}], "none is of a decision-level kind"),
-        ([], "none is of a decision-level kind"),
+        ([], "expected a list of one or more objects"),
     ],
 )
 def test_wrong_configurations_are_refused(

@@ -47,8 +47,14 @@ def test_a_preset_passes(preset: str):
             "image_configs: image configurations: expected a list of one or more objects",
         ),
         ({"fusion_configs": []}, "fusion_configs: fusion configurations: expected a list of one or more"),
-        ({"image_configs": ["resnet50"]}, "image configuration 'resnet50': expected an object"),
-        ({"text_configs": [{"name": "a"}, {"name": "a"}]}, "a is named twice"),
+        (
+            {"image_configs": ["resnet50"]},
+            "image_configs: image configuration 'resnet50': expected an object",
+        ),
+        (
+            {"text_configs": [{"name": "a"}, {"name": "a"}]},
+            "text_configs: text configurations: a is named twice",
+        ),
         ({"denoise_folds": []}, "denoise_folds: folds = []: expected the numbers from 0 on"),
         ({"denoise_folds": ["0", "1"]}, "denoise_folds: folds = ['0', '1']: expected the numbers from 0 on"),
         ({"denoise_config": {"share": 2.0}}, "denoise_config: denoise configuration: share = 2"),

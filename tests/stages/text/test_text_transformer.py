@@ -234,7 +234,7 @@ def test_checkpoints_stay_until_the_stages_outputs_are_written(products, tmp_pat
     write_products(products, tmp_path / "products.parquet")
     outputs: dict[str, Any] = {name: tmp_path / name for name in ("probabilities", "features", "model")}
     outputs["checkpoints"] = tmp_path / "checkpoints"
-    config = small_config(epochs=2).model_dump()
+    config = small_config(epochs=2)
     run = partial(run_text, tmp_path / "products.parquet", config, fold=None, seed=3, **outputs)
 
     def disk_is_full(*_):
@@ -245,7 +245,7 @@ def test_checkpoints_stay_until_the_stages_outputs_are_written(products, tmp_pat
         with pytest.raises(OSError, match="no space left"):
             run()
     assert list(tmp_path.glob("checkpoints/*/step-*.json"))
-    assert run()["epochs"] == 2
+    assert run().metrics["epochs"] == 2
     assert not list(tmp_path.glob("checkpoints/*"))
 
 
