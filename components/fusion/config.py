@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from components.core.configuration import ShareBelowOne, setting
 from components.core.errors import InputError
@@ -56,7 +56,6 @@ class PooledConfig(FeatureLevelConfig):
     backbone_learning_rate: PositiveFloat = setting(
         3e-5, "AdamW's for the backbones, end to end: the text classifier's", paper="4.1", expert=True
     )
-    weight_decay: NonNegativeFloat = setting(0.01, "AdamW's", expert=True)
     epochs: PositiveInt = setting(20, "passes over the products; the last is taken")
     batch_size: PositiveInt = setting(64, "products a step", expert=True)
     dropout: ShareBelowOne = setting(

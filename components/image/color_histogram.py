@@ -20,10 +20,12 @@ from components.data.image_store import ImageStore
 from components.data.products import Products, Task, image_rows
 from components.image.kinds.color_histogram import ColorHistogramConfig
 from components.modeling.image.color_histogram import CHUNK, describe_all
-from components.modeling.one_cycle import train_one_cycle
+from components.modeling.one_cycle import OneCycle, train_one_cycle
 from components.modeling.trained import Trained, TrainingSetup
 
 log = logging.getLogger(__name__)
+
+BATCH_SIZE, WEIGHT_DECAY = 64, 0.05
 
 
 def train_color_histogram(
@@ -41,7 +43,7 @@ def train_color_histogram(
     fit = task.fit[index[task.fit] >= 0]
     if len(fit) < 2:
         raise InputError(f"{len(fit)} of {len(task.fit)} products to train on have an image; two are needed")
-    described = describe_all(store, keys, config.size)
+    described = describe_all(store, keys)
     log.info("%s: colors of %s images counted", config.name, f"{len(keys):,}")
     net, loss, probs, hidden = _train_and_predict(described, index, fit, products, config, setup.seed)
     matrices = {split: probs[rows] for split, rows in task.predict.items()}
@@ -103,7 +105,8 @@ def _fit(
         return functional.cross_entropy(net(described[rows])[0], labels[rows])
 
     name = f"classifier {config.name}"
-    return net, train_one_cycle(net, np.arange(len(labels)), loss_of, config, name=name, seed=seed)
+    cycle = OneCycle(config.epochs, config.min_steps, BATCH_SIZE, config.learning_rate, WEIGHT_DECAY)
+    return net, train_one_cycle(net, np.arange(len(labels)), loss_of, cycle, name=name, seed=seed)
 
 
 @torch.no_grad()

@@ -90,25 +90,6 @@ def location_targets(source: Tensor, blocks: int) -> Tensor:
     return (source - count // 2) / count
 
 
-def guess_by_color(pixels: Tensor, destroyed: Tensor, blocks: int) -> Tensor:
-    """The authors' code guesses the permutation: at each place the original's block of nearest color.
-
-    Arguments as `destroy`, result as `shuffled_blocks`, though not always a permutation: white blocks
-    all match the first white one.
-    """
-    colors = [
-        images[..., :3]
-        .unflatten(2, (blocks, -1))
-        .unflatten(1, (blocks, -1))
-        .float()
-        .mean(dim=(2, 4))
-        .sum(3)
-        .flatten(1)
-        for images in (pixels, destroyed)
-    ]  # (B, N * N) each: the sum over channels of a block's mean
-    return (colors[1][:, :, None] - colors[0][:, None, :]).abs().argmin(dim=2)
-
-
 class DCLHeads(nn.Module):
     """The two heads that construction learning adds to a classifier.
 

@@ -10,7 +10,6 @@ from components.image.dcl import (
     cut_and_destroy,
     dcl_loss,
     destroy,
-    guess_by_color,
     location_targets,
     neighbor_blocks,
     shuffled_blocks,
@@ -110,8 +109,6 @@ class DCLNetwork(PlainNetwork):
         else:
             source = neighbor_blocks(draws, blocks)
             destroyed.copy_(cut_and_destroy(originals, source, blocks))
-        if config.dcl_location == "colors":
-            source = guess_by_color(originals, destroyed, blocks)
         straight = torch.arange(blocks * blocks, device=pixels.device).expand_as(source)
         return location_targets(torch.cat([straight, source]), blocks)
 

@@ -57,10 +57,6 @@ def _predict_batches(
     chunks = (images[start : start + size] for start in range(0, len(images), size))
     for batch in cache.batches(chunks):
         with torch.autocast(cache.device.type, torch.bfloat16, enabled=cache.device.type == "cuda"):
-            pixels = centre_crop(batch, stage.crop)
-            logits, pooled = network.predict(pixels)
+            logits, pooled = network.predict(centre_crop(batch, stage.crop))
             probs = logits.double().softmax(1)
-            if network.config.test_flip:
-                logits, mirrored = network.predict(pixels.flip(2))
-                probs, pooled = (probs + logits.double().softmax(1)) / 2, (pooled + mirrored) / 2
         yield probs.float().cpu(), pooled.cpu()

@@ -148,7 +148,6 @@ class _Fitting:
             fit=config.fit,
             place=config.cache,
             device=device,
-            boxes=config.crops == "keep_content",
             pause=pause,
         )
 

@@ -140,9 +140,6 @@ class StageTraining:
 
     def _augmented(self, samples: Samples, draws: Tensor) -> Tensor:
         config, rows = self.config, samples.rows
-        content = None
-        if config.crops == "keep_content":
-            content = self.cache.content[self.examples.images[rows]].to(self.device)
         shape = (self.network.copies * len(rows), *self.stage.crop, PIXEL)
         if self.pixels.shape != shape:
             self.pixels = torch.empty(shape, dtype=torch.uint8, device=self.device)
@@ -153,7 +150,6 @@ class StageTraining:
             rotation=config.rotation,
             flip=config.flip,
             padding=config.padding,
-            content=content,
             scratch=self.scratch,
             out=self.pixels[: len(rows)],
         )

@@ -80,25 +80,22 @@ class Evaluation(Callback):
 
 
 class BestEpoch(Callback):
-    """Keeps the weights of the epoch with the best macro-F1, and ends a training that no longer improves.
+    """Keeps the weights of the epoch with the best macro-F1.
 
     Args:
         model: what is evaluated.
-        patience: epochs without a better one after which the training ends; None for no end.
 
     Attributes:
         weights: a copy on the CPU; empty as long as no epoch had a macro-F1.
     """
 
-    def __init__(self, model: nn.Module, patience: int | None) -> None:
-        self.model, self.patience = model, patience
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
         self.weights: dict[str, Tensor] = {}
 
     def on_epoch_end(self, loop: TrainingLoop, curve: dict[str, float]) -> None:
-        best = best_epoch([*loop.curves, curve])
-        if best == curve["epoch"]:
+        if best_epoch([*loop.curves, curve]) == curve["epoch"]:
             self.weights = {name: t.detach().cpu().clone() for name, t in self.model.state_dict().items()}
-        loop.stopped = bool(best and self.patience and curve["epoch"] - best >= self.patience)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.weights

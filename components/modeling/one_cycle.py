@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from components.modeling.step import OptimizerStep
 from components.modeling.training import Plan, TrainingLoop
 
 
-class OneCycle(Protocol):
+@dataclass(frozen=True)
+class OneCycle:
     """How long and how fast a net is trained.
 
     Attributes:
@@ -25,16 +26,11 @@ class OneCycle(Protocol):
         weight_decay: AdamW's.
     """
 
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def min_steps(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
+    epochs: int
+    min_steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
 
 
 def train_one_cycle(

@@ -63,7 +63,7 @@ class Plan:
 
     Attributes:
         name: what is trained, for messages.
-        epochs: at most; a callback may stop the loop.
+        epochs: passes over what is fitted.
         epoch_steps: steps of an epoch.
         learning_rate: step, counted from 0 -> learning rate; see `schedules`.
         seed: of the steps' draws; with None they go on from torch's generator, and nothing can be resumed.
@@ -86,7 +86,6 @@ class TrainingLoop:
     Attributes:
         steps: steps taken.
         curves: one mapping an epoch that has ended: "epoch", "loss", "learning_rate", "seconds", ...
-        stopped: set by a callback to end the training with this epoch.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class TrainingLoop:
     ) -> None:
         self.step, self.plan, self.callbacks, self.group = step, plan, callbacks or {}, group
         self.checkpoints, self.termination = checkpoints, termination or Termination()
-        self.steps, self.stopped = 0, False
+        self.steps = 0
         self.curves: list[dict[str, float]] = []
         self.losses: list[float] = []  # of the epoch under way
         self.unread: list[Tensor] = []  # the newest ones, still on the device
@@ -112,7 +111,7 @@ class TrainingLoop:
 
     @property
     def finished(self) -> bool:
-        return self.stopped or len(self.curves) == self.plan.epochs
+        return len(self.curves) == self.plan.epochs
 
     def run(self, batches: Callable[[int, int], Iterable[Any]]) -> None:
         """Trains to the end.
@@ -177,7 +176,7 @@ class TrainingLoop:
             return
         parts = {"step": self.step, **self.callbacks}
         tensors = {f"{part}.{key}": t for part, one in parts.items() for key, t in one.state_dict().items()}
-        state = {name: getattr(self, name) for name in ("steps", "stopped", "losses", "curves")}
+        state = {name: getattr(self, name) for name in ("steps", "losses", "curves")}
         self.checkpoints.save(number, tensors, {**state, "seconds": self._seconds()})
 
     def _resume(self) -> None:

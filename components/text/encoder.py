@@ -18,7 +18,6 @@ from components.data.products import Products
 from components.modeling.text.cpu_linear import use_onednn
 from components.modeling.text.encoder import load_encoder
 from components.modeling.text.forward import ATTENTION
-from components.modeling.text.packing import packs
 from components.modeling.text.tokens import SPECIAL_TOKENS, train_tokenizer
 from components.text.kinds.transformer import TransformerConfig
 from components.text.weights import find_weights
@@ -86,10 +85,3 @@ def _new_encoder(
     )
     use_onednn(model)
     return model, tokenizer
-
-
-def compile_encoder(model: PreTrainedModel) -> None:
-    """Compiles the model in place, for batches of any size: layer by layer where texts are packed."""
-    parts = model.base_model.encoder.layer if packs(model) else [model.base_model]  # type: ignore[union-attr]
-    for part in parts:  # type: ignore[union-attr]
-        part.compile(dynamic=True)

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from components.core.artifacts import whole_file, write_json, write_manifest
 from components.data.products import Products, Task
-from components.modeling.text.ngrams import Texts, fit_vectorizers, tfidf
+from components.modeling.text.ngrams import NgramSettings, Texts, fit_vectorizers, tfidf
 from components.modeling.trained import Trained, TrainingSetup
 from components.text.kinds.linear import LinearTextConfig
 
@@ -31,7 +31,10 @@ def train_linear(products: Products, task: Task, config: LinearTextConfig, setup
     Raises:
         InputError: the texts have nothing in common that could be learned.
     """
-    texts = Texts(products, config)
+    ngrams = NgramSettings(
+        config.name, config.word_ngrams, config.char_ngrams, config.char_limit, config.min_products
+    )
+    texts = Texts(products, ngrams)
     start = time.perf_counter()
     vectorizers, classifier = _fit(texts, task.fit, products.labels, config)
     matrices = {
@@ -59,7 +62,7 @@ def train_linear(products: Products, task: Task, config: LinearTextConfig, setup
 def _fit(
     texts: Texts, rows: np.ndarray, labels: np.ndarray, config: LinearTextConfig
 ) -> tuple[dict[str, TfidfVectorizer], LogisticRegression]:
-    vectorizers, matrix = fit_vectorizers(texts, rows, config)
+    vectorizers, matrix = fit_vectorizers(texts, rows)
     classifier = LogisticRegression(C=1 / config.l2, max_iter=300, tol=1e-3)
     return vectorizers, classifier.fit(matrix, labels[rows])
 

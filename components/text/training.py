@@ -47,7 +47,7 @@ class Training:
         self.average = Average(model, config.ema) if config.ema else None
         self.predicted: PreTrainedModel = self.average.average.module if self.average else model  # type: ignore[assignment]
         self.evaluation = self._evaluation(labels)
-        self.best = BestEpoch(self.predicted, config.patience)
+        self.best = BestEpoch(self.predicted)
         weights = class_weights(labels[task.fit], head(model).out_features, balanced=config.class_weights)
         self.step = make_step(model, tokens, labels, weights, config, group, lambda: self.loop.pause())
         averages = {"average": self.average} if self.average else {}
@@ -78,15 +78,12 @@ class Training:
         )
 
     def _evaluation(self, labels: np.ndarray) -> Evaluation:
-        config = self.config
-
-        def keeps(epoch: int) -> bool:
-            could_be_late = config.patience is not None or epoch >= config.epochs - config.late_checkpoints
-            return bool(config.late_checkpoints) and could_be_late
-
+        late, first = self.config.late_checkpoints, self.config.epochs - self.config.late_checkpoints
         of_split = {split: labels[rows] for split, rows in self.task.predict.items()}
         # One more than is asked for, as one of them may be the best.
-        return Evaluation(self._predict, of_split, keeps=keeps, newest=config.late_checkpoints + 1)
+        return Evaluation(
+            self._predict, of_split, keeps=lambda epoch: bool(late) and epoch >= first, newest=late + 1
+        )
 
     def _batches(self, epoch: int, first: int) -> list[np.ndarray]:
         numbers = range(first, self.loop.plan.epoch_steps)

@@ -19,7 +19,7 @@ from components.modeling.termination import catch_sigterm
 from components.modeling.text.encoder import save_encoder
 from components.modeling.text.tokens import Tokens, tokenize
 from components.modeling.trained import Trained, TrainingSetup
-from components.text.encoder import compile_encoder, prepare_encoder
+from components.text.encoder import prepare_encoder
 from components.text.kinds.transformer import TransformerConfig
 from components.text.predict import predict
 from components.text.training import Training
@@ -75,8 +75,6 @@ def _train(
         tokenizer, table["title"].tolist(), table["description"].tolist(), max_tokens=config.max_tokens
     )
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
-    if config.compile and encoder.device.type == "cuda":
-        compile_encoder(encoder)
     log.info("%s tokens of %s texts, %s weights", *(f"{n:,}" for n in _sizes(tokens, encoder)))
     identity = _identity(products, task, config, tokens, encoder, setup.seed)
     with training_folder(setup.checkpoints, identity, group) as folder, catch_sigterm() as termination:

@@ -62,18 +62,6 @@ def test_a_crop_beyond_the_image_is_white():
     assert (found[0, 2:, 2:] == 0).all()
 
 
-def test_a_crop_that_keeps_the_content_cuts_white_only():
-    images = torch.full((200, 30, 30, PIXEL), 255, dtype=torch.uint8)
-    images[:, 2:20, 9:28] = 0
-    box = torch.tensor([[2, 9, 20, 28]], dtype=torch.int32).expand(200, -1)
-    draws = uniforms(0, 0, np.arange(200), DRAWS)
-    kept = augment(batch(images), draws, crop=(20, 20), rotation=0, flip=True, content=box)
-    free = augment(batch(images), draws, crop=(20, 20), rotation=0, flip=True)
-    dark = (kept == 0).all(dim=3).sum(dim=(1, 2))
-    assert (dark == 18 * 19).all()
-    assert ((free == 0).all(dim=3).sum(dim=(1, 2)) < 18 * 19).any()
-
-
 def test_a_draw_depends_on_seed_epoch_and_sample_and_not_on_the_batch():
     whole = uniforms(1, 2, np.arange(100), 6)
     assert torch.equal(whole[[40, 7]], uniforms(1, 2, np.array([40, 7]), 6))

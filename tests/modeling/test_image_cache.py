@@ -11,7 +11,7 @@ from PIL import Image
 
 from components.core.errors import InputError
 from components.data.image_store import ImageStore, write_image_store
-from components.modeling.image.cache import ImageCache, content_box, decode
+from components.modeling.image.cache import ImageCache, decode
 
 CPU = torch.device("cpu")
 
@@ -42,24 +42,15 @@ def test_padding_keeps_the_aspect_and_centres_on_white():
     assert (found[70:] == 255).all()
 
 
-def test_the_content_box_is_what_is_not_white():
-    pixels = torch.full((20, 30, 3), 255, dtype=torch.uint8)
-    assert content_box(pixels) == (0, 0, 20, 30)
-    pixels[4:9, 10:12] = 90
-    assert content_box(pixels) == (4, 10, 9, 12)
-
-
 @pytest.mark.parametrize("place", ["device", "memory", "disk", "stream", "auto"])
 def test_every_place_gives_the_same_images_in_their_order(store, place):
     rows = [np.array([5, 0, 3]), np.array([1]), np.array([6, 6]), np.array([2, 4])]
-    with ImageCache(store, store.keys, (32, 24), fit="stretch", place=place, device=CPU, boxes=True) as cache:
+    with ImageCache(store, store.keys, (32, 24), fit="stretch", place=place, device=CPU) as cache:
         found = list(cache.batches(rows))
-        boxes = cache.content.clone()
     for batch, images in zip(rows, found, strict=True):
         for row, image in zip(batch, images.images[images.rows], strict=True):
             expected = decode(store.encoded(f"k{row}"), (32, 24))
             assert torch.equal(image[..., :3], expected)
-            assert tuple(boxes[row].tolist()) == content_box(expected)
 
 
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path):

@@ -12,6 +12,7 @@ from components.fusion.kinds.attention import AttentionConfig
 from components.fusion.kinds.concat import ConcatConfig
 from components.fusion.kinds.sum import SumConfig
 
+WEIGHT_DECAY = 0.01  # AdamW's, of the joint classifier and of backbones that are trained on
 Pooled = ConcatConfig | SumConfig | AttentionConfig
 
 
@@ -88,7 +89,7 @@ def train_feature_level(
     targets, rows = torch.from_numpy(labels).to(device), torch.from_numpy(fit).to(device)
     model = make_model(texts.shape[1], images.shape[1], classes, config).to(device)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        model.parameters(), lr=config.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
     )
     random = np.random.default_rng(seed)
     model.train()

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.products import Products, image_rows
-from components.fusion.feature_level.features import Pooled
+from components.fusion.feature_level.features import WEIGHT_DECAY, Pooled
 from components.fusion.feature_level.joint import ImageInput, JointNetwork, load_joint_network
 from components.modeling.image.augmentation import DRAWS, augment, centre_crop, uniforms
 from components.modeling.image.augmentation import Batch as ImageBatch
@@ -133,7 +133,7 @@ def _optimizer(network: JointNetwork, config: Pooled) -> torch.optim.AdamW:
             {"params": list(network.classifier.parameters()), "scale": 1.0},
         ],
         lr=config.learning_rate,
-        weight_decay=config.weight_decay,
+        weight_decay=WEIGHT_DECAY,
         fused=True,
     )
 

@@ -23,12 +23,12 @@ from components.data.products import Products, image_rows
 from components.fusion.feature_level.baselines import FeatureFused, FeatureLevelData
 from components.fusion.kinds.ngram_color_mlp import NgramColorMlpConfig
 from components.modeling.image.color_histogram import describe_all
-from components.modeling.one_cycle import train_one_cycle
-from components.modeling.text.ngrams import Texts, fit_vectorizers, tfidf
+from components.modeling.one_cycle import OneCycle, train_one_cycle
+from components.modeling.text.ngrams import NgramSettings, Texts, fit_vectorizers, tfidf
 
 log = logging.getLogger(__name__)
 
-SIZE = (80, 60)  # height, width to which images are brought: colors need no more
+BATCH_SIZE, WEIGHT_DECAY = 128, 0.01
 NGRAM_DEVIATION = 0.05  # of an n-gram's first vector; torch's own, 1, drowns a text of few n-grams
 PREDICTED_AT_ONCE = 1024
 
@@ -48,7 +48,7 @@ def fit_ngram_color_mlp(config: NgramColorMlpConfig, data: FeatureLevelData) -> 
             *(config.name, count, config.min_train_products),
         )
         return None
-    texts, pictures = Texts(products, config), _describe(products, data.images, config)
+    texts, pictures = Texts(products, NgramSettings(config.name)), _describe(products, data.images, config)
     train = partial(_train, texts, pictures, products, config=config, seed=data.seed, device=data.device)
     predict = train(task.fit)
     splits = {split: predict(rows) for split, rows in task.predict.items()}
@@ -79,7 +79,7 @@ def _describe(products: Products, images: Path, config: NgramColorMlpConfig) -> 
             f"fusion {config.name}: no product has an image; leave the kind ngram_color_mlp out for a "
             "catalog of texts"
         )
-    return _Colors(describe_all(ImageStore(images), keys, SIZE), index)
+    return _Colors(describe_all(ImageStore(images), keys), index)
 
 
 class _Inputs:
@@ -135,7 +135,7 @@ def _train(
     device: torch.device,
 ) -> Callable[[np.ndarray], np.ndarray]:
     # Returns what predicts rows.
-    vectorizers, _ = fit_vectorizers(texts, fit, config)
+    vectorizers, _ = fit_vectorizers(texts, fit)
     ngrams = tfidf(texts, np.arange(len(products.table)), vectorizers)
     inputs = _Inputs(ngrams, colors, fit, device)
     torch.manual_seed(seed)
@@ -145,7 +145,8 @@ def _train(
     def loss_of(rows: np.ndarray) -> Tensor:
         return cross_entropy(net(*inputs.batch(rows)), torch.from_numpy(products.labels[rows]).to(device))
 
-    train_one_cycle(net, fit, loss_of, config, name=f"fusion {config.name}", seed=seed)
+    cycle = OneCycle(config.epochs, config.min_steps, BATCH_SIZE, config.learning_rate, WEIGHT_DECAY)
+    train_one_cycle(net, fit, loss_of, cycle, name=f"fusion {config.name}", seed=seed)
     return partial(_predict, net, inputs)
 
 

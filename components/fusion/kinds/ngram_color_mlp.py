@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from components.core.configuration import ShareBelowOne, setting
 from components.core.kinds import Kind
@@ -17,14 +17,6 @@ class NgramColorMlpConfig(FeatureLevelConfig):
 
     kind: Literal["ngram_color_mlp"] = "ngram_color_mlp"
     cleaned: bool = setting(False, "train without the products that denoising removed")
-    word_ngrams: PositiveInt = setting(2, "longest word n-gram, over title and description", expert=True)
-    char_ngrams: tuple[PositiveInt, ...] = setting(
-        (2, 5), "shortest and longest character n-gram within words; none where empty", expert=True
-    )
-    char_limit: PositiveInt = setting(
-        300, "characters of title and description that character n-grams read", expert=True
-    )
-    min_products: PositiveInt = setting(2, "n-grams of fewer products are left out", expert=True)
     min_train_products: NonNegativeInt = setting(
         5000, "with fewer products to train on, the net learns them by heart and is left out"
     )
@@ -38,9 +30,7 @@ class NgramColorMlpConfig(FeatureLevelConfig):
     min_steps: NonNegativeInt = setting(
         1000, "a small catalog gets as many epochs as these optimizer steps take", expert=True
     )
-    batch_size: PositiveInt = setting(128, "products a step", expert=True)
     learning_rate: PositiveFloat = setting(2e-3, "AdamW's at its highest, in one cycle", expert=True)
-    weight_decay: NonNegativeFloat = setting(0.01, "AdamW's", expert=True)
     refit: bool = setting(
         False, "after validation is predicted, train again on train and validation for the test split"
     )

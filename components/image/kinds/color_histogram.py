@@ -1,8 +1,8 @@
 """Histograms of an image's colors and a small net on them; not the paper's."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from components.core.configuration import ShareBelowOne, setting
 from components.core.kinds import Kind
@@ -13,19 +13,13 @@ class ColorHistogramConfig(ImageConfig):
     """Histograms of an image's colors and a small net on them; for a machine without a GPU."""
 
     kind: Literal["color_histogram"] = "color_histogram"
-    # Every cell of the grid, 8 by 6, holds a pixel.
-    size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=6)]] = setting(
-        (80, 60), "height, width to which images are brought, in pixels", expert=True
-    )
     hidden: PositiveInt = setting(256, "units of the hidden layer", expert=True)
     dropout: ShareBelowOne = setting(0.3, "share of them that is dropped while training", expert=True)
     epochs: PositiveInt = setting(6, "passes over the products; the last is taken", expert=True)
     min_steps: NonNegativeInt = setting(
         500, "a small catalog gets as many epochs as these optimizer steps take", expert=True
     )
-    batch_size: PositiveInt = setting(64, "products a step", expert=True)
     learning_rate: PositiveFloat = setting(1e-3, "AdamW's at its highest, in one cycle", expert=True)
-    weight_decay: NonNegativeFloat = setting(0.05, "AdamW's", expert=True)
     refit: bool = setting(
         False, "after validation is predicted, train again on train and validation for the test split"
     )

@@ -58,9 +58,6 @@ class NetworkConfig(ImageConfig):
     )
     flip: bool = setting(True, "half of the images are mirrored, left to right", paper="3.2.2", expert=True)
     padding: NonNegativeInt = setting(0, "white pixels that a random crop may reach beyond the image")
-    crops: Literal["anywhere", "keep_content"] = setting(
-        "anywhere", 'where random crops lie; "keep_content" cuts off white borders only', expert=True
-    )
     epochs: PositiveInt = setting(60, "passes over the images", paper="4.1")
     min_steps: NonNegativeInt = setting(
         0, "a small catalog gets as many epochs as these optimizer steps take"
@@ -108,11 +105,6 @@ class NetworkConfig(ImageConfig):
         'how blocks are shuffled (Chen et al., section 3.1.1); "neighbors": as their code does',
         expert=True,
     )
-    dcl_location: Literal["permutation", "colors"] = setting(
-        "permutation",
-        'where a block came from: known, or guessed by "colors" as their code does',
-        expert=True,
-    )
     dcl_swap: Literal["cls_2", "cls_2xmul"] = setting(
         "cls_2", "what the swap head tells: destroyed or not, or that and the class", expert=True
     )
@@ -126,7 +118,6 @@ class NetworkConfig(ImageConfig):
     keep_stage1: bool = setting(
         False, "the first stage's end is a further classifier, where DCL follows", paper="3.4"
     )
-    test_flip: bool = setting(False, "predict the mirrored image too and take the mean", expert=True)
     cache: Literal["auto", "device", "memory", "disk", "stream"] = setting(
         "auto", "where decoded images are kept", expert=True
     )
@@ -135,7 +126,12 @@ class NetworkConfig(ImageConfig):
         10.0, "minutes from one checkpoint to the next", expert=True
     )
 
-    OLD_KEYS: ClassVar = ImageConfig.OLD_KEYS | {"balance": "use 'logit_adjustment_tau'"}
+    OLD_KEYS: ClassVar = ImageConfig.OLD_KEYS | {
+        "balance": "use 'logit_adjustment_tau'",
+        "crops": "crops lie anywhere",
+        "dcl_location": "where a block came from is known",
+        "test_flip": "images are predicted as they are",
+    }
 
     def stages(self) -> tuple[TrainingStage, ...]:
         """The trainings in their order: one, or two with DCL."""

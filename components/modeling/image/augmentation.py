@@ -80,7 +80,6 @@ def augment(
     rotation: float,
     flip: bool,
     padding: int = 0,
-    content: Tensor | None = None,
     scratch: Scratch | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
@@ -92,8 +91,6 @@ def augment(
         crop: height, width.
         rotation: degrees at most, either way.
         padding: pixels that the crop may reach beyond the image.
-        content: (B, 4) top, left, bottom, right of what is not white: the crop keeps it whole where
-            it can.
         scratch: a training's, used on a CPU.
         out: (B, *crop, PIXEL) uint8, contiguous, to write to.
 
@@ -101,8 +98,8 @@ def augment(
         (B, *crop, PIXEL) uint8, contiguous.
     """
     count, size, device = len(batch.rows), batch.size, batch.images.device
-    top = _offsets(draws[:, 1], size[0], crop[0], padding, _sides(content, 0))
-    left = _offsets(draws[:, 2], size[1], crop[1], padding, _sides(content, 1))
+    top = _offsets(draws[:, 1], size[0], crop[0], padding)
+    left = _offsets(draws[:, 2], size[1], crop[1], padding)
     mirrored = draws[:, 3] < 0.5 if flip else torch.zeros_like(draws[:, 3], dtype=torch.bool)
     angle = (2 * draws[:, 0] - 1) * rotation
     margin = _margins(size, padding, rotation)
@@ -158,21 +155,9 @@ def _mix(state: np.ndarray | np.uint64) -> np.ndarray:
     return state ^ (state >> np.uint64(31))
 
 
-def _sides(content: Tensor | None, axis: int) -> tuple[Tensor, Tensor] | None:
-    return None if content is None else (content[:, axis], content[:, axis + 2])
-
-
-def _offsets(
-    draw: Tensor, side: int, crop: int, padding: int, content: tuple[Tensor, Tensor] | None
-) -> Tensor:
+def _offsets(draw: Tensor, side: int, crop: int, padding: int) -> Tensor:
     # (B,) where the crop begins along one axis, every allowed place equally likely.
-    low = torch.full_like(draw, -padding)
-    high = torch.full_like(draw, side + padding - crop)
-    if content is not None:
-        kept_low, kept_high = torch.maximum(low, content[1] - crop), torch.minimum(high, content[0])
-        fits = kept_low <= kept_high
-        low, high = torch.where(fits, kept_low, low), torch.where(fits, kept_high, high)
-    return low + (draw * (high - low + 1)).floor()
+    return (draw * (side + 2 * padding - crop + 1)).floor() - padding
 
 
 def _margins(size: tuple[int, int], padding: int, rotation: float) -> tuple[int, int]:

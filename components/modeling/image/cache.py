@@ -53,23 +53,13 @@ def decode(jpeg: bytes | memoryview, size: tuple[int, int], *, fit: str = "stret
     return canvas
 
 
-def content_box(pixels: Tensor) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right of what is not white; the whole image where all of it is."""
-    dark = (pixels < CONTENT_BELOW).any(dim=2)
-    rows, columns = dark.any(dim=1).nonzero(), dark.any(dim=0).nonzero()
-    if not len(rows):
-        return 0, 0, pixels.shape[0], pixels.shape[1]
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
-
-
 class ImageCache:
-    """The images of `keys`, each (H, W, PIXEL) uint8, and their content's boxes.
+    """The images of `keys`, each (H, W, PIXEL) uint8.
 
     Resizing comes before any random draw, so training from the cache is exact.
 
     Attributes:
         place: "device", "memory", "disk" or "stream" (nothing kept: decoded for every batch).
-        content: (N, 4) int32, see `content_box`; zeros until an image is decoded, or without `boxes`.
     """
 
     def __init__(
@@ -81,7 +71,6 @@ class ImageCache:
         fit: str,
         place: str,
         device: torch.device,
-        boxes: bool = False,
         pause: Callable[[], None] = lambda: None,
     ) -> None:
         """Decodes the images, unless they are streamed.
@@ -90,14 +79,13 @@ class ImageCache:
             size: height, width.
             fit: see `decode`.
             place: "device", "memory", "disk" or "stream"; "auto" takes the first that has room.
-            boxes: measure the images' content.
             pause: called after every image that is decoded ahead; it may leave.
 
         Raises:
             InputError: an image cannot be decoded.
         """
         self._store, self._keys, self._size, self._fit = store, keys, size, fit
-        self.device, self._boxes = device, boxes
+        self.device = device
         # A GPU's memory is dear and widening a batch there costs nothing; on a CPU it costs a pass.
         channels = 3 if device.type == "cuda" else PIXEL
         self._shape = (*size, channels)
@@ -105,7 +93,6 @@ class ImageCache:
         self._folder: str | None = None
         wanted = len(keys) * int(np.prod(self._shape))
         self.place = _choose(wanted, device) if place == "auto" else place
-        self.content = torch.zeros(len(keys), 4, dtype=torch.int32)
         if self.place != "stream":
             self._pixels = self._allocate()
             try:
@@ -196,8 +183,6 @@ class ImageCache:
                 f"{self._store.folder}: image {key!r} cannot be decoded: {error}; make the store again"
             ) from error
         image[..., :3] = pixels
-        if self._boxes:
-            self.content[row] = torch.tensor(content_box(pixels), dtype=torch.int32)
 
 
 def _choose(wanted: int, device: torch.device) -> str:

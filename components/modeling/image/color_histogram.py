@@ -16,6 +16,7 @@ WHITE_FROM = 240  # a pixel whose every channel is at least this is background
 LIGHTNESS = (20.0, 35.0, 50.0, 65.0, 80.0)
 CHROMA = (-25.0, -10.0, -4.0, 4.0, 10.0, 25.0, 45.0)
 LEVELS = 32  # of each channel, in the table from RGB to bins
+SIZE = (80, 60)  # height, width to which images are brought: colors need no more
 CHUNK = 512  # images described at a time
 GRID = (8, 6)  # cells in which the share is taken that is not background
 
@@ -70,14 +71,14 @@ def _to_lab(rgb: np.ndarray) -> np.ndarray:
     return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
 
 
-def describe_all(store: ImageStore, keys: list[str], size: tuple[int, int]) -> Tensor:
-    """`describe` of the images of `keys`, brought to `size` = (height, width): (len(keys), D) float32.
+def describe_all(store: ImageStore, keys: list[str]) -> Tensor:
+    """`describe` of the images of `keys`, brought to SIZE: (len(keys), D) float32.
 
     Raises:
         InputError: an image cannot be decoded.
     """
     cpu = torch.device("cpu")
     chunks = np.array_split(np.arange(len(keys)), math.ceil(len(keys) / CHUNK))
-    with ImageCache(store, keys, size, fit="stretch", place="stream", device=cpu) as cache:
+    with ImageCache(store, keys, SIZE, fit="stretch", place="stream", device=cpu) as cache:
         described = [describe(batch.images[..., :3].contiguous()) for batch in cache.batches(chunks)]
     return torch.cat(described)

@@ -1,7 +1,7 @@
 """TF-IDF of word and character n-grams, as the light classifiers read texts."""
 
 import logging
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array, hstack
@@ -18,7 +18,8 @@ NO_TERMS = ("no terms remain", "empty vocabulary", "documents than min_df")
 TOKEN = r"(?u)\b\w+\b"  # scikit-learn's own drops words of one letter, sizes among them
 
 
-class NgramSettings(Protocol):
+@dataclass(frozen=True)
+class NgramSettings:
     """Which n-grams are read.
 
     Attributes:
@@ -29,22 +30,18 @@ class NgramSettings(Protocol):
         min_products: n-grams of fewer products are left out.
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def word_ngrams(self) -> int: ...
-    @property
-    def char_ngrams(self) -> tuple[int, ...]: ...
-    @property
-    def char_limit(self) -> int: ...
-    @property
-    def min_products(self) -> int: ...
+    name: str
+    word_ngrams: int = 2
+    char_ngrams: tuple[int, ...] = (2, 5)
+    char_limit: int = 300
+    min_products: int = 2
 
 
 class Texts:
     """The texts that word and character n-grams read, of every product."""
 
     def __init__(self, products: Products, settings: NgramSettings) -> None:
+        self.settings = settings
         pairs = zip(products.table["title"], products.table["description"], strict=True)
         self.words = np.array([f"{title} {description}" for title, description in pairs], dtype=object)
         self.chars = np.array([text[: settings.char_limit] for text in self.words], dtype=object)
@@ -68,9 +65,7 @@ def make_vectorizers(settings: NgramSettings) -> dict[str, TfidfVectorizer]:
     }
 
 
-def fit_vectorizers(
-    texts: Texts, rows: np.ndarray, settings: NgramSettings
-) -> tuple[dict[str, TfidfVectorizer], csr_array]:
+def fit_vectorizers(texts: Texts, rows: np.ndarray) -> tuple[dict[str, TfidfVectorizer], csr_array]:
     """Learns the n-grams of `rows`; words or characters of which none is common enough are left out.
 
     Returns:
@@ -79,7 +74,7 @@ def fit_vectorizers(
     Raises:
         InputError: no n-gram is in as many products as the settings ask for.
     """
-    fitted, matrices = {}, []
+    settings, fitted, matrices = texts.settings, {}, []
     for part, vectorizer in make_vectorizers(settings).items():
         try:
             matrices.append(vectorizer.fit_transform(getattr(texts, part)[rows]))

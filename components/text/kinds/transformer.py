@@ -1,7 +1,7 @@
 """A transformer on title and description: the paper's text classifier."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -51,9 +51,6 @@ class TransformerConfig(TextConfig):
     late_checkpoints: NonNegativeInt = setting(
         0, "so many of the last epochs are further classifiers", paper="3.4"
     )
-    patience: PositiveInt | None = setting(
-        None, "stop after so many epochs without a better validation macro-F1", expert=True
-    )
     label_smoothing: ShareBelowOne = setting(
         0.0, "share of a label that is spread over all classes", expert=True
     )
@@ -67,10 +64,14 @@ class TransformerConfig(TextConfig):
         False, "weigh the loss by the inverse of the class frequencies", expert=True
     )
     accumulation: PositiveInt = setting(1, "passes that a batch is split into, where memory is short")
-    compile: bool = setting(False, "torch.compile, on GPUs", expert=True)
     checkpoint_minutes: NonNegativeFloat = setting(
         10.0, "minutes from one checkpoint to the next", expert=True
     )
+
+    OLD_KEYS: ClassVar = TextConfig.OLD_KEYS | {
+        "patience": "all epochs are trained, and the best is chosen",
+        "compile": "the step is captured as CUDA graphs where it can be",
+    }
 
     def problems(self) -> Iterator[str]:
         if self.hidden % self.heads:

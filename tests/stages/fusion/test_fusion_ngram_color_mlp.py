@@ -19,7 +19,6 @@ CONFIG = {
     "name": "net",
     "kind": "ngram_color_mlp",
     "hidden": 16,
-    "batch_size": 16,
     "min_steps": 150,
     "min_train_products": 0,
 }
@@ -116,7 +115,6 @@ def test_the_stage_leaves_it_out_of_a_small_catalog_and_says_so(
         "kind": "ngram_color_mlp",
         "min_steps": 10.0,
         "min_train_products": least,
-        "min_products": 1.0,
     }
     stage = replace(stage, images=store / "images")
     metrics = run_fusion_stage(stage, tmp_path, [{"name": "mean", "kind": "mean"}, light], folds=2)
@@ -132,5 +130,8 @@ def test_a_catalog_without_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_texts_with_nothing_in_common_are_refused_by_name(tmp_path: Path) -> None:
+    products, store = catalog(tmp_path)
+    products.table["title"] = [chr(0x4E00 + row) for row in range(len(products.table))]
+    products.table["description"] = ""
     with pytest.raises(InputError, match="classifier net: nothing to learn from titles and descriptions"):
-        train(tmp_path, min_products=1000)
+        fit(products, store)

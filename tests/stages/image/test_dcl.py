@@ -12,7 +12,6 @@ from components.image.dcl import (
     cut_and_destroy,
     dcl_loss,
     destroy,
-    guess_by_color,
     neighbor_blocks,
     shuffled_blocks,
 )
@@ -111,18 +110,6 @@ def test_location_targets_equal_the_true_permutation_for_every_block(shuffle, wh
     assert torch.equal(targets[:4], raster.expand(4, -1))
     assert torch.equal(targets[4:], raster[source])
     assert not torch.equal(targets[4:], targets[:4])
-
-
-def test_the_color_guess_finds_distinct_colors_and_fails_on_white():
-    images = torch.arange(0, 245, 5, dtype=torch.uint8).view(1, 7, 1, 7, 1, 1)
-    images = images.expand(1, 7, 4, 7, 4, PIXEL).reshape(1, 28, 28, PIXEL).contiguous()
-    source = permutations("sort", 1)
-    assert torch.equal(guess_by_color(images, destroy(images, source, 7), 7), source)
-    white = torch.full_like(images, 255)
-    assert (guess_by_color(white, white, 7) == 0).all()
-    pixels = torch.full((4, 56, 56, PIXEL), 255, dtype=torch.uint8)
-    targets = network(dcl_location="colors").destroy(pixels, torch.rand(2, 98))
-    assert (targets[2:] == -24 / 49).all()  # every block is taken for the first
 
 
 def test_cutting_the_border_keeps_the_size_and_a_flat_image():

@@ -18,7 +18,7 @@ from components.modeling.image.color_histogram import describe
 def run(folder, config=None, *, fold=None, without_image=(), seed=0):
     folder.mkdir(exist_ok=True)
     products, images, catalog = write_catalog(folder, without_image=without_image)
-    chosen = {"name": "color", "kind": "color_histogram", "size": [32, 32], "min_steps": 90.0}
+    chosen = {"name": "color", "kind": "color_histogram", "min_steps": 90.0}
     metrics = run_image(
         products,
         images,
@@ -101,9 +101,8 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     ("config", "words"),
     [
         ({"kind": "shapes"}, "not one of color_histogram, network"),
-        ({"size": [4, 4]}, r"size\[0\] = 4 should be greater than or equal to 8.*size\[1\] = 4"),
         ({"dropout": 1.0}, "dropout"),
-        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"hidden": 0}, "hidden = 0 should be greater than 0"),
         ({"backbone": "resnet50"}, "unknown key 'backbone'"),
     ],
 )

@@ -19,14 +19,14 @@ def test_the_defaults_are_the_papers():
     assert (paper.momentum, paper.weight_decay) == (0.9, 0.0)
     assert (paper.schedule, paper.decay_epochs, paper.decay) == ("steps", 12, 0.1)
     assert (paper.dcl_blocks, paper.dcl_range, paper.dcl_gamma) == (7, 2, 1.0)
-    assert (paper.dcl_shuffle, paper.dcl_location, paper.dcl_swap) == ("sort", "permutation", "cls_2")
+    assert (paper.dcl_shuffle, paper.dcl_swap) == ("sort", "cls_2")
 
 
 def test_what_goes_beyond_the_paper_is_off():
     paper = NetworkConfig(name="v")
-    assert (paper.padding, paper.crops, paper.min_steps) == (0, "anywhere", 0)
+    assert (paper.padding, paper.min_steps) == (0, 0)
     assert (paper.label_smoothing, paper.logit_adjustment_tau, paper.late_checkpoints) == (0.0, 0.0, 0)
-    assert not any((paper.cleaned, paper.keep_stage1, paper.test_flip, paper.compile))
+    assert not any((paper.cleaned, paper.keep_stage1, paper.compile))
 
 
 def test_without_dcl_epochs_there_is_one_stage():

@@ -83,14 +83,14 @@ def test_late_checkpoints_vote_too_and_come_after_the_chosen_one(tmp_path):
     assert not np.array_equal(final, late)
 
 
-@pytest.mark.parametrize("change", [{"crops": "keep_content"}, {"cache": "stream"}, {"fit": "pad"}])
+@pytest.mark.parametrize("change", [{"cache": "stream"}, {"fit": "pad"}])
 def test_every_way_of_reading_images_trains(tmp_path, change):
     assert np.isfinite(run(tmp_path, {**change, "epochs": 1})[0]["final_loss"])
 
 
 def test_streamed_images_train_the_same_model_as_cached_ones(tmp_path):
     for place in ("memory", "stream", "disk"):
-        run(tmp_path / place, {"cache": place, "crops": "keep_content", "epochs": 2})
+        run(tmp_path / place, {"cache": place, "epochs": 2})
     models = {(tmp_path / place / "model" / "model.safetensors").read_bytes() for place in ("memory", "disk")}
     assert models == {(tmp_path / "stream" / "model" / "model.safetensors").read_bytes()}
 

@@ -8,7 +8,6 @@ import torch
 
 from components.image.kinds.network import NetworkConfig
 from components.image.network import build_network
-from components.image.predict import predict
 from components.image.training import Examples, Samples, StageTraining
 from components.modeling.image.augmentation import PIXEL, Batch, uniforms
 from components.modeling.termination import Termination
@@ -56,21 +55,3 @@ def test_in_a_step_of_dcl_the_heads_learn_ten_times_faster_than_the_backbone():
     training.loop.take_step(Samples(rows, Batch(images, torch.from_numpy(rows)), draws))
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01, 0.1])
     assert [group["momentum"] for group in optimizer.param_groups] == [0.9, 0.9]
-
-
-def test_with_a_flip_at_test_time_an_image_and_its_mirror_are_predicted_alike():
-    torch.manual_seed(0)
-    images = torch.randint(0, 255, (4, 28, 28, PIXEL), dtype=torch.uint8)
-    both = Pixels(torch.cat([images, images.flip(2)]))
-    for flip, alike in ((False, False), (True, True)):
-        training = start(test_flip=flip)
-        probs, features = predict(
-            training.network,
-            training.stage,
-            both,  # type: ignore[arg-type]
-            np.arange(8),
-            PRIOR,
-            pause=lambda: None,
-        )
-        assert np.allclose(probs[:4], probs[4:], atol=1e-6) == alike
-        assert np.allclose(features[:4], features[4:], atol=1e-5) == alike

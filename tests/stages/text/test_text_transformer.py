@@ -88,8 +88,8 @@ def test_the_defaults_are_the_papers():
     assert config.weights == "almanach/camembert-base"
     assert (config.learning_rate, config.batch_size, config.epochs) == (3e-5, 64, 40)
     assert (config.warmup, config.max_tokens) == (0.1, 128)
-    off = (config.label_smoothing, config.ema, config.layer_decay, config.class_weights, config.patience)
-    assert off == (0.0, 0.0, 1.0, False, None)
+    off = (config.label_smoothing, config.ema, config.layer_decay, config.class_weights)
+    assert off == (0.0, 0.0, 1.0, False)
 
 
 def test_settings_out_of_range_are_named_together():
@@ -140,12 +140,6 @@ def test_late_epochs_become_further_classifiers(products, tmp_path):
 def test_a_fold_has_late_classifiers_besides_its_last_epoch(products, tmp_path):
     trained = train(products, tmp_path, fold=0, late_checkpoints=1)
     assert list(trained.matrices) == ["last", "epoch-003"]
-
-
-def test_patience_ends_a_training_that_no_longer_improves(products, tmp_path):
-    trained = train(products, tmp_path, epochs=30, patience=2)
-    assert len(trained.curves) < 30
-    assert len(trained.curves) == trained.metrics["chosen_epoch"] + 2
 
 
 def test_the_model_folder_serves_transformers_own_pipeline(products, tmp_path):
