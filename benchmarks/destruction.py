@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.product_images import open_store
 from components.image.dcl import destroy, location_targets, shuffled_blocks
-from components.modeling.image.augmentation import DRAWS, PIXEL, Scratch, augment, normalize, uniforms
+from components.modeling.image.augmentation import PIXEL, UNIFORMS, Buffers, augment, normalize, uniforms
 from components.modeling.image.cache import ImageCache
 
 RESIZE, CROP, BLOCKS, REACH, BATCH, CUT = 512, 448, 7, 2, 16, 10
@@ -107,11 +107,11 @@ class Ours:
     """A training's way: a batch at once, into memory that is kept from batch to batch."""
 
     def __init__(self, cache: ImageCache) -> None:
-        self.cache, self.scratch = cache, Scratch()
+        self.cache, self.buffers = cache, Buffers()
         self.both = torch.empty((2 * BATCH, CROP, CROP, PIXEL), dtype=torch.uint8)
 
     def batch(self, rows: np.ndarray, *, targets: bool, tensors: bool) -> None:
-        draws = uniforms(0, 0, rows, DRAWS + 2 * BLOCKS**2)
+        draws = uniforms(0, 0, rows, UNIFORMS + 2 * BLOCKS**2)
         originals, destroyed = self.both[: 2 * len(rows)].chunk(2)
         augment(
             self.cache.fetch(rows),
@@ -119,10 +119,10 @@ class Ours:
             crop=(CROP, CROP),
             rotation=15,
             flip=True,
-            scratch=self.scratch,
+            buffers=self.buffers,
             out=originals,
         )
-        source = shuffled_blocks(draws[:, DRAWS:], BLOCKS, REACH)
+        source = shuffled_blocks(draws[:, UNIFORMS:], BLOCKS, REACH)
         destroy(originals, source, BLOCKS, out=destroyed)
         if targets:
             location_targets(source, BLOCKS)

@@ -28,7 +28,7 @@ from torchvision.transforms import v2
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.product_images import open_store
-from components.modeling.image.augmentation import DRAWS, augment, normalize, uniforms
+from components.modeling.image.augmentation import UNIFORMS, augment, normalize, uniforms
 from components.modeling.image.cache import ImageCache
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -84,7 +84,7 @@ def ours(cache: ImageCache, count: int, options: argparse.Namespace) -> float:
     order = np.random.default_rng(0).permutation(count)
     batches = [order[i : i + options.batch] for i in range(0, count, options.batch)]
     for rows, batch in zip(batches, cache.batches(batches), strict=True):
-        draws = uniforms(0, 0, rows, DRAWS).to(DEVICE)
+        draws = uniforms(0, 0, rows, UNIFORMS).to(DEVICE)
         pixels = augment(batch, draws, crop=(options.crop, options.crop), rotation=15, flip=True)
         normalize(pixels).contiguous(memory_format=torch.channels_last)
     return clock() - start

@@ -34,7 +34,7 @@ from components.image.dcl import dcl_loss
 from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import DCLNetwork, PlainNetwork, build_network
 from components.image.training import Examples, Samples, StageTraining
-from components.modeling.image.augmentation import DRAWS, uniforms
+from components.modeling.image.augmentation import UNIFORMS, uniforms
 from components.modeling.image.cache import ImageCache
 from components.modeling.termination import Termination
 
@@ -116,7 +116,7 @@ def run_ours(
 def step_flops(network: PlainNetwork, stage: TrainingStage) -> int:
     """Floating-point operations of one sample's forward and backward."""
     pixels = torch.zeros(2 * network.copies, *stage.crop, 4, dtype=torch.uint8, device=DEVICE)
-    draws = uniforms(0, 0, np.arange(2), network.draws + DRAWS).to(DEVICE)
+    draws = uniforms(0, 0, np.arange(2), network.draws + UNIFORMS).to(DEVICE)
     with FlopCounterMode(display=False) as counter:
         network(pixels, draws, torch.zeros(2, dtype=torch.long, device=DEVICE)).backward()
     return counter.get_total_flops() // 2

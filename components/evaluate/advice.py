@@ -11,7 +11,7 @@ from components.evaluate.summary import worst_confusions
 from components.modeling.metrics import ROWS, worst_first
 from components.reports.page import WEAK, check, class_label, many, percent
 
-NOTICEABLE = 0.002  # of macro-F1
+NOTICEABLE_MACRO_F1 = 0.002  # of macro-F1
 WIDE = 0.05  # an interval within which a small change may well be chance
 CALIBRATED = 0.05  # expected calibration error up to which probabilities count as calibrated
 NAMED = 4
@@ -61,7 +61,7 @@ def _mixed_up(products: Products, evaluation: Evaluation) -> dict[str, Any] | No
 def _vote(evaluation: Evaluation) -> dict[str, Any]:
     best = max(evaluation.best.values(), key=lambda scored: scored.score.macro_f1)
     ahead = best.score.macro_f1 - evaluation.best["ensemble"].score.macro_f1
-    if ahead < NOTICEABLE:
+    if ahead < NOTICEABLE_MACRO_F1:
         return check(True, "No single classifier does better than the vote.")
     name = f"{ROWS[best.row]} ({best.classifier.name})"
     better = f"{name} alone is {100 * ahead:.2f} points better than the vote"

@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 
 from components.modeling.metrics import confusion
 
-DRAWS = 1000
+BOOTSTRAPS = 1000
 CALIBRATION_BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4
 
 
@@ -52,7 +52,7 @@ class Bootstrap:
     """
 
     def __init__(
-        self, labels: np.ndarray, groups: np.ndarray, classes: int, *, seed: int, draws: int = DRAWS
+        self, labels: np.ndarray, groups: np.ndarray, classes: int, *, seed: int, draws: int = BOOTSTRAPS
     ) -> None:
         self.labels, self.classes = labels, classes
         self.groups = np.unique(groups, return_inverse=True)[1].reshape(-1)

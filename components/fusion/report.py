@@ -13,7 +13,7 @@ from components.modeling.metrics import f1_per_class, macro_f1
 from components.reports.charts import gain_bar
 from components.reports.page import check, class_label, figure, many, percent, render, signed, words
 
-NOTICEABLE = 0.005  # half a point of F1
+NOTICEABLE_F1 = 0.005  # half a point of F1
 # Metadata of a member that its configuration's table has no room for, and what they are called.
 DETAILS = {"chosen": "chosen", "chosen_epochs": "epochs"}
 HELPED = 3  # classes named
@@ -94,7 +94,7 @@ def _best_first(classifiers: Sequence[Classifier], products: Products) -> list[_
 
 def _lead(singles: dict[str, _Scored], member: _Scored, strongest: _Scored, gain: float) -> str:
     side = "over" if gain >= 0 else "under"
-    better = [f"{name} in {int((member.f1 > one.f1 + NOTICEABLE).sum())}" for name, one in singles.items()]
+    better = [f"{name} in {int((member.f1 > one.f1 + NOTICEABLE_F1).sum())}" for name, one in singles.items()]
     return (
         f"The best member, {member.name}, is {abs(gain):.2f} points {side} the best single model, "
         f"{strongest.name}. It beats {' and '.join(better)} of {len(member.f1)} classes."
@@ -106,7 +106,7 @@ def _addition_checks(
 ) -> Iterator[dict[str, Any]]:
     """What does each modality bring?"""
     for name, adds in _additions(singles, member).items():
-        helped = [label for label in np.argsort(-adds, kind="stable")[:HELPED] if adds[label] > NOTICEABLE]
+        helped = [label for label in np.argsort(-adds, kind="stable")[:HELPED] if adds[label] > NOTICEABLE_F1]
         if helped:
             named = ", ".join(_points(products, label, float(adds[label])) for label in helped)
             yield check(True, f"{name.capitalize()} adds most to {named}.")
@@ -117,7 +117,7 @@ def _addition_checks(
 def _loss_check(products: Products, singles: dict[str, _Scored], member: _Scored) -> Iterator[dict[str, Any]]:
     """Where does fusing cost?"""
     losses = member.f1 - np.max([one.f1 for one in singles.values()], axis=0)
-    lost, worst = int((losses < -NOTICEABLE).sum()), int(losses.argmin())
+    lost, worst = int((losses < -NOTICEABLE_F1).sum()), int(losses.argmin())
     if lost:
         most = _points(products, worst, float(losses[worst]))
         yield check(False, f"{many(lost, 'class', 'classes')} lost by fusing, most of all {most}.")
@@ -126,7 +126,7 @@ def _loss_check(products: Products, singles: dict[str, _Scored], member: _Scored
 def _baseline_check(baselines: Sequence[_Scored], member: _Scored) -> Iterator[dict[str, Any]]:
     """Does feature-level fusion do better?"""
     ahead = max((baseline.macro_f1 for baseline in baselines), default=0.0) - member.macro_f1
-    if ahead > NOTICEABLE:
+    if ahead > NOTICEABLE_F1:
         yield check(False, f"Feature-level fusion does better here, by {100 * ahead:.2f} points.")
 
 

@@ -15,7 +15,7 @@ from components.image.dcl import (
     shuffled_blocks,
 )
 from components.image.kinds.network import NetworkConfig, TrainingStage
-from components.modeling.image.augmentation import DRAWS, normalize
+from components.modeling.image.augmentation import UNIFORMS, normalize
 from components.modeling.image.backbones import Backbone
 
 RAREST = 1e-6  # the frequency of a class without a product to fit
@@ -38,7 +38,7 @@ class PlainNetwork(nn.Module):
     def __init__(self, config: NetworkConfig, stage: TrainingStage, prior: np.ndarray) -> None:
         super().__init__()
         self.config = config
-        self.draws = DRAWS
+        self.draws = UNIFORMS
         self.backbone = Backbone(config.backbone, stage.crop)
         self.head = nn.Linear(self.backbone.width, len(prior))
         # Logit adjustment, Menon et al., ICLR 2021, https://arxiv.org/abs/2007.07314, equation 10.
@@ -80,13 +80,13 @@ class DCLNetwork(PlainNetwork):
 
     def __init__(self, config: NetworkConfig, stage: TrainingStage, prior: np.ndarray) -> None:
         super().__init__(config, stage, prior)
-        self.draws = DRAWS + 2 * config.dcl_blocks**2
+        self.draws = UNIFORMS + 2 * config.dcl_blocks**2
         self.dcl = DCLHeads(
             self.backbone.width, self.backbone.map_width, len(prior), config.dcl_blocks, config.dcl_swap
         )
 
     def forward(self, pixels: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
-        targets = self.destroy(pixels, draws[:, DRAWS:])
+        targets = self.destroy(pixels, draws[:, UNIFORMS:])
         features, pooled = self.features(pixels)
         return dcl_loss(
             self.head(pooled) + self.offsets,

@@ -14,7 +14,7 @@ from components.image.predict import predict
 from components.modeling import schedules
 from components.modeling.callbacks import Evaluation
 from components.modeling.checkpoint import Checkpoints
-from components.modeling.image.augmentation import PIXEL, Batch, Scratch, augment, uniforms
+from components.modeling.image.augmentation import PIXEL, Buffers, ImageBatch, augment, uniforms
 from components.modeling.image.cache import ImageCache
 from components.modeling.step import OptimizerStep
 from components.modeling.termination import Termination
@@ -45,7 +45,7 @@ class Samples:
     """A batch: rows of the product table, their images from the cache, uniforms of (seed, epoch, row)."""
 
     rows: np.ndarray
-    images: Batch
+    images: ImageBatch
     draws: Tensor
 
 
@@ -71,7 +71,7 @@ class StageTraining:
         self.network, self.stage, self.config, self.examples = network, stage, config, examples
         self.seed, self.device = seed, next(network.parameters()).device
         self.loss = torch.compile(network) if config.compile and self.device.type == "cuda" else network
-        self.scratch = Scratch()
+        self.buffers = Buffers()
         self.pixels = torch.empty(0)  # of the newest batch: the next one is written over it
         self.cache: ImageCache
         self.optimizer, plan = self._optimizer(), self._plan()
@@ -150,7 +150,7 @@ class StageTraining:
             rotation=config.rotation,
             flip=config.flip,
             padding=config.padding,
-            scratch=self.scratch,
+            buffers=self.buffers,
             out=self.pixels[: len(rows)],
         )
         return self.pixels

@@ -14,7 +14,7 @@ from components.reports.charts import bar, line_chart
 from components.reports.page import WEAK, check, class_label, figure, many, percent, render, words
 
 WORST_CLASSES = 15
-NOTICEABLE = 1.0  # points of macro-F1
+NOTICEABLE_POINTS = 1.0  # points of macro-F1
 CURVES = {  # key of a curve -> the chart's title, and how a figure of it is written
     "loss": ("Training loss", "{:.4f}".format),
     "macro_f1": ("Macro-F1 on validation, %", percent),
@@ -123,7 +123,7 @@ def _length_check(curves: Curves) -> list[dict[str, Any]]:
         return [check(False, f"The last epoch{stage} was its best: more epochs may still help.")]
     lost = 100 * (curves[best]["macro_f1"] - curves[last]["macro_f1"])
     reached = f"It was best after epoch {best + 1} of {len(curves)}"
-    if lost < NOTICEABLE:
+    if lost < NOTICEABLE_POINTS:
         return [check(True, f"{reached} and stayed there: more epochs would hardly help.")]
     return [check(False, f"{reached} and ended {lost:.2f} points lower: fewer epochs may do.")]
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from components.modeling.processes import Group
 from components.modeling.step import OptimizerStep
 from components.modeling.text.packed_step import CudaGraphs, PackedStep, StepSettings
-from components.modeling.text.packing import Batch, logits, make_batch, packs, split_batch
+from components.modeling.text.packing import TextBatch, logits, make_batch, packs, split_batch
 from components.modeling.text.tokens import Tokens
 from components.text.kinds.transformer import TransformerConfig
 
@@ -77,7 +77,7 @@ class _Classifier(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: TextBatch) -> Tensor:
         return logits(self.model, batch)
 
 

@@ -39,7 +39,7 @@ lengths.python_func(**artifacts, lengths_metrics=shown, lengths_report=report)
 
 
 def blocks(folder: str) -> list[tuple[str, str, str]]:
-    """Path, what is replaced ("" for a new file) and content of the page's blocks for files below a folder."""
+    """Path, what is replaced ("" for a new file) and content of the blocks for files below a folder."""
     return [found for found in BLOCK.findall(PAGE) if found[0].startswith(folder)]
 
 

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from components.modeling.image.augmentation import (
-    DRAWS,
     PIXEL,
-    Batch,
+    UNIFORMS,
+    ImageBatch,
     augment,
     centre_crop,
     normalize,
@@ -21,15 +21,15 @@ def noise(count: int, height: int, width: int) -> torch.Tensor:
     return torch.randint(0, 255, (count, height, width, PIXEL), dtype=torch.uint8)
 
 
-def batch(images: torch.Tensor) -> Batch:
-    return Batch(images, torch.arange(len(images)))
+def batch(images: torch.Tensor) -> ImageBatch:
+    return ImageBatch(images, torch.arange(len(images)))
 
 
 @pytest.mark.parametrize(("size", "crop"), [((72, 72), (64, 64)), ((80, 60), (70, 50))])
 def test_the_gather_equals_rotating_cropping_and_mirroring_in_pil(size, crop):
     torch.manual_seed(0)
     images = noise(8, *size)
-    draws = uniforms(3, 0, np.arange(8), DRAWS)
+    draws = uniforms(3, 0, np.arange(8), UNIFORMS)
     found = augment(batch(images), draws, crop=crop, rotation=15, flip=True)
     same = []
     for image, (turn, y, x, mirror), got in zip(images, draws.tolist(), found, strict=True):
@@ -96,8 +96,8 @@ def test_the_centre_crop_is_the_middle():
 def test_images_of_three_bytes_a_pixel_are_read_alike():
     images = noise(3, 12, 12)
     whole = batch(images)
-    narrow = Batch(whole.images[..., :3].contiguous(), torch.tensor([2, 0]))
-    draws = uniforms(0, 0, np.arange(2), DRAWS)
+    narrow = ImageBatch(whole.images[..., :3].contiguous(), torch.tensor([2, 0]))
+    draws = uniforms(0, 0, np.arange(2), UNIFORMS)
     found = augment(narrow, draws, crop=(8, 8), rotation=15, flip=True)
-    wide = augment(Batch(whole.images, narrow.rows), draws, crop=(8, 8), rotation=15, flip=True)
+    wide = augment(ImageBatch(whole.images, narrow.rows), draws, crop=(8, 8), rotation=15, flip=True)
     assert torch.equal(found[..., :3], wide[..., :3])

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from components.client.cluster.connection import TOKEN, Access
-from components.client.commands.failure import explained
+from components.client.commands.failure import exit_on_input_error
 
 existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 artifacts_option = click.option(
@@ -33,7 +33,7 @@ def access_options(*, required: bool) -> Callable[[Callable], Callable]:
     def decorated(command: Callable) -> Callable:
         @functools.wraps(command)
         def with_access(*arguments: Any, **given: Any) -> Any:
-            with explained():
+            with exit_on_input_error():
                 access = _access(**{key: given.pop(key) for key in KEYS})
             return command(*arguments, access=access, **given)
 

@@ -19,7 +19,7 @@ from components.client.cluster.schedule import schedule as set_schedule
 from components.client.cluster.store import Store
 from components.client.commands.access import access_options, artifacts_option
 from components.client.commands.compile import compile_options, compile_pipeline, pipeline_arguments
-from components.client.commands.failure import explained
+from components.client.commands.failure import exit_on_input_error
 from components.core.errors import InputError
 from components.core.project import NAME
 
@@ -51,7 +51,7 @@ run_options = _options(
 @click.pass_obj
 def upload(build_pipeline: Callable, access: Access, name: str, version: str, **options: Any) -> None:
     """Upload the pipeline as a new version; an unchanged one is not uploaded twice."""
-    with explained(), tempfile.TemporaryDirectory() as folder:
+    with exit_on_input_error(), tempfile.TemporaryDirectory() as folder:
         client, package = _ready(access), _compile(build_pipeline, Path(folder), options)
         pipeline, version_id = server.upload(client, package, name=name, version=version)
         click.echo(f"pipeline {pipeline}, version {version_id}")
@@ -72,7 +72,7 @@ def submit(
     **options: Any,
 ) -> None:
     """Start one run."""
-    with explained(), tempfile.TemporaryDirectory() as folder:
+    with exit_on_input_error(), tempfile.TemporaryDirectory() as folder:
         preset = options["preset"]
         arguments = _arguments(build_pipeline, preset, param)
         client, package = _ready(access), _compile(build_pipeline, Path(folder), options)
@@ -109,7 +109,7 @@ def schedule(
     Tasks are not cached, so every run reads the catalog afresh; --cache keeps them, and then a new
     `--param catalog_snapshot=...` is what has the catalog read again.
     """
-    with explained(), tempfile.TemporaryDirectory() as folder:
+    with exit_on_input_error(), tempfile.TemporaryDirectory() as folder:
         parsed, preset = parse_cron(cron), options["preset"]
         arguments = _arguments(build_pipeline, preset, param)
         source = click.get_current_context().get_parameter_source("cache")
@@ -132,7 +132,7 @@ def schedule(
 @artifacts_option
 def runs(access: Access, name: str, count: int, artifacts: str | None) -> None:
     """What ran, when, and how it ended; with --artifacts, how good it is."""
-    with explained():
+    with exit_on_input_error():
         store = Store(artifacts) if artifacts else None
         found = server.runs(connect(access), name=name, count=count)
         scores = [store.macro_f1(str(run.run_id)) if store else None for run in found]

@@ -12,7 +12,7 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 from components.client.cluster.server import content_digest
 from components.client.cluster.settings import ClusterSettings
-from components.client.commands.failure import explained
+from components.client.commands.failure import exit_on_input_error
 from components.client.presets import DENOISE_ON, PRESETS
 from components.core.errors import InputError
 from components.core.project import NAME, REGISTRY, TAG, image_name
@@ -41,7 +41,7 @@ def settings_options(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def with_settings(*arguments: Any, **options: Any) -> Any:
-        with explained():
+        with exit_on_input_error():
             settings = ClusterSettings(**{field.name: options.pop(field.name) for field in fields})
         return command(*arguments, settings=settings, **options)
 
@@ -78,7 +78,7 @@ def compile_command(
     **options: Any,
 ) -> None:
     """Compile the pipeline into one YAML file, for any cluster and for `run`."""
-    with explained():
+    with exit_on_input_error():
         if namespace and not manifest:
             raise InputError("--namespace: only resources have one, add --manifest")
         options["namespace"] = (namespace or "kubeflow") if manifest else ""

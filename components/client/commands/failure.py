@@ -11,7 +11,7 @@ from components.client.cluster.refusal import explain_refusal
 from components.core.errors import InputError
 
 
-class explained:
+class exit_on_input_error:
     """Says what went wrong and ends the process with status 2, without a traceback."""
 
     def __enter__(self) -> None:

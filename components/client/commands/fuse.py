@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from components.client.commands.failure import explained
+from components.client.commands.failure import exit_on_input_error
 
 MANY = ("--text", "--image")
 
@@ -83,7 +83,7 @@ def fuse(
     # Compiling a pipeline imports this module too, and needs neither torch nor scikit-learn.
     from components.fusion.standalone import fuse as fuse_matrices
 
-    with explained():
+    with exit_on_input_error():
         table = fuse_matrices(
             list(text), list(image), labels, kind=kind, folds=folds, seed=seed, output=output
         )

@@ -15,7 +15,7 @@ from components.client.commands.compile import (
     pipeline_arguments,
     preset_option,
 )
-from components.client.commands.failure import explained
+from components.client.commands.failure import exit_on_input_error
 from components.client.local.run import LocalRun
 from components.core.parameters import LARGEST_SEED
 
@@ -66,7 +66,7 @@ def run(
     arguments: dict[str, Any] = {"seed": options.pop("seed")}
     files = {name: value for name, value in options.items() if value is not None}
     arguments |= {PARAMETERS.get(name, f"catalog_{name}"): str(value) for name, value in files.items()}
-    with explained():
+    with exit_on_input_error():
         arguments |= pipeline_arguments(build_pipeline, preset, param)
         if columns:
             arguments["preprocess_config"] = {**arguments.get("preprocess_config", {}), "columns": columns}

@@ -11,7 +11,7 @@ import click
 from components.client.cluster.connection import Access, connect
 from components.client.cluster.store import Store
 from components.client.commands.access import access_options, artifacts_option
-from components.client.commands.failure import explained
+from components.client.commands.failure import exit_on_input_error
 from components.client.local.finished_run import FinishedRun, read_run
 from components.client.local.server_run import fetch_run
 from components.core.errors import InputError
@@ -58,7 +58,7 @@ def show(find: Callable[[str], FinishedRun], run: str, browser: bool) -> None:
     # Not at the top: compiling imports this module and needs kfp alone.
     from components.client.local.pages import write_index
 
-    with explained():
+    with exit_on_input_error():
         finished = find(run)
         index = write_index(finished)
         for sentence in finished.metrics.get("verdict", []):
@@ -92,7 +92,7 @@ def compare(
     from components.modeling.metrics import ROWS
     from components.reports.page import signed, words
 
-    with explained():
+    with exit_on_input_error():
         compared = compare_runs(find(first), find(second))
         page = output or compared.second.folder / f"compare-{compared.first.folder.name}.html"
         write_comparison(compared, page)

@@ -14,7 +14,7 @@ from components.fusion.feature_level.features import Pooled, make_model
 from components.modeling.image.augmentation import normalize
 from components.modeling.image.backbones import Backbone, load_state
 from components.modeling.text.encoder import head, load_encoder
-from components.modeling.text.packing import Batch, logits
+from components.modeling.text.packing import TextBatch, logits
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class JointNetwork(nn.Module):
         self.encoder, self.backbone = encoder, backbone
         self.classifier = make_model(width, backbone.width, classes, config)
 
-    def forward(self, texts: Batch, pixels: Tensor, with_image: Tensor) -> Tensor:
+    def forward(self, texts: TextBatch, pixels: Tensor, with_image: Tensor) -> Tensor:
         """Class logits (B, C) float32 of products, in the order of `texts.rows`.
 
         Args:

@@ -14,8 +14,7 @@ from components.data.image_store import ImageStore
 from components.data.products import Products, image_rows
 from components.fusion.feature_level.features import WEIGHT_DECAY, Pooled
 from components.fusion.feature_level.joint import ImageInput, JointNetwork, load_joint_network
-from components.modeling.image.augmentation import DRAWS, augment, centre_crop, uniforms
-from components.modeling.image.augmentation import Batch as ImageBatch
+from components.modeling.image.augmentation import UNIFORMS, ImageBatch, augment, centre_crop, uniforms
 from components.modeling.image.cache import ImageCache
 from components.modeling.schedules import linear
 from components.modeling.step import OptimizerStep
@@ -106,7 +105,7 @@ def _fit(
     def batches(epoch: int, _first: int) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
         order = np.random.default_rng([seed, epoch]).permutation(fit)
         for rows, images, with_image in inputs.batches(np.array_split(order, epoch_steps)):
-            draws = uniforms(seed, epoch, rows, DRAWS).to(device)
+            draws = uniforms(seed, epoch, rows, UNIFORMS).to(device)
             yield rows, _augmented(inputs.image, images, draws), with_image
 
     def backward(batch: tuple[np.ndarray, Tensor, Tensor]) -> Tensor:

@@ -11,14 +11,14 @@ from torch import Tensor
 WHITE = 255
 PIXEL = 4  # bytes: red, green, blue and one unused, so that a gather moves one machine word a pixel
 CHUNK = 2**20  # bytes of images that are augmented at a time on a CPU: what its cache holds
-DRAWS = 4  # of every sample: angle, crop's y, crop's x, flip
+UNIFORMS = 4  # of every sample: angle, crop's y, crop's x, flip
 CPU = torch.device("cpu")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
-class Batch:
+class ImageBatch:
     """Images of one size, not copied together before they are needed.
 
     Attributes:
@@ -39,7 +39,7 @@ class Batch:
         torch.index_select(self.images, 0, self.rows, out=target[..., : self.images.shape[3]])
 
 
-class Scratch:
+class Buffers:
     """`augment`'s memory on a CPU, kept from batch to batch: fresh pages cost more than the work in them."""
 
     def __init__(self) -> None:
@@ -73,25 +73,25 @@ def uniforms(seed: int, epoch: int, samples: np.ndarray, count: int) -> Tensor:
 
 
 def augment(
-    batch: Batch,
+    batch: ImageBatch,
     draws: Tensor,
     *,
     crop: tuple[int, int],
     rotation: float,
     flip: bool,
     padding: int = 0,
-    scratch: Scratch | None = None,
+    buffers: Buffers | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """Rotates about the center (nearest pixel, white outside), crops, and mirrors half of the samples.
 
     Args:
         batch: B images.
-        draws: (B, >= DRAWS) uniforms.
+        draws: (B, >= UNIFORMS) uniforms.
         crop: height, width.
         rotation: degrees at most, either way.
         padding: pixels that the crop may reach beyond the image.
-        scratch: a training's, used on a CPU.
+        buffers: a training's, used on a CPU.
         out: (B, *crop, PIXEL) uint8, contiguous, to write to.
 
     Returns:
@@ -110,16 +110,16 @@ def augment(
     if pixels.is_cuda:
         canvas, sums = _canvas(at_once, size, margin, device), _sums(at_once, crop, device)
     else:
-        canvas, sums = (scratch or Scratch()).take(at_once, size, margin, crop)
+        canvas, sums = (buffers or Buffers()).take(at_once, size, margin, crop)
     inner = canvas[:, margin[0] : margin[0] + size[0], margin[1] : margin[1] + size[1]]
     parts = zip(*(tensor.split(at_once) for tensor in (batch.rows, *terms, pixels)), strict=True)
     for rows, down, across, part in parts:
-        Batch(batch.images, rows).copy_to(inner[: len(rows)])
+        ImageBatch(batch.images, rows).copy_to(inner[: len(rows)])
         _gather(canvas, down, across, sums[:, : len(rows)], part)
     return pixels
 
 
-def centre_crop(batch: Batch, crop: tuple[int, int]) -> Tensor:
+def centre_crop(batch: ImageBatch, crop: tuple[int, int]) -> Tensor:
     """The middle of every image, (B, *crop, PIXEL) uint8."""
     images = _canvas(len(batch.rows), batch.size, (0, 0), batch.images.device)
     batch.copy_to(images)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
-from components.modeling.image.augmentation import PIXEL, WHITE, Batch
+from components.modeling.image.augmentation import PIXEL, WHITE, ImageBatch
 
 log = logging.getLogger(__name__)
 
@@ -101,14 +101,14 @@ class ImageCache:
                 self.close()
                 raise
 
-    def fetch(self, rows: np.ndarray) -> Batch:
+    def fetch(self, rows: np.ndarray) -> ImageBatch:
         """The images of `rows`, on the training's device.
 
         Raises:
             InputError: an image cannot be decoded.
         """
         if self._in_place:
-            return Batch(self._pixels, torch.from_numpy(rows).to(self._pixels.device))
+            return ImageBatch(self._pixels, torch.from_numpy(rows).to(self._pixels.device))
         pinned = self.device.type == "cuda"
         batch = torch.empty((len(rows), *self._shape), dtype=torch.uint8, pin_memory=pinned)
         if self.place == "stream":
@@ -116,9 +116,9 @@ class ImageCache:
         else:
             torch.index_select(self._pixels, 0, torch.from_numpy(rows), out=batch)
         images = batch.to(self.device, non_blocking=pinned)
-        return Batch(images, torch.arange(len(rows), device=self.device))
+        return ImageBatch(images, torch.arange(len(rows), device=self.device))
 
-    def batches(self, batches: Iterable[np.ndarray]) -> Iterator[Batch]:
+    def batches(self, batches: Iterable[np.ndarray]) -> Iterator[ImageBatch]:
         """`fetch` for every batch of rows in turn, the next ones fetched while one is used."""
         if self._in_place:
             yield from (self.fetch(rows) for rows in batches)

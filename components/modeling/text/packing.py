@@ -22,7 +22,7 @@ PADDED_LENGTHS = 32  # on a GPU a padded text's length is a multiple: few shapes
 
 
 @dataclass(frozen=True)
-class Batch:
+class TextBatch:
     """Some texts, ready for a model: packed in one row, or padded (then `packing` is None).
 
     Attributes:
@@ -47,7 +47,7 @@ def packs(model: PreTrainedModel) -> bool:
     return packed and can_pack(model.config.model_type, model.device)
 
 
-def make_batch(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray, device: torch.device) -> Batch:
+def make_batch(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray, device: torch.device) -> TextBatch:
     """Collects the texts of `rows` for `model`, shortest first."""
     rows = rows[np.argsort(tokens.lengths[rows], kind="stable")]
     if not packs(model):
@@ -59,9 +59,9 @@ def make_batch(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray, device:
     if device.type == "cpu":
         values, counts = np.unique(lengths, return_counts=True)
         runs = tuple(zip(counts.tolist(), values.tolist(), strict=True))
-        return Batch(rows, inputs, Packing(starts, None, int(lengths.max()), runs))
+        return TextBatch(rows, inputs, Packing(starts, None, int(lengths.max()), runs))
     cumulative = to_device(np.concatenate([[0], ends]).astype(np.int32), device)
-    return Batch(rows, inputs, Packing(starts, cumulative, int(lengths.max())))
+    return TextBatch(rows, inputs, Packing(starts, cumulative, int(lengths.max())))
 
 
 def token_rows(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -106,7 +106,7 @@ def _near_length(rows: np.ndarray, lengths: np.ndarray, padding: float = 0.05) -
     return blocks
 
 
-def _pad(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray, device: torch.device) -> Batch:
+def _pad(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray, device: torch.device) -> TextBatch:
     lengths, places = tokens.lengths[rows], tokens.places(rows)
     longest = int(lengths.max())
     if device.type == "cuda":
@@ -118,7 +118,7 @@ def _pad(model: PreTrainedModel, tokens: Tokens, rows: np.ndarray, device: torch
     if tokens.types is not None:
         inputs["token_type_ids"] = np.zeros(real.shape, np.int64)
         inputs["token_type_ids"][real] = tokens.types[places]
-    return Batch(rows, {name: to_device(array, device) for name, array in inputs.items()}, None)
+    return TextBatch(rows, {name: to_device(array, device) for name, array in inputs.items()}, None)
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:
@@ -127,6 +127,6 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def logits(model: PreTrainedModel, batch: Batch) -> Tensor:
+def logits(model: PreTrainedModel, batch: TextBatch) -> Tensor:
     """Class logits of a batch's texts, (B, C) float32, in the order of `batch.rows`."""
     return text_logits(model, batch.inputs, batch.packing)

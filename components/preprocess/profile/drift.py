@@ -15,7 +15,7 @@ from components.reports.page import many, percent
 
 CHANCE, SMALL, CLEAR, LARGE = "no more than chance", "small", "clear", "large"
 MOVERS = 3
-DRAWS = 500
+SIMULATIONS = 500
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _by_chance(shares: list[np.ndarray], totals: list[float]) -> np.ndarray:
     """Distances between pairs of samples, as large as the catalogs, drawn from both catalogs' pool."""
     pool = (shares[0] * totals[0] + shares[1] * totals[1]) / sum(totals)
     random = np.random.default_rng(0)
-    drawn = [random.multinomial(int(total), pool / pool.sum(), size=DRAWS) / total for total in totals]
+    drawn = [random.multinomial(int(total), pool / pool.sum(), size=SIMULATIONS) / total for total in totals]
     return np.abs(drawn[0] - drawn[1]).sum(axis=1) / 2
 
 

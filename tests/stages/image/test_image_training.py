@@ -9,7 +9,7 @@ import torch
 from components.image.kinds.network import NetworkConfig
 from components.image.network import build_network
 from components.image.training import Examples, Samples, StageTraining
-from components.modeling.image.augmentation import PIXEL, Batch, uniforms
+from components.modeling.image.augmentation import PIXEL, ImageBatch, uniforms
 from components.modeling.termination import Termination
 
 PRIOR = np.full(3, 1 / 3)
@@ -25,7 +25,7 @@ class Pixels:
 
     def batches(self, batches):
         for rows in batches:
-            yield Batch(self.images, torch.from_numpy(rows))
+            yield ImageBatch(self.images, torch.from_numpy(rows))
 
 
 def start(**changes) -> StageTraining:
@@ -52,6 +52,6 @@ def test_in_a_step_of_dcl_the_heads_learn_ten_times_faster_than_the_backbone():
     images = torch.randint(0, 255, (24, 32, 32, PIXEL), dtype=torch.uint8)
     rows, optimizer = np.arange(8), training.optimizer
     draws = uniforms(0, 0, rows, training.network.draws)
-    training.loop.take_step(Samples(rows, Batch(images, torch.from_numpy(rows)), draws))
+    training.loop.take_step(Samples(rows, ImageBatch(images, torch.from_numpy(rows)), draws))
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01, 0.1])
     assert [group["momentum"] for group in optimizer.param_groups] == [0.9, 0.9]

@@ -20,7 +20,7 @@ from components.modeling.text.attention import Packing
 from components.modeling.text.cpu_linear import OneDnnLinear, use_onednn
 from components.modeling.text.encoder import load_encoder, save_encoder
 from components.modeling.text.forward import PACKABLE
-from components.modeling.text.packing import Batch, logits, make_batch, packs, split_batch
+from components.modeling.text.packing import TextBatch, logits, make_batch, packs, split_batch
 from components.modeling.text.tokens import Tokens, tokenize, train_tokenizer
 from components.modeling.trained import TrainingSetup
 from components.text.encoder import prepare_encoder
@@ -70,7 +70,7 @@ def test_cumulative_lengths_give_the_same_logits(name):
     assert batch.packing is not None
     view = Packing(batch.packing.starts, ends, 128)
     with torch.inference_mode():
-        got = logits(model, Batch(batch.rows, batch.inputs, view))
+        got = logits(model, TextBatch(batch.rows, batch.inputs, view))
         torch.testing.assert_close(got, logits(model, batch), atol=1e-5, rtol=0)
 
 
