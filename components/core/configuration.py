@@ -25,6 +25,7 @@ def _names_files(name: str) -> str:
 Name = Annotated[str, AfterValidator(_names_files)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+FIXED = "it is fixed at what its default was"  # of a key that is gone
 
 
 def setting(default: Any, description: str, *, paper: str = "", expert: bool = False) -> Any:

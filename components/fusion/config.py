@@ -1,11 +1,11 @@
 """What the kinds of fusion have in common, and their registry."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from components.core.configuration import ShareBelowOne, setting
+from components.core.configuration import FIXED, ShareBelowOne, setting
 from components.core.errors import InputError
 from components.core.kinds import ClassifierConfig, Registry
 
@@ -61,6 +61,8 @@ class PooledConfig(FeatureLevelConfig):
     dropout: ShareBelowOne = setting(
         0.2, "share of the joint features that is dropped while training", expert=True
     )
+
+    OLD_KEYS: ClassVar = FeatureLevelConfig.OLD_KEYS | {"weight_decay": FIXED}
 
 
 class ProjectedConfig(PooledConfig):

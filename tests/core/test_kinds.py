@@ -36,6 +36,13 @@ def test_every_kind_has_a_configuration_and_a_function_that_fits_it(registry: Re
     assert inspect.isfunction(kind.load_fit())
 
 
+@pytest.mark.parametrize("registry, name", ALL, ids=[f"{registry.stage}-{name}" for registry, name in ALL])
+def test_null_stands_for_no_default(registry: Registry, name: str):
+    for key in set(registry.kinds()[name].config.model_fields) - {"kind"}:
+        with pytest.raises(InputError, match=f"{key} = null should be"):
+            registry.parse({"name": "a", "kind": name, key: None})
+
+
 def test_kinds_are_read_without_what_fits_them():
     script = (
         f"import sys\nfor name in {HEAVY!r}: sys.modules[name] = None\n"

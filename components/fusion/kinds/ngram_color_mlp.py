@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from components.core.configuration import ShareBelowOne, setting
+from components.core.configuration import FIXED, ShareBelowOne, setting
 from components.core.kinds import Kind
 from components.fusion.config import FeatureLevelConfig
 
@@ -35,7 +35,11 @@ class NgramColorMlpConfig(FeatureLevelConfig):
         False, "after validation is predicted, train again on train and validation for the test split"
     )
 
-    OLD_KEYS: ClassVar = FeatureLevelConfig.OLD_KEYS | {"least": "use 'min_train_products'"}
+    OLD_KEYS: ClassVar = FeatureLevelConfig.OLD_KEYS | {
+        "least": "use 'min_train_products'",
+        **dict.fromkeys(("word_ngrams", "char_ngrams", "char_limit", "min_products"), FIXED),
+        **dict.fromkeys(("batch_size", "weight_decay"), FIXED),
+    }
 
 
 KIND = Kind(

@@ -1,10 +1,10 @@
 """Histograms of an image's colors and a small net on them; not the paper's."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from components.core.configuration import ShareBelowOne, setting
+from components.core.configuration import FIXED, ShareBelowOne, setting
 from components.core.kinds import Kind
 from components.image.config import ImageConfig
 
@@ -23,6 +23,8 @@ class ColorHistogramConfig(ImageConfig):
     refit: bool = setting(
         False, "after validation is predicted, train again on train and validation for the test split"
     )
+
+    OLD_KEYS: ClassVar = ImageConfig.OLD_KEYS | dict.fromkeys(("size", "batch_size", "weight_decay"), FIXED)
 
 
 KIND = Kind(
