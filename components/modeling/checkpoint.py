@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from components.core.errors import InputError
 
 log = logging.getLogger(__name__)
 
-TENSORS = ".safetensors"
+STATE = "state.json"
+PART_BYTES = 64 * 2**20
 
 
 def fingerprint(*parts: Any) -> str:
@@ -25,19 +28,24 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def digest_of(tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any] | None = None) -> str:
-    """The SHA-256 of tensors (names, types, shapes, bytes) and of a state that JSON can hold."""
-    digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The SHA-256 of tensors: their names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    _add(digest, tensors)
     return digest.hexdigest()
 
 
-class Checkpoints:
-    """The newest checkpoints of one training: `folder/step-<step>.safetensors` and `.json`, no pickle.
+def _add(digest: Any, tensors: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
-    The JSON file holds the state and a digest and is written last: without it there is no checkpoint.
+
+class Checkpoints:
+    """The newest checkpoints of one training, in `folder/step-<step>/`, no pickle.
+
+    A checkpoint is tensors, in parts, and a state with their digest, which is written last: without it there
+    is no checkpoint.
 
     Args:
         folder: names where they lie, asked at every use; see `lease.training_folder`.
@@ -57,19 +65,22 @@ class Checkpoints:
         Raises:
             OSError: the disk is full; the message names path and bytes, the older checkpoint is whole.
         """
-        marker = self.folder() / f"step-{step:09d}.json"
-        if marker == self.newest:
+        folder = self.folder()
+        target = folder / f"step-{step:09d}"
+        if target == self.newest:
             return
-        marker.unlink(missing_ok=True)  # of a damaged one
-        _drop_unfinished(marker.parent)
-        tensors = _apart(tensors)
-        size = sum(tensor.nbytes for tensor in tensors.values())
-        with ThreadPoolExecutor(1) as hasher, whole_file(marker.with_suffix(TENSORS), size=size) as temporary:
-            digest = hasher.submit(digest_of, tensors, state)
-            save_file(tensors, temporary)
-        write_json(marker, {"sha256": digest.result(), "state": state})
-        self.newest = marker
-        for old in _newest_first(marker.parent)[self.keep :]:
+        _drop(target)  # a damaged one
+        for path in set(folder.glob("step-*")) - set(_newest_first(folder)):  # a save that was cut off
+            _drop(path)
+        digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode())
+        with ThreadPoolExecutor(1) as hasher:
+            for number, part in enumerate(_parts(tensors)):
+                hashed = hasher.submit(_add, digest, part)
+                _write(target / f"{number:03d}.safetensors", part)
+                hashed.result()
+        write_json(target / STATE, {"sha256": digest.hexdigest(), "state": state})
+        self.newest = target
+        for old in _newest_first(folder)[self.keep :]:
             _drop(old)
 
     def load(self) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]] | None:
@@ -81,15 +92,15 @@ class Checkpoints:
             InputError: there are checkpoints and every one is damaged: never a silent restart.
         """
         damaged = []
-        for marker in _newest_first(self.folder()):
+        for path in _newest_first(self.folder()):
             try:
-                tensors, state = _read(marker)
+                tensors, state = _read(path)
             except (SafetensorError, OSError, ValueError, KeyError) as error:
-                log.warning("checkpoint %s is damaged (%s); trying the one before", marker, error)
-                damaged.append(str(marker))
+                log.warning("checkpoint %s is damaged (%s); trying the one before", path, error)
+                damaged.append(str(path))
                 continue
-            self.newest = marker
-            return int(marker.stem.removeprefix("step-")), tensors, state
+            self.newest = path
+            return int(path.name.removeprefix("step-")), tensors, state
         if damaged:
             raise InputError(
                 f"every checkpoint is damaged: {', '.join(damaged)}. "
@@ -99,38 +110,50 @@ class Checkpoints:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*.json"), reverse=True)
+    return sorted((state.parent for state in folder.glob(f"step-*/{STATE}")), reverse=True)
 
 
-def _drop_unfinished(folder: Path) -> None:
-    """Deletes what a kill left of a save."""
-    for path in [*folder.glob(".*"), *folder.glob(f"step-*{TENSORS}")]:
-        if not path.with_suffix(".json").exists():
-            path.unlink(missing_ok=True)
+def _parts(tensors: Mapping[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+    """The tensors by name in parts of about `PART_BYTES`, as safetensors wants them.
 
-
-def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What safetensors asks for: on the CPU, contiguous, no two in the same memory."""
-    found: dict[str, torch.Tensor] = {}
-    taken: set[int] = set()
-    for name, tensor in tensors.items():
+    That is on the CPU, contiguous, no two in the same memory.
+    """
+    part: dict[str, torch.Tensor] = {}
+    memory: set[int] = set()
+    for name, tensor in sorted(tensors.items()):
         tensor = tensor.detach().cpu().contiguous()
-        place = tensor.untyped_storage().data_ptr()
-        found[name] = tensor.clone() if place in taken else tensor
-        taken.add(place)
-    return found
+        if part and sum(other.nbytes for other in part.values()) + tensor.nbytes > PART_BYTES:
+            yield part
+            part, memory = {}, set()
+        part[name] = tensor.clone() if tensor.untyped_storage().data_ptr() in memory else tensor
+        memory.add(tensor.untyped_storage().data_ptr())
+    yield part
 
 
-def _read(marker: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    expected = json.loads(marker.read_text(encoding="utf-8"))
-    # Copies: what is loaded maps the file, which the next saves delete.
-    tensors = {name: tensor.clone() for name, tensor in load_file(marker.with_suffix(TENSORS)).items()}
-    if digest_of(tensors, expected["state"]) != expected["sha256"]:
+def _write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    with whole_file(path, size=sum(tensor.nbytes for tensor in tensors.values())) as temporary:
+        save_file(tensors, temporary)
+    # The page cache is given back part by part: to fill gigabytes of fresh memory takes longer than to write
+    # them to the disk, and pushes out what the training reads.
+    if hasattr(os, "posix_fadvise"):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    expected = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    tensors: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        # Copies: what is loaded maps the file, which the next saves delete.
+        tensors |= {name: tensor.clone() for name, tensor in load_file(path).items()}
+    digest = hashlib.sha256(json.dumps(expected["state"], sort_keys=True).encode())
+    _add(digest, tensors)
+    if digest.hexdigest() != expected["sha256"]:
         raise ValueError("its digest is another")
     return tensors, expected["state"]
 
 
-def _drop(marker: Path) -> None:
-    # The marker goes first: a kill between the two leaves no checkpoint rather than a damaged one.
-    marker.unlink(missing_ok=True)
-    marker.with_suffix(TENSORS).unlink(missing_ok=True)
+def _drop(checkpoint: Path) -> None:
+    # The state goes first: a kill between the two leaves no checkpoint rather than a damaged one.
+    (checkpoint / STATE).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)

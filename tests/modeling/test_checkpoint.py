@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from components.core.errors import InputError
+from components.modeling import checkpoint
 from components.modeling.checkpoint import Checkpoints
 from components.modeling.step import flatten_optimizer, restore_optimizer
 
@@ -83,24 +84,27 @@ def test_a_kill_while_tensors_are_written_leaves_the_checkpoint_before(tmp_path:
     if child == 0:
         save(tmp_path, 2, size=50_000_000)
         os._exit(0)
-    while not any(entry.name.startswith(".tmp") for entry in os.scandir(tmp_path)):
+    while not any(tmp_path.glob("step-000000002/.tmp*")):
         assert os.waitpid(child, os.WNOHANG) == (0, 0), "the save was too fast"
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert loaded_step(tmp_path) == 1
     save(tmp_path, 2)
     assert loaded_step(tmp_path) == 2
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.rglob("*.*"))) == 4
 
 
 def test_what_kills_cut_off_goes_with_the_next_save(tmp_path: Path):
     save(tmp_path, 1)
-    for name in ("step-000000002.safetensors", "step-000000009.safetensors", ".tmpAb12", ".step-3.json.x"):
-        (tmp_path / name).write_bytes(b"half")
+    for step in (2, 3, 9):
+        (tmp_path / f"step-00000000{step}").mkdir()
+        for name in ("000.safetensors", "001.safetensors", ".tmpAb12", ".state.json.x"):
+            (tmp_path / f"step-00000000{step}" / name).write_bytes(b"half")
     save(tmp_path, 3)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"step-00000000{step}.{kind}" for step in (1, 3) for kind in ("json", "safetensors")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")) == [
+        f"step-00000000{step}/{name}" for step in (1, 3) for name in ("000.safetensors", "state.json")
     ]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_an_optimizers_state_comes_back_laid_out_as_its_parameters(tmp_path: Path):
@@ -141,7 +145,10 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_names_path_and_bytes(tmp_pa
     assert loaded_step(tmp_path) == 2
 
 
-def test_tensors_of_every_kind_come_back_bit_for_bit(tmp_path: Path):
+def test_tensors_of_every_kind_come_back_bit_for_bit_in_any_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(checkpoint, "PART_BYTES", 500)
     bits = torch.randint(0, 2, (240,), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     tensors = {str(dtype): bits.view(dtype).reshape(2, 5, -1) for dtype in DTYPES}
     tensors |= {
@@ -153,6 +160,7 @@ def test_tensors_of_every_kind_come_back_bit_for_bit(tmp_path: Path):
     }
     tensors |= {"same memory": tensors["scalar"], "part of it": tensors["transposed"].T[1:]}
     Checkpoints(lambda: tmp_path).save(1, tensors, {})
+    assert len(list(tmp_path.rglob("*.safetensors"))) > 3
     found = Checkpoints(lambda: tmp_path).load()
     assert found is not None
     assert set(found[1]) == set(tensors)
@@ -169,16 +177,16 @@ def test_the_newest_checkpoint_is_loaded(tmp_path: Path):
     loaded = checkpoints.load()
     assert loaded is not None
     assert (loaded[0], loaded[1]["weight"][0].item(), loaded[2]) == (3, 3.0, {"epoch": 3})
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(
     ("damaged", "change"),
     [
-        ("step-000000002.safetensors", lambda data: data[:-1]),
-        ("step-000000002.safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
-        ("step-000000002.json", lambda data: data.replace(b'"epoch": 2', b'"epoch": 3')),
-        ("step-000000002.json", lambda data: data[:-9]),
+        ("000.safetensors", lambda data: data[:-1]),
+        ("000.safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
+        ("state.json", lambda data: data.replace(b'"epoch": 2', b'"epoch": 3')),
+        ("state.json", lambda data: data[:-9]),
     ],
 )
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
@@ -187,7 +195,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     checkpoints = Checkpoints(lambda: tmp_path)
     for step in (1, 2):
         save(tmp_path, step)
-    newest = tmp_path / damaged
+    newest = tmp_path / "step-000000002" / damaged
     newest.write_bytes(change(newest.read_bytes()))
     loaded = checkpoints.load()
     assert loaded is not None
@@ -200,7 +208,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 def test_there_is_no_silent_restart_when_every_checkpoint_is_damaged(tmp_path: Path):
     checkpoints = Checkpoints(lambda: tmp_path)
     save(tmp_path, 1)
-    (tmp_path / "step-000000001.json").write_text("{")
+    (tmp_path / "step-000000001" / "state.json").write_text("{")
     with pytest.raises(InputError, match="every checkpoint is damaged"):
         checkpoints.load()
 
@@ -209,7 +217,7 @@ def test_a_save_that_was_cut_off_is_no_checkpoint(tmp_path: Path):
     checkpoints = Checkpoints(lambda: tmp_path)
     save(tmp_path, 1)
     save(tmp_path, 2)
-    (tmp_path / "step-000000002.json").unlink()
+    (tmp_path / "step-000000002" / "state.json").unlink()
     loaded = checkpoints.load()
     assert loaded is not None
     assert loaded[0] == 1

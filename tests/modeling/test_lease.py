@@ -181,10 +181,10 @@ def test_a_run_whose_folder_was_taken_over_goes_on_in_one_of_its_own(tmp_path: P
 def test_a_finished_training_is_removed_unless_another_run_has_come(tmp_path: Path):
     folder = tmp_path / SHARED
     (folder / "plain").mkdir(parents=True)
-    (folder / "plain" / "step-000000001.json").touch()
+    (folder / "plain" / "step-000000001").touch()
     hold(tmp_path)
     remove_training(folder)
-    assert (folder / "plain" / "step-000000001.json").exists()
+    assert (folder / "plain" / "step-000000001").exists()
     hold(tmp_path, seconds_ago=DAY)
     remove_training(folder)
     assert not folder.exists()
@@ -207,13 +207,13 @@ def test_folders_that_nobody_touched_for_days_are_removed(
     for name, days_ago in {"old": 15, "old but alive": 15, "of late": 13, "no training": 15}.items():
         folder = tmp_path / (name if name == "no training" else name.encode().hex()[-16:].zfill(16))
         (folder / "plain").mkdir(parents=True)
-        (folder / "plain" / "step-000000001.json").write_text(name)
+        (folder / "plain" / "step-000000001").write_text(name)
         if name == "old but alive":
             (folder / "lease-000001").write_text("{}")
-        for path in (folder / "plain" / "step-000000001.json", folder / "plain", folder):
+        for path in (folder / "plain" / "step-000000001", folder / "plain", folder):
             age(path, days_ago * DAY)
     assert taken(tmp_path) == SHARED
-    assert {path.read_text() for path in tmp_path.rglob("step-*.json")} == left
+    assert {path.read_text() for path in tmp_path.rglob("step-*")} == left
 
 
 def test_days_that_are_no_number_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -76,10 +76,10 @@ def test_sigterm_saves_and_ends_with_143_and_the_next_attempt_ends_with_the_same
         with pytest.raises(SystemExit) as ended:
             run(tmp_path / "stopped", config, checkpoints=tmp_path / "checkpoints")
     assert ended.value.code == 143
-    assert list((tmp_path / "checkpoints").rglob("step-*.json"))
+    assert list((tmp_path / "checkpoints").rglob("state.json"))
     run(tmp_path / "stopped", config, checkpoints=tmp_path / "checkpoints")
     assert outputs(tmp_path / "stopped") == outputs(tmp_path / "whole")
-    assert not list((tmp_path / "checkpoints").rglob("step-*.json"))
+    assert not list((tmp_path / "checkpoints").rglob("state.json"))
 
 
 def test_another_configuration_does_not_take_these_checkpoints(tmp_path, monkeypatch):
@@ -195,5 +195,5 @@ def saves(out: Path) -> int:
     """How many checkpoints both stages have begun so far, from the newest one's number."""
     newest: dict[Path, int] = {}
     for path in out.glob("checkpoints/*/*/step-*"):
-        newest[path.parent] = max(newest.get(path.parent, 0), int(path.stem.removeprefix("step-")))
+        newest[path.parent] = max(newest.get(path.parent, 0), int(path.name.removeprefix("step-")))
     return sum(newest.values())

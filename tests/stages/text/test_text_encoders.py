@@ -268,6 +268,12 @@ def test_another_family_trains_from_a_folder_without_packing(tmp_path):
     assert trained.curves[1]["loss"] < trained.curves[0]["loss"]
 
 
+def test_the_private_product_of_torch_has_the_arguments_that_are_used():
+    schema = torch.ops.mkldnn._linear_pointwise.default._schema
+    arguments = [argument.name for argument in schema.arguments]
+    assert arguments == ["X", "W", "B", "attr", "scalars", "algorithm"]
+
+
 def test_linear_layers_by_onednn_equal_torchs_own_and_so_do_their_gradients():
     torch.manual_seed(0)
     for inputs, outputs in ((48, 96), (96, 48), (48, 5)):

@@ -63,7 +63,7 @@ def start(folder, **changes):
 
 
 def wait_for_checkpoint(folder, process):
-    while not list(folder.glob("checkpoints/*/step-*.json")):
+    while not list(folder.glob("checkpoints/*/step-*/state.json")):
         assert process.poll() is None, "the training ended before it saved"
         time.sleep(0.02)
 

@@ -238,7 +238,7 @@ def test_checkpoints_stay_until_the_stages_outputs_are_written(products, tmp_pat
         patched.setattr("components.modeling.trained.write_classifier", disk_is_full)
         with pytest.raises(OSError, match="no space left"):
             run()
-    assert list(tmp_path.glob("checkpoints/*/step-*.json"))
+    assert list(tmp_path.glob("checkpoints/*/step-*/state.json"))
     assert run().metrics["epochs"] == 2
     assert not list(tmp_path.glob("checkpoints/*"))
 
@@ -257,7 +257,7 @@ def start_training(folder, *, checkpoints=None, **changes):
 def wait_for_step(folder, step, process):
     """Waits until a checkpoint of `step` or later is there; False when the process ended first."""
     while process.poll() is None:
-        saved = [int(path.stem[5:]) for path in folder.glob("checkpoints/*/step-*.json")]
+        saved = [int(path.parent.name[5:]) for path in folder.glob("checkpoints/*/step-*/state.json")]
         if saved and max(saved) >= step:
             return True
         time.sleep(0.002)
@@ -288,7 +288,7 @@ def test_two_runs_of_one_configuration_on_one_volume_both_finish(products, tmp_p
         (tmp_path / name).mkdir()
         write_products(products, tmp_path / name / "products.parquet")
         runs.append(start_training(tmp_path / name, **settings))
-        while not list(tmp_path.glob(f"volume/*{'-*' if runs[1:] else ''}/step-*.json")):
+        while not list(tmp_path.glob(f"volume/*{'-*' if runs[1:] else ''}/step-*/state.json")):
             assert runs[-1].poll() is None, "ended before it saved, or in the other's folder"
             time.sleep(0.002)
     assert runs[0].poll() is None, "the first run was too fast for the second"
@@ -307,7 +307,7 @@ def test_sigterm_leaves_a_checkpoint_within_ten_seconds_and_exits_143(products, 
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 143
     assert time.monotonic() - sent < 10
-    assert list(tmp_path.glob("checkpoints/*/step-*.json"))
+    assert list(tmp_path.glob("checkpoints/*/step-*/state.json"))
 
 
 def _catches_sigterm(pid):
