@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 # Set by `pipeline.py run`: where finished work is kept for the next run into the same folder.
 FINISHED_VARIABLE = "FINISHED_STAGES"
 LOCK_VARIABLE = "RUN_LOCK"  # the file that is locked as long as that run lives
+# After so many days a training's folder that nobody has touched is removed.
+CHECKPOINT_DAYS_VARIABLE = "PIPELINE_CHECKPOINT_DAYS"
 RUN_ID_VARIABLE = "PIPELINE_RUN_ID"  # the run's id on a server; never a parameter, which would end the cache
 CODE = Path(__file__).parents[1]
 # What ships in a stage's image beside its own folder: only this code can change what it computes.

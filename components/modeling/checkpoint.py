@@ -20,6 +20,7 @@ from components.core.errors import InputError
 log = logging.getLogger(__name__)
 
 STATE = "state.json"
+KEEP = 2  # a damaged newest one has one before it
 PART_BYTES = 64 * 2**20
 
 
@@ -49,12 +50,10 @@ class Checkpoints:
 
     Args:
         folder: names where they lie, asked at every use; see `lease.training_folder`.
-        keep: how many stay; at least two, so that a damaged newest one has one before it.
     """
 
-    def __init__(self, folder: Callable[[], Path], *, keep: int = 2) -> None:
+    def __init__(self, folder: Callable[[], Path]) -> None:
         self.folder = folder
-        self.keep = max(keep, 2)
         self.newest: Path | None = None  # that this process has loaded or saved: it is whole
 
     def save(self, step: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
@@ -80,7 +79,7 @@ class Checkpoints:
                 hashed.result()
         write_json(target / STATE, {"sha256": digest.hexdigest(), "state": state})
         self.newest = target
-        for old in _newest_first(folder)[self.keep :]:
+        for old in _newest_first(folder)[KEEP:]:
             _drop(old)
 
     def load(self) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]] | None:

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import InputError
-from components.core.stage import RUN_ID_VARIABLE
+from components.core.stage import CHECKPOINT_DAYS_VARIABLE, RUN_ID_VARIABLE
 from components.modeling.processes import Group
 
 log = logging.getLogger(__name__)
 
-DAYS_VARIABLE = "PIPELINE_CHECKPOINT_DAYS"  # after so many a folder that nobody touched is removed; 0: never
-DAYS = "14"
+DAYS = "14"  # without the variable
 RENEW_SECONDS = 30.0
 DEAD_SECONDS = 300.0  # so long without a renewal: longer than any pause of a volume that is in order
 FOLDER = re.compile(r"[0-9a-f]{16}(-[\w.-]+)?")
@@ -201,11 +200,13 @@ def _now(folder: Path) -> float:
 
 
 def _remove_untouched(root: Path) -> None:
-    given = os.environ.get(DAYS_VARIABLE) or DAYS
+    given = os.environ.get(CHECKPOINT_DAYS_VARIABLE) or DAYS
     try:
         days = float(given)
     except ValueError as error:
-        raise InputError(f"{DAYS_VARIABLE} = {given!r}: expected a number of days, 0 for no limit") from error
+        raise InputError(
+            f"{CHECKPOINT_DAYS_VARIABLE} = {given!r}: expected a number of days, 0 for no limit"
+        ) from error
     if not days or not root.is_dir():
         return
     oldest = _now(root) - days * 24 * 3600
@@ -214,7 +215,7 @@ def _remove_untouched(root: Path) -> None:
             continue
         try:
             if max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) < oldest:
-                log.info("%s: untouched for %g days (%s), removed", folder, days, DAYS_VARIABLE)
+                log.info("%s: untouched for %g days (%s), removed", folder, days, CHECKPOINT_DAYS_VARIABLE)
                 remove_training(folder)
         except OSError as error:  # another run is removing it, or it is another user's
             log.info("%s: left alone: %s", folder, error)

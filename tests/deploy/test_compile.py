@@ -221,6 +221,7 @@ def test_the_snapshot_is_part_of_what_preprocess_is_cached_by(documents):
 
 def test_settings_reach_every_pod(tmp_path: Path):
     options = ["--no-cache", "--volume=disk", "--mount=/disk", "--secret=keys", "--retries=0", "--timeout=0"]
+    options.append("--checkpoint-days=3")
     spec, platform = read(compiled(tmp_path, *options))
     assert all(not task["cachingOptions"] for task in tasks(spec["root"]["dag"], spec).values())
     assert not any("retryPolicy" in task for task in tasks(spec["root"]["dag"], spec).values())
@@ -232,6 +233,7 @@ def test_settings_reach_every_pod(tmp_path: Path):
         set_to = {each["name"]: each["value"] for each in executor["container"].get("env", [])}
         training = name.removeprefix("exec-").split("-")[0] in TRAININGS
         assert set_to.get("HF_HOME") == ("/disk/weights/huggingface" if training else None)
+        assert set_to.get("PIPELINE_CHECKPOINT_DAYS") == ("3" if training else None)
     for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
         assert [mount["mountPath"] for mount in config["pvcMount"]] == ["/disk"]
         assert config["secretAsEnv"][0]["secretName"] == "keys"

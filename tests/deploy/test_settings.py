@@ -99,7 +99,7 @@ def test_the_secret_holds_nothing_that_the_launcher_reads(tmp_path: Path):
         ("secret", "a/b", "--secret a/b: expected a Kubernetes name"),
         ("retries", -1, "--retries -1: expected 0 to 20"),
         ("retries", 21, "--retries 21: expected 0 to 20"),
-        ("timeout", -1, "--timeout and --training-timeout: expected 0 or more seconds"),
+        ("timeout", -1, "--timeout, --training-timeout and --checkpoint-days: expected 0 or more"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_with_its_rule(setting: str, value: object, rule: str):

@@ -203,7 +203,7 @@ def test_folders_that_nobody_touched_for_days_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: str | None, left: set[str]
 ):
     if days:
-        monkeypatch.setenv(lease.DAYS_VARIABLE, days)
+        monkeypatch.setenv(lease.CHECKPOINT_DAYS_VARIABLE, days)
     for name, days_ago in {"old": 15, "old but alive": 15, "of late": 13, "no training": 15}.items():
         folder = tmp_path / (name if name == "no training" else name.encode().hex()[-16:].zfill(16))
         (folder / "plain").mkdir(parents=True)
@@ -217,6 +217,6 @@ def test_folders_that_nobody_touched_for_days_are_removed(
 
 
 def test_days_that_are_no_number_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(lease.DAYS_VARIABLE, "two weeks")
+    monkeypatch.setenv(lease.CHECKPOINT_DAYS_VARIABLE, "two weeks")
     with pytest.raises(InputError, match="PIPELINE_CHECKPOINT_DAYS = 'two weeks': expected a number"):
         taken(tmp_path)

@@ -7,6 +7,7 @@ from typing import Any
 
 from components.core.errors import InputError
 from components.core.project import NAME
+from components.core.stage import CHECKPOINT_DAYS_VARIABLE
 
 # None is a name that the launcher reads, which moves artifacts inside the same container: the catalog's store
 # may be another one.
@@ -61,6 +62,9 @@ class ClusterSettings:
         "", "PersistentVolumeClaim for weights and checkpoints, mounted into every task.", NAMED
     )
     mount: str = _setting("/mnt/training", "Where it is mounted.", PATH)
+    checkpoint_days: int = _setting(
+        14, "Days after which checkpoints that no training has touched are removed; 0 keeps them."
+    )
     secret: str = _setting("", f"Secret with the keys {', '.join(SECRET_KEYS)}; each may be absent.", NAMED)
     cache: bool = _setting(True, "Whether tasks take over the results of equal tasks of earlier runs.")
 
@@ -71,8 +75,8 @@ class ClusterSettings:
                 raise InputError(f"--{each.name.replace('_', '-')} {value}: expected {words}")
         if not 0 <= self.retries <= MOST_RETRIES:
             raise InputError(f"--retries {self.retries}: expected 0 to {MOST_RETRIES}")
-        if self.timeout < 0 or self.training_timeout < 0:
-            raise InputError("--timeout and --training-timeout: expected 0 or more seconds")
+        if min(self.timeout, self.training_timeout, self.checkpoint_days) < 0:
+            raise InputError("--timeout, --training-timeout and --checkpoint-days: expected 0 or more")
 
     @property
     def checkpoints(self) -> str:
@@ -98,6 +102,7 @@ class ClusterSettings:
             kubernetes.mount_pvc(task, self.volume, self.mount)
             if training:
                 task.set_env_variable("HF_HOME", f"{self.mount}/weights/huggingface")
+                task.set_env_variable(CHECKPOINT_DAYS_VARIABLE, str(self.checkpoint_days))
         if self.secret:
             kubernetes.use_secret_as_env(task, self.secret, {key: key for key in SECRET_KEYS}, optional=True)
 
