@@ -190,6 +190,13 @@ def test_an_unknown_run_and_a_missing_store_are_named(shop: Shop):
     assert "add --artifacts" in said
 
 
-def test_a_store_that_cannot_be_read_from_here_is_named(shop: Shop):
+def test_a_store_that_cannot_be_read_from_here_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     said = command("runs", "--host", shop.server.host, "--artifacts", "nosuch://bucket", status=2).output
     assert "--artifacts nosuch://bucket: cannot be read from here" in said
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("Unable to locate credentials")
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.glob", refuse)
+    said = shop.ask("show", shop.made["run_id"], status=2).output
+    assert f"--artifacts {shop.store}: cannot be read from here: Unable to locate credentials" in said
