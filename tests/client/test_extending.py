@@ -21,6 +21,7 @@ from components.client.parameters import parse_parameters
 from components.data.probabilities import read_classifier, read_classifiers
 from components.data.products import write_products
 from components.fusion.config import decision_level_kinds
+from components.text.config import TEXT_KINDS
 from components.text.run import run_text
 
 ROOT = Path(__file__).parents[2]
@@ -58,10 +59,10 @@ def test_a_kind_of_text_classifier_is_one_file(tmp_path: Path, monkeypatch: pyte
     parse_parameters([f"text_configs={json.dumps([config])}"], {"text_configs": "List[Dict]"})
     write_products(text_products(), tmp_path / "products.parquet")
     outputs: dict[str, Any] = {name: tmp_path / name for name in ("probabilities", "features", "model")}
-    metrics = run_text(tmp_path / "products.parquet", config, fold=None, seed=0, **outputs)
-    assert metrics["macro_f1"] > 0.8
+    inputs = (tmp_path / "products.parquet", TEXT_KINDS.parse(config))
+    assert run_text(*inputs, fold=None, seed=0, **outputs).metrics["macro_f1"] > 0.8
     assert set(read_classifier(tmp_path / "probabilities").matrices["final"]) == {"validation", "test"}
-    assert run_text(tmp_path / "products.parquet", config, fold=1, seed=0, **outputs)["macro_f1"] > 0.8
+    assert run_text(*inputs, fold=1, seed=0, **outputs).metrics["macro_f1"] > 0.8
 
 
 def test_a_backbone_is_no_file(tmp_path: Path):
