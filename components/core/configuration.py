@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -25,6 +25,7 @@ def _names_files(name: str) -> str:
 Name = Annotated[str, AfterValidator(_names_files)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+Accelerator = Literal["auto", "cpu"]  # whether a GPU may be used
 FIXED = "it is fixed at what its default was"  # of a key that is gone
 
 

@@ -5,9 +5,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from components.core.configuration import FIXED, ShareBelowOne, setting
+from components.core.configuration import FIXED, Accelerator, ShareBelowOne, setting
 from components.core.errors import InputError
 from components.core.kinds import ClassifierConfig, Registry
+
+GPU_ROWS = 5_000
+GPU_FEATURES = 20_000
 
 
 class FusionConfig(ClassifierConfig):
@@ -37,6 +40,11 @@ class NetConfig(DecisionLevelConfig):
     batch_size: PositiveInt = setting(
         64, "rows a step; the paper does not name it, this is its text classifier's", paper="4.1", expert=True
     )
+    accelerator: Accelerator = setting(
+        "auto",
+        f'"auto": a visible GPU from {GPU_ROWS:,} rows of validation on; "cpu": never one',
+        expert=True,
+    )
 
 
 class FeatureLevelConfig(FusionConfig):
@@ -62,7 +70,18 @@ class PooledConfig(FeatureLevelConfig):
         0.2, "share of the joint features that is dropped while training", expert=True
     )
 
+    accelerator: Accelerator = setting(
+        "auto",
+        f'"auto": a visible GPU, step by step from {GPU_FEATURES:,} products to train on; "cpu": never one',
+        expert=True,
+    )
+
     OLD_KEYS: ClassVar = FeatureLevelConfig.OLD_KEYS | {"weight_decay": FIXED}
+
+
+def trains_backbones(config: PooledConfig) -> bool:
+    """Whether the training is one that a cluster is asked a GPU for."""
+    return config.training == "end_to_end" and config.accelerator == "auto"
 
 
 class ProjectedConfig(PooledConfig):

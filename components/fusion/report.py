@@ -15,7 +15,7 @@ from components.reports.page import check, class_label, figure, many, percent, r
 
 NOTICEABLE_F1 = 0.005  # half a point of F1
 # Metadata of a member that its configuration's table has no room for, and what they are called.
-DETAILS = {"chosen": "chosen", "chosen_epochs": "epochs"}
+DETAILS = {"chosen": "chosen", "chosen_epochs": "epochs", "device": "on"}
 HELPED = 3  # classes named
 
 

@@ -5,7 +5,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from components.core.artifacts import write_manifest
 from components.core.errors import InputError
@@ -63,12 +62,11 @@ def run_fusion(
     of_image = Modality("image", to_inputs(pictures), image_features, image_models)
     if not texts and not pictures:
         raise InputError("fusion: no text classifier and no image classifier; give at least one")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     decisions = [config for config in configs if isinstance(config, DecisionLevelConfig)]
     metrics, fused = _fuse_decisions(
-        table, of_text.inputs, of_image.inputs, decisions, members, folds=folds, seed=seed, device=device
+        table, of_text.inputs, of_image.inputs, decisions, members, folds=folds, seed=seed
     )
-    data = FeatureLevelData(table, images, of_text, of_image, seed, device)
+    data = FeatureLevelData(table, images, of_text, of_image, seed)
     beside = [config for config in configs if isinstance(config, FeatureLevelConfig)]
     if baselines := fuse_features(beside, data, feature_level):
         metrics["best_feature_level_macro_f1"] = max(each.metadata["macro_f1"] for each in baselines)
@@ -102,7 +100,6 @@ def _fuse_decisions(
     *,
     folds: int,
     seed: int,
-    device: torch.device,
 ) -> tuple[dict[str, float], list[Classifier]]:
     """Scores on validation, and the members."""
     names = [name for name, _ in texts + images]
@@ -113,7 +110,7 @@ def _fuse_decisions(
     folds = affordable_folds(labels, folds=folds, groups=groups, labeled=labeled, setting=setting)
     fold_of = stratified_folds(labels, folds=folds, seed=seed, groups=groups)
     members = make_members(configs, [name for name, _ in texts], [name for name, _ in images])
-    fused = fuse_members(members, FusionData(validation, labels, fold_of, test, seed, device))
+    fused = fuse_members(members, FusionData(validation, labels, fold_of, test, seed))
     made = []
     for number, member in enumerate(members):
         result = fused[member.name]
@@ -122,6 +119,7 @@ def _fuse_decisions(
             "inputs": [names[i] for i in member.inputs],
             "folds": folds,
             "seed": seed,
+            "device": "CPU",
             "macro_f1": macro_f1(labels, result.out_of_fold.argmax(axis=1), classes),
             **result.metadata,
         }

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from components.core.artifacts import write_json
 from components.core.errors import InputError
@@ -52,8 +51,7 @@ def fuse(
     truth = _to_labels(codes, classes, ids, where=labels)
     fold_of = stratified_folds(truth, folds=folds, seed=seed)
     member = Member(kind, tuple(range(len(paths))), config)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = FusionData(pred_probs, truth, fold_of, pred_probs[:, :0], seed, device)
+    data = FusionData(pred_probs, truth, fold_of, pred_probs[:, :0], seed)
     fused = fuse_members([member], data)[kind]
     write_matrix(output / "oof.npz", Probabilities(ids, classes, fused.out_of_fold))
     names = [f"{modality}: {path}" for modality, some in (("text", text), ("image", image)) for path in some]

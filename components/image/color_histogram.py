@@ -18,7 +18,8 @@ from components.core.artifacts import whole_file, write_json, write_manifest
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.products import Products, Task, image_rows
-from components.image.kinds.color_histogram import ColorHistogramConfig
+from components.image.kinds.color_histogram import GPU_IMAGES, ColorHistogramConfig
+from components.modeling.device import choose_device, device_name
 from components.modeling.image.color_histogram import CHUNK, describe_all
 from components.modeling.one_cycle import OneCycle, train_one_cycle
 from components.modeling.trained import Trained, TrainingSetup
@@ -45,6 +46,8 @@ def train_color_histogram(
         raise InputError(f"{len(fit)} of {len(task.fit)} products to train on have an image; two are needed")
     described = describe_all(store, keys)
     log.info("%s: colors of %s images counted", config.name, f"{len(keys):,}")
+    device = choose_device(config.accelerator, enough=len(fit) >= GPU_IMAGES)
+    described = described.to(device)
     net, loss, probs, hidden = _train_and_predict(described, index, fit, products, config, setup.seed)
     matrices = {split: probs[rows] for split, rows in task.predict.items()}
     if config.refit and "test" in task.predict:
@@ -56,7 +59,8 @@ def train_color_histogram(
     log.info("%s: trained on %s products in %.0f s", config.name, f"{len(fit):,}", seconds)
     _save(setup.model, net, products, config)
     features = None if "out_of_fold" in task.predict else hidden
-    return Trained({"final": matrices}, features, {"training_seconds": seconds, "final_loss": loss})
+    metrics = {"training_seconds": seconds, "final_loss": loss}
+    return Trained({"final": matrices}, features, metrics, device=device_name(device))
 
 
 def _train_and_predict(
@@ -69,7 +73,8 @@ def _train_and_predict(
 ) -> tuple["ColorNet", float, np.ndarray, np.ndarray]:
     # The net, its loss in the last epoch, and its evaluation of all products.
     labels, classes = products.labels[fit], len(products.classes)
-    net, loss = _fit(described[index[fit]], torch.from_numpy(labels), classes, config, seed)
+    targets = torch.from_numpy(labels).to(described.device)
+    net, loss = _fit(described[torch.from_numpy(index[fit])], targets, classes, config, seed)
     probs, hidden = _predict(net, described, index, np.bincount(labels, minlength=classes) / len(fit))
     return net, loss, probs, hidden
 
@@ -99,10 +104,11 @@ def _fit(
     described: Tensor, labels: Tensor, classes: int, config: ColorHistogramConfig, seed: int
 ) -> tuple[ColorNet, float]:
     torch.manual_seed(seed)
-    net = ColorNet(described, classes, config)
+    net = ColorNet(described, classes, config).to(described.device)
 
     def loss_of(rows: np.ndarray) -> Tensor:
-        return functional.cross_entropy(net(described[rows])[0], labels[rows])
+        batch = torch.from_numpy(rows)
+        return functional.cross_entropy(net(described[batch])[0], labels[batch])
 
     name = f"classifier {config.name}"
     cycle = OneCycle(config.epochs, config.min_steps, BATCH_SIZE, config.learning_rate, WEIGHT_DECAY)
@@ -115,8 +121,8 @@ def _predict(
 ) -> tuple[np.ndarray, np.ndarray]:
     # Probabilities (N, C) and hidden activations (N, hidden) of products whose images are at `index`.
     predicted = [net.eval()(part) for part in described.split(CHUNK)]
-    probs = torch.cat([logits.softmax(dim=1) for logits, _ in predicted]).numpy()[index]
-    hidden = torch.cat([activations for _, activations in predicted]).numpy()[index]
+    probs = torch.cat([logits.softmax(dim=1) for logits, _ in predicted]).cpu().numpy()[index]
+    hidden = torch.cat([activations for _, activations in predicted]).cpu().numpy()[index]
     probs[index < 0], hidden[index < 0] = prior, 0
     return probs, hidden
 

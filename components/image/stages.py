@@ -19,6 +19,7 @@ from components.image.network import PlainNetwork, build_network
 from components.image.predict import predict
 from components.image.training import Examples, StageTraining
 from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
+from components.modeling.device import choose_device, device_name
 from components.modeling.image.backbones import check_backbone, load_state
 from components.modeling.image.cache import ImageCache
 from components.modeling.image.pretrained import load_weights
@@ -98,7 +99,7 @@ class _Fitting:
             curves += [{"stage": float(number), **curve} for curve in training.loop.curves]
         seconds = sum(curve["seconds"] for curve in curves)
         metrics = {"training_seconds": seconds, "final_loss": curves[-1]["loss"]}
-        return Trained(kept, features, metrics, curves), network
+        return Trained(kept, features, metrics, curves, device=device_name(training.device)), network
 
     def start(self, stage: TrainingStage, before: PlainNetwork | None) -> PlainNetwork:
         """A stage's network on its device: with pretrained weights, or with those of the stage before."""
@@ -110,10 +111,8 @@ class _Fitting:
             state = {f"backbone.{key}": value for key, value in before.backbone.state_dict().items()}
             load_state(network.backbone, state, where="the first stage")
             network.head.load_state_dict(before.head.state_dict())
-        if torch.cuda.is_available():
-            torch.backends.cudnn.benchmark = True
-            return network.to("cuda")
-        return network
+        torch.backends.cudnn.benchmark = True
+        return network.to(choose_device(self.config.accelerator))
 
     def _stage(
         self,

@@ -42,6 +42,7 @@ class Trained:
         curves: one mapping an epoch: "epoch", "loss", "macro_f1", "learning_rate", "seconds", ...
         delete_checkpoints: deletes the training's checkpoints; called once all is written, so that what fails
             before finds them again.
+        device: what it was trained on, in words.
     """
 
     matrices: dict[str, dict[str, np.ndarray]]
@@ -49,6 +50,7 @@ class Trained:
     metrics: dict[str, float]
     curves: list[dict[str, float]] = field(default_factory=list)
     delete_checkpoints: Callable[[], None] | None = None
+    device: str = "CPU"
 
 
 def write_trained(
@@ -87,7 +89,7 @@ def write_trained(
         if split in chosen:
             truth = labels[task.predict[split]]
             metrics["macro_f1"] = macro_f1(truth, chosen[split].argmax(axis=1), len(products.classes))
-    metadata = {**metadata, "metrics": metrics, "curves": trained.curves}
+    metadata = {**metadata, "metrics": metrics, "curves": trained.curves, "device": trained.device}
     classifier = Classifier(name, modality, matrices, metadata)
     write_classifier(probabilities, classifier)
     kept = np.zeros((len(ids), 0), np.float32) if trained.features is None else trained.features

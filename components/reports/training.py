@@ -42,6 +42,7 @@ def training_report(classifier: Classifier, products: Products) -> str:
         InputError: its chosen checkpoint has neither a validation nor an out-of-fold matrix.
     """
     metadata = classifier.metadata
+    device = {"device": metadata["device"]} if "device" in metadata else {}
     curves = metadata.get("curves", [])
     splits = next(iter(classifier.matrices.values()))
     split = "validation" if "validation" in splits else "out_of_fold"
@@ -73,9 +74,8 @@ def training_report(classifier: Classifier, products: Products) -> str:
         checkpoints=[{"name": name, "macro_f1": each.macro_f1} for name, each in scores.items()],
         classes=_worst_classes(products, chosen),
         split=split,
-        metrics={
-            key.replace("_", " "): _plainly(value) for key, value in metadata.get("metrics", {}).items()
-        },
+        metrics={key.replace("_", " "): _plainly(value) for key, value in metadata.get("metrics", {}).items()}
+        | device,
         config={name: words(value) for name, value in metadata.get("config", {}).items()},
     )
 

@@ -13,6 +13,7 @@ import torch
 from components.data.products import Products, Task
 from components.modeling.callbacks import best_epoch
 from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
+from components.modeling.device import choose_device, device_name
 from components.modeling.lease import remove_training, training_folder
 from components.modeling.processes import Group, train_together
 from components.modeling.termination import catch_sigterm
@@ -74,7 +75,7 @@ def _train(
     tokens = tokenize(
         tokenizer, table["title"].tolist(), table["description"].tolist(), max_tokens=config.max_tokens
     )
-    encoder.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+    encoder.to(choose_device(config.accelerator))  # type: ignore[arg-type]
     log.info("%s tokens of %s texts, %s weights", *(f"{n:,}" for n in _sizes(tokens, encoder)))
     identity = _identity(products, task, config, tokens, encoder, setup.seed)
     with training_folder(setup.checkpoints, identity, group) as folder, catch_sigterm() as termination:
@@ -118,7 +119,8 @@ def _predict(training: Training, products: Products, pause: Callable[[], None]) 
         "loss": curves[-1]["loss"],
         "parameters": float(sum(weight.numel() for weight in training.model.parameters())),
     }
-    return Trained(matrices, None if fold else features, metrics, curves)
+    device = device_name(training.model.device)
+    return Trained(matrices, None if fold else features, metrics, curves, device=device)
 
 
 def _identity(

@@ -59,8 +59,17 @@ def test_what_trains_backbones_wants_a_gpu():
     joint = {"name": "joint", "kind": "concat", "training": "end_to_end"}
     assert FUSION_KINDS.any_wants_gpu([{"name": "mean", "kind": "mean"}, joint])
     assert not FUSION_KINDS.any_wants_gpu([{**joint, "training": "step_by_step"}])
-    wants = {name for registry, name in ALL if registry.kinds()[name].uses_gpu is True}
+    assert not FUSION_KINDS.any_wants_gpu([{**joint, "accelerator": "cpu"}])
+    wants = {name for registry, name in ALL if registry.any_wants_gpu([{"name": "a", "kind": name}])}
     assert wants == {"transformer", "network"}
+
+
+@pytest.mark.parametrize("registry, name", ALL, ids=[f"{registry.stage}-{name}" for registry, name in ALL])
+def test_no_kind_asks_for_a_gpu_that_its_configuration_forbids(registry: Registry, name: str):
+    if "accelerator" in registry.kinds()[name].config.model_fields:
+        assert not registry.any_wants_gpu([{"name": "a", "kind": name, "accelerator": "cpu"}])
+    else:
+        assert not registry.any_wants_gpu([{"name": "a", "kind": name}])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from components.data.features import Features, write_features
 from components.data.image_store import write_image_store
@@ -74,7 +73,7 @@ def fuse(
     assert isinstance(config, DecisionLevelConfig)
     member = Member(kind, tuple(range(len(pred_probs))), config)
     test = pred_probs[:, :0] if test is None else test
-    return fuse_members([member], FusionData(pred_probs, labels, folds, test, 0, torch.device("cpu")))[kind]
+    return fuse_members([member], FusionData(pred_probs, labels, folds, test, 0))[kind]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

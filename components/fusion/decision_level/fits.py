@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
+from components.fusion.config import GPU_ROWS
 from components.fusion.decision_level.logistic import Candidate, candidates, fit_candidates
 from components.fusion.decision_level.members import Fused, FusionData, Member
 from components.fusion.decision_level.net_training import Schedule, train_nets
@@ -14,41 +16,37 @@ from components.fusion.kinds.linear import LinearFusionConfig
 from components.fusion.kinds.logistic import LogisticConfig
 from components.fusion.kinds.mlp import MlpConfig
 from components.modeling.cross_fitting import cross_fit, mixture_weights, weighted_mean
+from components.modeling.device import choose_device, device_name
 from components.modeling.voting import majority_vote, voted_probabilities
 
 
 def fit_nets(members: Sequence[Member], data: FusionData) -> list[Fused]:
     """The paper's nets, all of one schedule together; a net of each fold votes on the test split."""
-    together: dict[Schedule, list[Net]] = {}
+    together: dict[tuple[Schedule, torch.device], list[Net]] = {}
     for member in members:
         config = member.config
         assert isinstance(config, LinearFusionConfig | MlpConfig)
         schedule = Schedule(config.learning_rate, config.epochs, config.batch_size)
         hidden = config.hidden if isinstance(config, MlpConfig) else 0
-        together.setdefault(schedule, []).append(Net(member.name, member.inputs, hidden))
+        device = choose_device(config.accelerator, enough=len(data.labels) >= GPU_ROWS)
+        together.setdefault((schedule, device), []).append(Net(member.name, member.inputs, hidden))
     fused = {}
-    for schedule, nets in together.items():
-        trained = train_nets(
-            data.pred_probs,
-            data.labels,
-            data.folds,
-            nets,
-            schedule=schedule,
-            seed=data.seed,
-            device=data.device,
-        )
+    rows = data.pred_probs, data.labels, data.folds
+    for (schedule, device), nets in together.items():
+        trained = train_nets(*rows, nets, schedule=schedule, seed=data.seed, device=device)
         for net, result in zip(nets, trained, strict=True):
-            fused[net.name] = _vote_of_nets(result, data.test[list(net.inputs)])
+            fused[net.name] = _vote_of_nets(result, data.test[list(net.inputs)], device)
     return [fused[member.name] for member in members]
 
 
-def _vote_of_nets(trained: TrainedNet, test: np.ndarray) -> Fused:
+def _vote_of_nets(trained: TrainedNet, test: np.ndarray, device: torch.device) -> Fused:
     votes = trained.predict(test)
     winners, tied = majority_vote(votes)
     metadata = {
         "chosen_epochs": trained.epochs.tolist(),
         "macro_f1_of_chosen_epochs": trained.macro_f1.max(axis=0).tolist(),
         "test_ties": int(tied.sum()),
+        "device": device_name(device),
     }
     return Fused(trained.out_of_fold, voted_probabilities(votes, winners), metadata)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from components.fusion.config import FUSION_KINDS, DecisionLevelConfig
 
@@ -34,7 +33,6 @@ class FusionData:
         folds: (N,) fold of every row.
         test: (V, T, C) the classifiers on test; T may be 0.
         seed: of every random draw.
-        device: where nets train.
     """
 
     pred_probs: np.ndarray
@@ -42,7 +40,6 @@ class FusionData:
     folds: np.ndarray
     test: np.ndarray
     seed: int
-    device: torch.device
 
     def of(self, member: Member) -> "FusionData":
         """The same with a member's own classifiers alone."""

@@ -14,10 +14,11 @@ from components.data.features import Features, read_features
 from components.data.probabilities import Classifier
 from components.data.products import Products, Task, training_task
 from components.fusion.classifiers import Input, best_on_validation, write_fused
-from components.fusion.config import FUSION_KINDS, FeatureLevelConfig
+from components.fusion.config import FUSION_KINDS, GPU_FEATURES, FeatureLevelConfig
 from components.fusion.feature_level.features import Pooled, train_feature_level
 from components.fusion.feature_level.joint import joint_models
 from components.fusion.feature_level.joint_training import train_end_to_end
+from components.modeling.device import choose_device, device_name
 from components.modeling.metrics import macro_f1
 
 # How a classifier comes to have features.
@@ -88,7 +89,6 @@ class FeatureLevelData:
         images: the image store, which only a training on images opens.
         text: what the text classifiers left; `image` likewise.
         seed: of every random draw.
-        device: where networks train.
     """
 
     products: Products
@@ -96,7 +96,6 @@ class FeatureLevelData:
     text: Modality
     image: Modality
     seed: int
-    device: torch.device
 
     def task(self, *, cleaned: bool = False) -> Task:
         """Rows to fit and to predict; `cleaned` without those that denoising removed."""
@@ -110,10 +109,12 @@ class FeatureFused:
     Attributes:
         inputs: the classifiers whose backbones it reads; none where it reads the products themselves.
         splits: split -> (N, C) float32 class probabilities, in the order of the table's rows.
+        device: what it was trained on.
     """
 
     inputs: list[str]
     splits: dict[str, np.ndarray]
+    device: torch.device
 
 
 def fuse_features(
@@ -141,6 +142,7 @@ def fuse_features(
             "config": config.model_dump(),
             "inputs": fused.inputs,
             "seed": data.seed,
+            "device": device_name(fused.device),
             "macro_f1": macro_f1(truth, predicted, len(table.classes)),
         }
         made.append(write_fused(folder, number, config.name, fused.splits, metadata, table))
@@ -158,15 +160,21 @@ def fit_pooled(config: Pooled, data: FeatureLevelData) -> FeatureFused:
     task = data.task()
     match config.training:
         case "step_by_step":
-            inputs, pred_probs = _fit_step_by_step(config, data, task)
+            enough = len(task.fit) >= GPU_FEATURES
+            device = choose_device(config.accelerator, enough=enough)
+            inputs, pred_probs = _fit_step_by_step(config, data, task, device)
         case "end_to_end":
-            inputs, pred_probs = _fit_end_to_end(config, data, task)
+            device = choose_device(config.accelerator)
+            inputs, pred_probs = _fit_end_to_end(config, data, task, device)
         case _:
             assert_never(config.training)
-    return FeatureFused(inputs, {split: pred_probs[rows] for split, rows in task.predict.items()})
+    splits = {split: pred_probs[rows] for split, rows in task.predict.items()}
+    return FeatureFused(inputs, splits, device)
 
 
-def _fit_step_by_step(config: Pooled, data: FeatureLevelData, task: Task) -> tuple[list[str], np.ndarray]:
+def _fit_step_by_step(
+    config: Pooled, data: FeatureLevelData, task: Task, device: torch.device
+) -> tuple[list[str], np.ndarray]:
     table = data.products
     text, image = data.text.best_features(table), data.image.best_features(table)
     pred_probs = train_feature_level(
@@ -177,12 +185,14 @@ def _fit_step_by_step(config: Pooled, data: FeatureLevelData, task: Task) -> tup
         config,
         classes=len(table.classes),
         seed=data.seed,
-        device=data.device,
+        device=device,
     )
     return [text.name, image.name], pred_probs
 
 
-def _fit_end_to_end(config: Pooled, data: FeatureLevelData, task: Task) -> tuple[list[str], np.ndarray]:
+def _fit_end_to_end(
+    config: Pooled, data: FeatureLevelData, task: Task, device: torch.device
+) -> tuple[list[str], np.ndarray]:
     (text, text_model), (image, image_model) = (
         data.text.best_model(data.products),
         data.image.best_model(data.products),
@@ -195,6 +205,6 @@ def _fit_end_to_end(config: Pooled, data: FeatureLevelData, task: Task) -> tuple
         task.fit,
         config,
         seed=data.seed,
-        device=data.device,
+        device=device,
     )
     return [text, image], pred_probs

@@ -21,7 +21,8 @@ from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.products import Products, image_rows
 from components.fusion.feature_level.baselines import FeatureFused, FeatureLevelData
-from components.fusion.kinds.ngram_color_mlp import NgramColorMlpConfig
+from components.fusion.kinds.ngram_color_mlp import GPU_PRODUCTS, NgramColorMlpConfig
+from components.modeling.device import choose_device
 from components.modeling.image.color_histogram import describe_all
 from components.modeling.one_cycle import OneCycle, train_one_cycle
 from components.modeling.text.ngrams import NgramSettings, Texts, fit_vectorizers, tfidf
@@ -49,7 +50,8 @@ def fit_ngram_color_mlp(config: NgramColorMlpConfig, data: FeatureLevelData) -> 
         )
         return None
     texts, pictures = Texts(products, NgramSettings(config.name)), _describe(products, data.images, config)
-    train = partial(_train, texts, pictures, products, config=config, seed=data.seed, device=data.device)
+    device = choose_device(config.accelerator, enough=len(task.fit) >= GPU_PRODUCTS)
+    train = partial(_train, texts, pictures, products, config=config, seed=data.seed, device=device)
     predict = train(task.fit)
     splits = {split: predict(rows) for split, rows in task.predict.items()}
     if config.refit and "test" in task.predict:
@@ -57,7 +59,7 @@ def fit_ngram_color_mlp(config: NgramColorMlpConfig, data: FeatureLevelData) -> 
         splits["test"] = train(both)(task.predict["test"])
     seconds = time.perf_counter() - start
     log.info("%s: trained on %s products in %.0f s", config.name, f"{len(task.fit):,}", seconds)
-    return FeatureFused([], splits)
+    return FeatureFused([], splits, device)
 
 
 @dataclass(frozen=True)

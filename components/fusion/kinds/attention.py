@@ -3,7 +3,7 @@
 from typing import Literal
 
 from components.core.kinds import Kind
-from components.fusion.config import ProjectedConfig
+from components.fusion.config import ProjectedConfig, trains_backbones
 
 
 class AttentionConfig(ProjectedConfig):
@@ -15,5 +15,5 @@ class AttentionConfig(ProjectedConfig):
 KIND = Kind(
     AttentionConfig,
     fit="components.fusion.feature_level.baselines:fit_pooled",
-    uses_gpu=lambda config: config.training == "end_to_end",
+    uses_gpu=trains_backbones,
 )

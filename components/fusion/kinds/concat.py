@@ -3,7 +3,7 @@
 from typing import Literal
 
 from components.core.kinds import Kind
-from components.fusion.config import PooledConfig
+from components.fusion.config import PooledConfig, trains_backbones
 
 
 class ConcatConfig(PooledConfig):
@@ -15,5 +15,5 @@ class ConcatConfig(PooledConfig):
 KIND = Kind(
     ConcatConfig,
     fit="components.fusion.feature_level.baselines:fit_pooled",
-    uses_gpu=lambda config: config.training == "end_to_end",
+    uses_gpu=trains_backbones,
 )

@@ -4,9 +4,11 @@ from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from components.core.configuration import FIXED, ShareBelowOne, setting
+from components.core.configuration import FIXED, Accelerator, ShareBelowOne, setting
 from components.core.kinds import Kind
 from components.image.config import ImageConfig
+
+GPU_IMAGES = 50_000
 
 
 class ColorHistogramConfig(ImageConfig):
@@ -20,6 +22,11 @@ class ColorHistogramConfig(ImageConfig):
         500, "a small catalog gets as many epochs as these optimizer steps take", expert=True
     )
     learning_rate: PositiveFloat = setting(1e-3, "AdamW's at its highest, in one cycle", expert=True)
+    accelerator: Accelerator = setting(
+        "auto",
+        f'"auto": a visible GPU from {GPU_IMAGES:,} images to train on; "cpu": never one',
+        expert=True,
+    )
     refit: bool = setting(
         False, "after validation is predicted, train again on train and validation for the test split"
     )

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from components.core.configuration import Share, ShareBelowOne, setting
+from components.core.configuration import Accelerator, Share, ShareBelowOne, setting
 from components.core.kinds import Kind
 from components.image.config import ImageConfig
 
@@ -121,6 +121,7 @@ class NetworkConfig(ImageConfig):
     cache: Literal["auto", "device", "memory", "disk", "stream"] = setting(
         "auto", "where decoded images are kept", expert=True
     )
+    accelerator: Accelerator = setting("auto", '"auto": a GPU where there is one; "cpu": never one')
     compile: bool = setting(False, "torch.compile, on GPUs", expert=True)
     checkpoint_minutes: NonNegativeFloat = setting(
         10.0, "minutes from one checkpoint to the next", expert=True
@@ -181,4 +182,8 @@ class NetworkConfig(ImageConfig):
             yield "small_resnet has no weights but yours: name a .safetensors file, or weights 'scratch'"
 
 
-KIND = Kind(NetworkConfig, fit="components.image.stages:train_network", uses_gpu=True)
+KIND = Kind(
+    NetworkConfig,
+    fit="components.image.stages:train_network",
+    uses_gpu=lambda config: config.accelerator == "auto",
+)

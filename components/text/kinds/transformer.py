@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from components.core.configuration import Share, ShareBelowOne, setting
+from components.core.configuration import Accelerator, Share, ShareBelowOne, setting
 from components.core.kinds import Kind
 from components.text.config import TextConfig
 
@@ -63,6 +63,7 @@ class TransformerConfig(TextConfig):
     class_weights: bool = setting(
         False, "weigh the loss by the inverse of the class frequencies", expert=True
     )
+    accelerator: Accelerator = setting("auto", '"auto": a GPU where there is one; "cpu": never one')
     accumulation: PositiveInt = setting(1, "passes that a batch is split into, where memory is short")
     checkpoint_minutes: NonNegativeFloat = setting(
         10.0, "minutes from one checkpoint to the next", expert=True
@@ -83,4 +84,8 @@ class TransformerConfig(TextConfig):
             yield "late_checkpoints must be below epochs"
 
 
-KIND = Kind(TransformerConfig, fit="components.text.transformer:train_transformer", uses_gpu=True)
+KIND = Kind(
+    TransformerConfig,
+    fit="components.text.transformer:train_transformer",
+    uses_gpu=lambda config: config.accelerator == "auto",
+)

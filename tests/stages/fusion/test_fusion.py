@@ -78,6 +78,7 @@ def test_feature_level_classifiers_learn_from_the_best_classifiers_features(tmp_
         right = classifier.chosen("test", products.ids[test]).argmax(axis=1) == labels[test]
         assert right.mean() > 0.7, classifier.name
         assert classifier.metadata["inputs"][1] == "image-0"
+        assert classifier.metadata["device"] == "CPU"
     assert metrics["best_feature_level_macro_f1"] == max(
         classifier.metadata["macro_f1"] for classifier in classifiers
     )

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from fusion_classifiers import run_fusion_stage, write_stage
 from image_catalog import write_catalog
 
@@ -45,7 +44,7 @@ def catalog(root: Path, *, titles: bool = True, images: bool = True) -> tuple[Pr
 
 def fit(products: Products, store: Path, **changes: object) -> dict[str, np.ndarray]:
     config = FUSION_KINDS.parse({**CONFIG, **changes})
-    data = FeatureLevelData(products, store, NOTHING, NOTHING, seed=0, device=torch.device("cpu"))
+    data = FeatureLevelData(products, store, NOTHING, NOTHING, seed=0)
     fused = FUSION_KINDS.of(config).load_fit()(config, data)
     assert fused is not None
     return fused.splits
