@@ -1,10 +1,42 @@
-"""Fixtures that several tests share."""
+"""Which tests see a GPU, and fixtures that several tests share."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import torch
 from browser import Browser, find_chromium
 from hostile import Listener
+
+GPUS = torch.cuda.device_count()
+if GPUS:
+    torch.cuda.init()  # CUDA reads the environment once: before GPUs are hidden
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what is marked for more GPUs than there are."""
+    if (needed := _gpus_of(item)) > GPUS:
+        pytest.skip(f"not run: needs {needed} GPU(s), this machine has {GPUS}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Hides GPUs from a test, its fixtures and its processes unless it is marked to run on one.
+
+    Equal bytes, and tolerances of float32, are promised for the CPU alone.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if not _gpus_of(item):
+            patch.setenv("CUDA_VISIBLE_DEVICES", "")
+            patch.setattr(torch.cuda, "is_available", lambda: False)
+            patch.setattr(torch.cuda, "device_count", lambda: 0)
+        found: Any = yield
+    return found
+
+
+def _gpus_of(item: pytest.Item) -> int:
+    mark = item.get_closest_marker("gpu")
+    return (mark.args[0] if mark.args else 1) if mark else 0
 
 
 @pytest.fixture(scope="module")

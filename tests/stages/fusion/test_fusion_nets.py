@@ -83,7 +83,7 @@ def test_sure_classifiers_do_not_part_nets_trained_together_from_nets_trained_al
     np.testing.assert_allclose(trained.layers[0][2], weights[0], atol=1e-9)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_epochs_replayed_on_a_gpu_equal_those_of_the_cpu(classifiers: Classifiers) -> None:
     ours, theirs = (train(*classifiers, NETS, device=device) for device in ("cuda", "cpu"))
     for on_gpu, on_cpu in zip(ours, theirs, strict=True):

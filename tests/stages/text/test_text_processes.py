@@ -1,4 +1,4 @@
-"""Several processes that train one text classifier: on CPUs here, one a GPU where there are some."""
+"""Several processes that train one text classifier: on CPUs."""
 
 import json
 import os
