@@ -1,16 +1,19 @@
-"""A training step from encoded images: ours against a plain float32 loop with a DataLoader.
+"""A training step from encoded images: ours against a plain float32 loop, timm's and torchvision's.
 
     python benchmarks/image_step.py                                    on a CPU: small sizes, one thread
     python benchmarks/image_step.py --backbone resnet152 --batch 128   stage 1 of the paper, on a GPU
     python benchmarks/image_step.py --dcl --backbone resnet152         DCL at 448: pairs, two images a sample
 
 Same model, same batch. The plain loop: torchvision's transforms in a DataLoader, float32, contiguous memory,
-SGD; for DCL it destroys image by image. Ours: the cache, augmentation on the device, channels last, and on a
-GPU bf16, fused SGD and, with --compile, torch.compile. CPU time on a CPU, wall time on a GPU. The ceiling, on
-a GPU alone, is that of a large matrix product in bf16; the work counted is that of forward and backward.
+SGD; for DCL it destroys image by image. timm's and torchvision's own loops, with AMP and channels last, are
+timed with their loaders and on one batch that is there already; they know no DCL. Ours: the cache,
+augmentation on the device, channels last, and on a GPU bf16, fused SGD and, with --compile, torch.compile.
+CPU time on a CPU, wall time on a GPU. The ceiling, on a GPU alone, is that of a large matrix product in bf16;
+the work counted is that of forward and backward.
 """
 
 import argparse
+import os
 import platform
 import resource
 import sys
@@ -30,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.destruction import TENSOR, pil_pair, pil_targets
 from benchmarks.image_input import DEVICE, Images, clock
 from benchmarks.product_images import open_store
+from benchmarks.reference_loops import reference_seconds
 from components.image.dcl import dcl_loss
 from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import DCLNetwork, PlainNetwork, build_network
@@ -143,7 +147,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dcl", action="store_true", help="DCL at 448 instead of stage 1 at 224")
     parser.add_argument("--batch", type=int, help="samples; 128, with DCL 16 (4 and 2 on a CPU)")
     parser.add_argument("--steps", type=int, default=20 if on_gpu else 2, help="timed steps")
-    parser.add_argument("--workers", type=int, default=8, help="of the plain loop, on a GPU")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the loaders, on a GPU")
     parser.add_argument("--compile", action="store_true", help="compile our network, on a GPU")
     parser.add_argument("--store", type=Path, help="a catalog's image store; made-up images without it")
     options = parser.parse_args()
@@ -165,9 +169,13 @@ def main() -> None:
         keys = [store.keys[i % len(store.keys)] for i in range(options.batch * (options.steps + 1))]
         jpegs = [bytes(store.encoded(key)) for key in keys]
         slow = run_plain(build_network(config, stage, PRIOR).to(DEVICE), jpegs, options)
+        seconds = {"plain float32 loop": slow}
+        if not options.dcl:
+            sizes = {"batch": options.batch, "crop": options.crop, "workers": options.workers}
+            seconds |= reference_seconds(options.backbone, jpegs, **sizes)
         network = build_network(config, stage, PRIOR).to(DEVICE)
         with ImageCache(store, keys, stage.resize, fit="stretch", place="auto", device=DEVICE) as cache:
-            fast = run_ours(network, stage, config, cache, options)
+            seconds["ours"] = run_ours(network, stage, config, cache, options)
     work = step_flops(network, stage) * options.batch
     name = (
         torch.cuda.get_device_name() if DEVICE.type == "cuda" else platform.processor() or platform.machine()
@@ -179,10 +187,12 @@ def main() -> None:
     print(f"{name}, {options.backbone}, {kind}, batch {options.batch}, {options.steps} steps")
     # A CPU's libraries multiply matrices and convolve by different code: the one is no ceiling of the other.
     ceiling = matrix_ceiling() if DEVICE.type == "cuda" else None
-    for label, seconds in {"plain loop": slow, "ours": fast}.items():
-        share = f"{work / seconds / ceiling:6.2f} of the ceiling" if ceiling else ""
-        print(f"{label:12} {seconds:8.3f} s a step {options.batch / seconds:8.1f} samples/s {share}")
-    print(f"ratio {slow / fast:.2f}x; largest memory {memory:.1f} GiB; {time.strftime('%Y-%m-%d')}")
+    print(f"{'':30}{'s a step':>10}{'samples/s':>11}{'ours is':>9}{'of the ceiling':>16}")
+    for label, taken in seconds.items():
+        share = f"{work / taken / ceiling:16.2f}" if ceiling else ""
+        ratio = f"{taken / seconds['ours']:8.2f}x"
+        print(f"{label:30}{taken:10.3f}{options.batch / taken:11.1f}{ratio}{share}")
+    print(f"largest memory {memory:.1f} GiB; torch {torch.__version__}; {time.strftime('%Y-%m-%d')}")
 
 
 if __name__ == "__main__":

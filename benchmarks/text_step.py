@@ -36,7 +36,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.catalog_texts import catalog_texts
-from benchmarks.clock import DEVICE, clock, device_name
+from benchmarks.clock import DEVICE, busy_seconds, clock, device_name
 from components.data.products import Task
 from components.modeling.termination import Termination
 from components.modeling.text.cpu_linear import use_onednn
@@ -163,14 +163,7 @@ def run_ours(
     onednn: bool = True,
 ) -> tuple[float, list[float]]:
     """Time of all steps but the first, and each step's loss."""
-    config = TransformerConfig(name="ours", batch_size=options.batch_size, epochs=1, warmup=0)
-    model = new_model(options, dropout=dropout, packed=True)
-    if onednn:
-        use_onednn(model)
-    training = Training(
-        model, tokens, labels, Task(order, {}), config, seed=0, checkpoints=None, termination=Termination()
-    )
-    batches = np.split(order, range(options.batch_size, len(order), options.batch_size))
+    training, batches = start_ours(options, tokens, labels, order, dropout=dropout, onednn=onednn)
     started = 0.0
     for number, rows in enumerate(batches):
         training.loop.take_step(rows)
@@ -180,10 +173,41 @@ def run_ours(
     losses = training.loop.losses[:]
     if DEVICE.type == "cuda":  # each size of batch was captured when it first came: once more without that
         started = clock()
-        for rows in batches[1:]:
-            training.loop.take_step(rows)
+        take_steps(training, batches[1:])
         end = clock()
     return end - started, losses
+
+
+def start_ours(
+    options: argparse.Namespace,
+    tokens: Tokens,
+    labels: np.ndarray,
+    order: np.ndarray,
+    *,
+    dropout: float,
+    onednn: bool = True,
+) -> tuple[Training, list[np.ndarray]]:
+    """A training that has not begun, and its batches."""
+    config = TransformerConfig(name="ours", batch_size=options.batch_size, epochs=1, warmup=0)
+    model = new_model(options, dropout=dropout, packed=True)
+    if onednn:
+        use_onednn(model)
+    training = Training(
+        model, tokens, labels, Task(order, {}), config, seed=0, checkpoints=None, termination=Termination()
+    )
+    return training, np.split(order, range(options.batch_size, len(order), options.batch_size))
+
+
+def take_steps(training: Training, batches: list[np.ndarray]) -> None:
+    for rows in batches:
+        training.loop.take_step(rows)
+
+
+def time_busy(options: argparse.Namespace, tokens: Tokens, labels: np.ndarray, order: np.ndarray) -> float:
+    """Seconds in which a GPU works during all steps but the first, once its graphs are captured."""
+    training, batches = start_ours(options, tokens, labels, order, dropout=0.1)
+    take_steps(training, batches)
+    return busy_seconds(lambda: take_steps(training, batches[1:]))
 
 
 def grouped_batches(lengths: np.ndarray, batch_size: int, batches: int) -> np.ndarray:
@@ -247,16 +271,21 @@ def read_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def report(options: argparse.Namespace, seconds: dict[str, float], gaps: dict[str, float], real: int) -> None:
-    """Prints one line a variant, and our share of what the processor can multiply."""
+def report(
+    options: argparse.Namespace, seconds: dict[str, float], gaps: dict[str, float], real: int, busy: float
+) -> None:
+    """Prints one line a variant, our share of what the processor can multiply, and how long a GPU is busy."""
     ours = seconds[OURS]
     print(f"{'':32}{'seconds':>9}{'tokens/s':>10}{'ratio':>8}{'largest loss difference':>26}")
     for name, taken in seconds.items():
         gap = f"{gaps[name]:.1e}" if name in gaps else ""
         print(f"{name:32}{taken:9.2f}{real / taken:10.0f}{taken / ours:8.2f}{gap:>26}")
     weights = 12 * options.layers * options.hidden**2
-    share = 6 * weights * real / ours / matrix_ceiling()
-    print(f"\nours: {share:.2f} of the matrix ceiling of this run, in real tokens")
+    floor = 6 * weights * real / matrix_ceiling()
+    print(f"\nours: {floor / ours:.2f} of the matrix ceiling of this run, in real tokens")
+    if busy:
+        works, step, share = 1e3 * busy / options.batches, 1e3 * ours / options.batches, floor / busy
+        print(f"ours: the GPU works {works:.1f} of {step:.1f} ms a step, then at {share:.2f} of the ceiling")
 
 
 def main() -> None:
@@ -291,11 +320,12 @@ def main() -> None:
     for name, (order, width) in variants.items():
         runs[name] = partial(run_trainer, options, tokens, labels, order, width=width, dropout=0.1)
     seconds = time_in_turns(runs, options.rounds)
+    busy = time_busy(options, tokens, labels, mixed) if DEVICE.type == "cuda" else 0.0
     gaps = {
         name: loss_gap(options, tokens, labels, order[: 3 * options.batch_size], width)
         for name, (order, width) in variants.items()
     }
-    report(options, seconds, gaps, real)
+    report(options, seconds, gaps, real, busy)
 
 
 if __name__ == "__main__":
