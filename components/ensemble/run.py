@@ -56,7 +56,7 @@ def run_ensemble(
         InputError: no member, or members whose ids, classes or values do not fit the products.
     """
     table = read_products(products)
-    classifiers, start = _read_voters(members, feature_level, config, table)
+    classifiers, start = _read_members(members, feature_level, config, table)
     matrices = _stack(classifiers, table)
     if config.learns:
         config = _with_affordable_folds(config, table)
@@ -81,7 +81,7 @@ def run_ensemble(
     return Result(scores, report)
 
 
-def _read_voters(
+def _read_members(
     members: Path, feature_level: Path, config: EnsembleConfig, table: Products
 ) -> tuple[list[Classifier], np.ndarray]:
     """Who votes, the members first, and the weights that the vote starts from."""

@@ -80,7 +80,7 @@ def _train_and_predict(
 
 
 class ColorNet(nn.Module):
-    """Standardised descriptions, one hidden layer with dropout, one linear layer."""
+    """Standardized descriptions, one hidden layer with dropout, one linear layer."""
 
     mean: Tensor
     scale: Tensor

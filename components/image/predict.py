@@ -8,7 +8,7 @@ from torch import Tensor
 
 from components.image.kinds.network import TrainingStage
 from components.image.network import PlainNetwork
-from components.modeling.image.augmentation import centre_crop
+from components.modeling.image.augmentation import center_crop
 from components.modeling.image.cache import ImageCache
 
 
@@ -57,6 +57,6 @@ def _predict_batches(
     chunks = (images[start : start + size] for start in range(0, len(images), size))
     for batch in cache.batches(chunks):
         with torch.autocast(cache.device.type, torch.bfloat16, enabled=cache.device.type == "cuda"):
-            logits, pooled = network.predict(centre_crop(batch, stage.crop))
+            logits, pooled = network.predict(center_crop(batch, stage.crop))
             probs = logits.double().softmax(1)
         yield probs.float().cpu(), pooled.cpu()

@@ -13,7 +13,7 @@ from components.core.errors import InputError
 
 log = logging.getLogger(__name__)
 
-Learnt = TypeVar("Learnt")
+Learned = TypeVar("Learned")
 
 
 def affordable_folds(
@@ -89,10 +89,10 @@ def stratified_folds(
 
 
 def cross_fit(
-    fit: Callable[[np.ndarray], Learnt],
-    predict: Callable[[Learnt, np.ndarray], np.ndarray],
+    fit: Callable[[np.ndarray], Learned],
+    predict: Callable[[Learned, np.ndarray], np.ndarray],
     folds: np.ndarray,
-) -> tuple[np.ndarray, list[Learnt]]:
+) -> tuple[np.ndarray, list[Learned]]:
     """Fits once a fold on the rows of the other folds, and predicts the rows of the fold.
 
     Args:

@@ -22,7 +22,7 @@ from components.modeling.termination import Termination, catch_sigterm
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of one training, and which of them this is; alone unless told otherwise."""
+    """The processes of one training, and which of them this is; alone by default."""
 
     rank: int = 0
     size: int = 1

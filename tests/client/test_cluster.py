@@ -134,7 +134,9 @@ def test_without_a_server_it_says_so(name: str):
     assert "no Kubeflow Pipelines server answers" in failed.output
 
 
-def test_a_login_page_is_told_from_a_server(server: PipelinesServer, monkeypatch: pytest.MonkeyPatch):
+def test_a_login_page_is_distinguished_from_a_server(
+    server: PipelinesServer, monkeypatch: pytest.MonkeyPatch
+):
     def send_page(handler: BaseHTTPRequestHandler, status: int, answer: object) -> None:
         handler.send_response(200)
         handler.end_headers()
@@ -169,7 +171,7 @@ def test_a_wrong_parameter_is_refused_before_anything_is_sent(server: PipelinesS
     assert server.requests == []
 
 
-def test_a_refusal_of_the_server_is_told_without_its_json(
+def test_a_refusal_of_the_server_is_reported_without_its_json(
     server: PipelinesServer, monkeypatch: pytest.MonkeyPatch
 ):
     def lose(*_: Any) -> None:

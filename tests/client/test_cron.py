@@ -1,4 +1,4 @@
-"""Cron expressions: read as the cluster reads them, told to people, refused where they are wrong."""
+"""Cron expressions: read as the cluster reads them, read back for people, refused where they are wrong."""
 
 from datetime import UTC, datetime
 

@@ -110,7 +110,7 @@ def test_names_that_a_user_gives_win_over_the_samples(tmp_path: Path):
     assert Path(pipeline.given["catalog_products"]).exists()
 
 
-def test_a_gpu_that_is_not_here_is_told_before_anything_starts(tmp_path: Path):
+def test_a_gpu_that_is_not_here_is_refused_before_anything_starts(tmp_path: Path):
     pipeline = Pipeline(cluster_accelerator_type="nvidia.com/gpu", cluster_accelerator_count="64")
     run = LocalRun(tmp_path / "run", catalog(tmp_path), fresh=False)
     with pytest.raises(InputError, match="set cluster_accelerator_type to an empty string"):

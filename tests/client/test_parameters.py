@@ -66,7 +66,7 @@ def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
         ('denoise_config={"share": 2}', "share = 2 should be less than or equal to 1"),
     ],
 )
-def test_a_wrong_value_is_told_before_anything_starts(item: str, message: str):
+def test_a_wrong_value_is_refused_before_anything_starts(item: str, message: str):
     with pytest.raises(InputError, match=message):
         parse_parameters([item], TYPES)
 

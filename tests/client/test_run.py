@@ -116,11 +116,11 @@ def test_planted_label_errors_are_found(run: Run):
     assert len(planted & flagged) > len(planted) / 2
 
 
-def test_what_denoising_found_of_planted_labels_is_told(tmp_path: Path):
+def test_what_denoising_found_of_planted_labels_is_reported(tmp_path: Path):
     (tmp_path / "planted.tsv").write_text("product_id\ttrue_code\tgiven_code\n1\t10\t20\n2\t10\t30\n")
     (tmp_path / "issues.tsv").write_text("product_id\tremoved\n1\ttrue\n3\ttrue\n4\tfalse\n")
-    told = denoising_seen(tmp_path / "planted.tsv", tmp_path / "issues.tsv")
-    assert told == (
+    sentence = denoising_seen(tmp_path / "planted.tsv", tmp_path / "issues.tsv")
+    assert sentence == (
         "denoising: of 2 labels changed on purpose 1 are among the 3 flagged; "
         "of 2 products removed from training 1 had such a label"
     )
@@ -214,8 +214,8 @@ def test_columns_and_other_settings_of_preprocess_go_together(tmp_path: Path):
     options = ["--columns", "product_id=sku,title=name,code=type", "--output", tmp_path / "output"]
     settings = ["--param", 'preprocess_config={"max_quarantined": 0.5}']
     command("run", "--products", tmp_path / "shop.csv", *options, *settings, status=2)
-    said = json.loads((tmp_path / "output" / "run.json").read_text())["parameters"]["preprocess_config"]
-    assert said == {"max_quarantined": 0.5, "columns": "product_id=sku,title=name,code=type"}
+    record = json.loads((tmp_path / "output" / "run.json").read_text())["parameters"]["preprocess_config"]
+    assert record == {"max_quarantined": 0.5, "columns": "product_id=sku,title=name,code=type"}
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):

@@ -71,10 +71,10 @@ def test_a_changed_one_takes_the_old_ones_place(server: PipelinesServer):
     ):
         (old,) = schedules(server)
         options += change
-        said = schedule(server, *options).output
+        output = schedule(server, *options).output
         (made,) = schedules(server)
         assert made["recurring_run_id"] != old["recurring_run_id"], change
-        assert f"the earlier schedule {old['recurring_run_id']} is deleted" in said
+        assert f"the earlier schedule {old['recurring_run_id']} is deleted" in output
     assert server.api.killed == []
 
 
@@ -90,18 +90,18 @@ def test_a_change_leaves_the_running_run_alone_and_a_later_call_sweeps_up(server
     schedule(server)
     (old,) = schedules(server)
     run = server.api.tick(old)
-    said = schedule(server, cron="0 0 4 * * *").output
+    output = schedule(server, cron="0 0 4 * * *").output
     assert crons(server) == ["0 0 4 * * *"]
     assert crons(server, "DISABLE") == [CRON]
     assert server.api.killed == []
-    assert f"{old['recurring_run_id']} is disabled; its run {run['run_id']} goes on" in said
+    assert f"{old['recurring_run_id']} is disabled; its run {run['run_id']} goes on" in output
     # Unchanged while the run goes on: nothing is sent.
     server.requests.clear()
     schedule(server, cron="0 0 4 * * *")
     assert {method for method, _ in server.requests} == {"GET"}
     run["state"] = "SUCCEEDED"
-    said = schedule(server, cron="0 0 4 * * *").output
-    assert f"the earlier schedule {old['recurring_run_id']} is deleted" in said
+    output = schedule(server, cron="0 0 4 * * *").output
+    assert f"the earlier schedule {old['recurring_run_id']} is deleted" in output
     assert [one["mode"] for one in schedules(server)] == ["ENABLE"]
     assert server.kept["runs"] == [run]
 
@@ -166,7 +166,7 @@ def test_two_are_never_enabled_for_longer_than_the_change_takes(server: Pipeline
     assert server.api.most_enabled == 2
 
 
-def test_its_runs_can_be_told_apart_by_preset_and_snapshot(server: PipelinesServer):
+def test_its_runs_can_be_distinguished_by_preset_and_snapshot(server: PipelinesServer):
     schedule(server, "--preset", "paper", "--param", "catalog_snapshot=2026-01")
     (made,) = schedules(server)
     assert made["display_name"] == "paper-2026-01-product-categorization"

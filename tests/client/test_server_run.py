@@ -132,20 +132,20 @@ def test_show_copies_a_runs_reports_and_lists_whoever_made_them(shop: Shop, name
 
 def test_show_tells_every_parameter_with_the_preset_defaults(shop: Shop):
     shop.ask("show", shop.cached["run_id"])
-    said = json.loads((Path("runs") / shop.cached["run_id"] / "run.json").read_text())
-    assert said["parameters"]["seed"] == 3
-    assert said["parameters"]["catalog_products"] == "s3://bucket/products.tsv"
-    assert said["parameters"]["fusion_folds"] == 8
-    assert said["seconds"] == 5400
+    record = json.loads((Path("runs") / shop.cached["run_id"] / "run.json").read_text())
+    assert record["parameters"]["seed"] == 3
+    assert record["parameters"]["catalog_products"] == "s3://bucket/products.tsv"
+    assert record["parameters"]["fusion_folds"] == 8
+    assert record["seconds"] == 5400
 
 
 def test_what_the_store_lacks_is_named(shop: Shop):
     (shop.folder(shop.made) / "fusion" / "7a" / "fusion_report").unlink()
     shutil.rmtree(shop.folder(shop.made) / "text" / "4d")
     lineage = shop.folder(shop.cached) / "evaluate/9c/results/lineage.json"
-    said = json.loads(lineage.read_text())
-    said["inputs"] |= {"ensemble": "s3://elsewhere/runs/ensemble", "label_issues": ""}
-    lineage.write_text(json.dumps(said))
+    record = json.loads(lineage.read_text())
+    record["inputs"] |= {"ensemble": "s3://elsewhere/runs/ensemble", "label_issues": ""}
+    lineage.write_text(json.dumps(record))
     output = shop.ask("show", shop.cached["run_id"]).output
     missing = [line for line in output.splitlines() if line.startswith("not found: ")]
     assert len(missing) == 4
@@ -172,31 +172,31 @@ def test_compare_takes_a_folder_beside_a_run_of_a_server(shop: Shop):
 
 def test_a_run_that_goes_on_says_so(shop: Shop):
     shop.made["state"] = "RUNNING"
-    said = shop.ask("show", shop.made["run_id"], status=2).output
-    assert f"run {shop.made['run_id']} (first) is RUNNING: look again when it has ended" in said
+    output = shop.ask("show", shop.made["run_id"], status=2).output
+    assert f"run {shop.made['run_id']} (first) is RUNNING: look again when it has ended" in output
 
 
 def test_a_run_that_failed_before_its_evaluation_says_where_was_looked(shop: Shop):
     shop.made["state"] = "FAILED"
     shutil.rmtree(shop.folder(shop.made) / "evaluate")
-    said = shop.ask("show", shop.made["run_id"], status=2).output
-    assert f"ended as FAILED and has no results under {shop.store}" in said
+    output = shop.ask("show", shop.made["run_id"], status=2).output
+    assert f"ended as FAILED and has no results under {shop.store}" in output
 
 
 def test_an_unknown_run_and_a_missing_store_are_named(shop: Shop):
     assert "the server does not know this (404)" in shop.ask("show", "nothing", status=2).output
-    said = command("show", "--host", shop.server.host, "nothing", "--no-browser", status=2).output
-    assert "nothing: no folder here; to read it from" in said
-    assert "add --artifacts" in said
+    output = command("show", "--host", shop.server.host, "nothing", "--no-browser", status=2).output
+    assert "nothing: no folder here; to read it from" in output
+    assert "add --artifacts" in output
 
 
 def test_a_store_that_cannot_be_read_from_here_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch):
-    said = command("runs", "--host", shop.server.host, "--artifacts", "nosuch://bucket", status=2).output
-    assert "--artifacts nosuch://bucket: cannot be read from here" in said
+    output = command("runs", "--host", shop.server.host, "--artifacts", "nosuch://bucket", status=2).output
+    assert "--artifacts nosuch://bucket: cannot be read from here" in output
 
     def refuse(*_: object) -> None:
         raise RuntimeError("Unable to locate credentials")
 
     monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.glob", refuse)
-    said = shop.ask("show", shop.made["run_id"], status=2).output
-    assert f"--artifacts {shop.store}: cannot be read from here: Unable to locate credentials" in said
+    output = shop.ask("show", shop.made["run_id"], status=2).output
+    assert f"--artifacts {shop.store}: cannot be read from here: Unable to locate credentials" in output

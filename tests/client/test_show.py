@@ -34,8 +34,8 @@ def finished_run(
     for name in ("text-tfidf", "text-tfidf-fold-0", "preprocess"):
         page = render("failure", reason="none")
         (folder / "reports" / f"{name}.html").write_text(page, encoding="utf-8")
-    said = {"parameters": {**PARAMETERS, **parameters}, "finished": True, "seconds": 75.0}
-    (folder / "run.json").write_text(json.dumps(said))
+    record = {"parameters": {**PARAMETERS, **parameters}, "finished": True, "seconds": 75.0}
+    (folder / "run.json").write_text(json.dumps(record))
     return folder
 
 
@@ -76,10 +76,10 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path):
 def test_an_unfinished_run_says_how_to_go_on_and_which_reports_it_has(tmp_path: Path):
     folder = finished_run(tmp_path / "one")
     (folder / "run.json").write_text(json.dumps({"parameters": {}, "finished": False}))
-    said = command("show", folder, status=2).output
-    assert "did not finish" in said
-    assert "same --output" in said
-    assert "preprocess.html" in said
+    output = command("show", folder, status=2).output
+    assert "did not finish" in output
+    assert "same --output" in output
+    assert "preprocess.html" in output
 
 
 def test_compare_tells_the_parameters_the_rows_and_the_classes_that_differ(tmp_path: Path):
@@ -91,22 +91,22 @@ def test_compare_tells_the_parameters_the_rows_and_the_classes_that_differ(tmp_p
     ensemble["macro_f1"] -= 0.25
     ensemble["per_class"]["10"]["f1"] = 0.0
     (second / "metrics.json").write_text(json.dumps(metrics))
-    said = command("compare", first, second).output
-    assert "The ensemble of one is 25.00 points of macro-F1 better" in said
-    assert "outside the 95 % interval of one" in said
-    assert "text_configs.tfidf.regularization: 4.0 → 8.0" in said
-    assert "checkpoints" not in said
-    assert "evaluated on the same products" in said
-    assert "−25.00" in said
-    assert "10 Books" in said
+    output = command("compare", first, second).output
+    assert "The ensemble of one is 25.00 points of macro-F1 better" in output
+    assert "outside the 95 % interval of one" in output
+    assert "text_configs.tfidf.regularization: 4.0 → 8.0" in output
+    assert "checkpoints" not in output
+    assert "evaluated on the same products" in output
+    assert "−25.00" in output
+    assert "10 Books" in output
     assert "10 Books" in (second / "compare-one.html").read_text(encoding="utf-8")
 
 
-def test_runs_on_different_products_are_told_apart(tmp_path: Path):
+def test_runs_on_different_products_are_distinguished(tmp_path: Path):
     first, second = finished_run(tmp_path / "one"), finished_run(tmp_path / "two", seed=1)
-    said = json.loads((second / "run.json").read_text())
-    said["parameters"]["seed"] = 1
-    (second / "run.json").write_text(json.dumps(said))
+    record = json.loads((second / "run.json").read_text())
+    record["parameters"]["seed"] = 1
+    (second / "run.json").write_text(json.dumps(record))
     assert "different products" in command("compare", first, second).output
 
 

@@ -86,7 +86,7 @@ def test_null_is_no_value_of_any_key(key: str):
         parse(**{key: None})
 
 
-def test_all_problems_are_told_at_once_with_the_known_keys():
+def test_all_problems_are_reported_at_once_with_the_known_keys():
     with pytest.raises(InputError) as refusal:
         parse(depth=0, share=2, leafs="red")
     assert str(refusal.value) == (
@@ -96,12 +96,12 @@ def test_all_problems_are_told_at_once_with_the_known_keys():
     )
 
 
-def test_all_values_that_do_not_go_together_are_told_at_once():
+def test_all_values_that_do_not_go_together_are_reported_at_once():
     with pytest.raises(InputError, match="above the height; depth must not be above the width"):
         parse(depth=9)
 
 
-def test_a_misspelt_key_is_told_with_the_one_that_was_meant():
+def test_a_misspelt_key_is_reported_with_the_one_that_was_meant():
     with pytest.raises(InputError, match=r"unknown key 'shufle' \(did you mean 'shuffle'\?\)"):
         parse(shufle=False)
 

@@ -98,12 +98,12 @@ def test_a_kind_of_another_stage_is_no_kind():
         Registry("fusion", "components.text.kinds", FUSION_KINDS.base).kinds()
 
 
-def test_a_misspelt_or_former_kind_is_told_with_the_one_that_was_meant():
+def test_a_misspelt_or_former_kind_is_reported_with_the_one_that_was_meant():
     for kind, meant in (("colors", "color_histogram"), ("netwrok", "network")):
         with pytest.raises(InputError, match=rf"kind = '{kind}' is not one of .*did you mean '{meant}'"):
             IMAGE_KINDS.parse({"name": "a", "kind": kind})
 
 
-def test_a_configuration_without_a_name_is_told_apart():
+def test_a_configuration_without_a_name_is_distinguished():
     with pytest.raises(InputError, match="text configuration without a name: name is missing"):
         TEXT_KINDS.parse({"kind": "linear"})

@@ -60,7 +60,7 @@ def test_not_a_number_never_reaches_json(tmp_path: Path):
         write_json(tmp_path / "metrics.json", {"macro_f1": float("nan")})
 
 
-def test_a_changed_file_is_told_by_its_digest(tmp_path: Path):
+def test_a_changed_file_is_detected_by_its_digest(tmp_path: Path):
     (tmp_path / "data").write_text("12345")
     write_manifest(tmp_path)
     assert read_manifest(tmp_path)["files"]["data"]["bytes"] == 5

@@ -10,7 +10,7 @@ from components.modeling.image.augmentation import (
     UNIFORMS,
     ImageBatch,
     augment,
-    centre_crop,
+    center_crop,
     normalize,
     uniforms,
 )
@@ -87,10 +87,10 @@ def test_normalized_pixels_have_imagenets_scale_in_channels_last_memory():
     assert found.shape == (2, 3, 6, 4)
 
 
-def test_the_centre_crop_is_the_middle():
+def test_the_center_crop_is_the_middle():
     images = noise(1, 10, 8)
-    assert torch.equal(centre_crop(batch(images), (10, 8)), images)
-    assert torch.equal(centre_crop(batch(images), (6, 4)), images[:, 2:8, 2:6])
+    assert torch.equal(center_crop(batch(images), (10, 8)), images)
+    assert torch.equal(center_crop(batch(images), (6, 4)), images[:, 2:8, 2:6])
 
 
 def test_images_of_three_bytes_a_pixel_are_read_alike():

@@ -34,7 +34,7 @@ def test_decoding_and_resizing_is_within_one_level_of_pil(size):
     assert difference.max() <= 1
 
 
-def test_padding_keeps_the_aspect_and_centres_on_white():
+def test_padding_keeps_the_aspect_and_centers_on_white():
     found = decode(jpeg(np.zeros((50, 50, 3), np.uint8)), (80, 60), fit="pad")
     assert found.shape == (80, 60, 3)
     assert (found[:10] == 255).all()

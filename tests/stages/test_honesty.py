@@ -101,7 +101,7 @@ def test_a_small_validation_split_gets_the_folds_that_it_allows(tmp_path: Path, 
     ("rows", "folds", "says"),
     [((40, 1, 8), 8, "too few to learn a vote on"), ((40, 40, 8), 1, "needs from 2")],
 )
-def test_too_few_products_or_folds_are_told(tmp_path: Path, rows, folds, says):
+def test_too_few_products_or_folds_are_reported(tmp_path: Path, rows, folds, says):
     stage, _ = write_stage(tmp_path, rows=rows)
     with pytest.raises(fusion.InputError, match=says):
         run_fusion_stage(stage, tmp_path, PLAIN, folds=folds)

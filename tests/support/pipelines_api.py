@@ -208,8 +208,8 @@ class PipelinesApi:
         named = {"pipeline_id": query["pipelineid"]}
         self._refuse_twice("versions", query["name"], **named)
         both = {"pipeline_spec": spec, "platform_spec": platforms[0]} if platforms else spec
-        said = {"display_name": query["name"], "description": query.get("description", "")}
-        return self._add("versions", {**named, **said, "pipeline_spec": both})
+        record = {"display_name": query["name"], "description": query.get("description", "")}
+        return self._add("versions", {**named, **record, "pipeline_spec": both})
 
     def _delete(self, kind: str, identifier: str) -> None:
         item = self.find(kind, identifier)

@@ -107,7 +107,7 @@ def check_version(access: Access) -> str:
     Raises:
         InputError: the server is too old for the compiled pipeline.
     """
-    # The v2 interface does not tell it.
+    # The v2 interface does not have it.
     try:
         version = str(access.get("apis/v1beta1/healthz").get("tag_name", ""))
     except (OSError, ValueError):
@@ -115,8 +115,8 @@ def check_version(access: Access) -> str:
     oldest = ".".join(map(str, OLDEST))
     found = re.match(r"v?(\d+)\.(\d+)", version)
     if found is None:
-        said = f"calls its version {version!r}" if version else "does not say which version it is"
-        return f"{access.address} {said}; the pipeline needs {oldest} or later"
+        unknown = f"calls its version {version!r}" if version else "does not say which version it is"
+        return f"{access.address} {unknown}; the pipeline needs {oldest} or later"
     if (int(found[1]), int(found[2])) < OLDEST:
         raise InputError(
             f"{access.address}: Kubeflow Pipelines {version} is too old: the pipeline needs {oldest} or "

@@ -58,5 +58,5 @@ def _message(error: ApiException) -> str:
         return ""
     if not isinstance(body, dict):
         return ""
-    said = (body.get(key) for key in ("message", "error_details", "error_message", "error"))
-    return next((text for text in said if isinstance(text, str) and text), "")
+    texts = (body.get(key) for key in ("message", "error_details", "error_message", "error"))
+    return next((text for text in texts if isinstance(text, str) and text), "")

@@ -120,7 +120,7 @@ def schedule(
         called = run_name or "-".join(filter(None, (preset, arguments.get("catalog_snapshot"), name)))
         asked = {"cron": parsed, "params": arguments, **options}
         replaced = set_schedule(client, package, name=name, display_name=called, **asked)
-    _tell(replaced)
+    _print_replaced(replaced)
     click.echo(f"{called}: {parsed.words()}")
     for time in parsed.next_times(datetime.now(UTC)):
         click.echo(f"  next {time:%a %Y-%m-%d %H:%M:%S} UTC")
@@ -167,7 +167,7 @@ def _compile(build_pipeline: Callable, folder: Path, options: dict[str, Any]) ->
     return package
 
 
-def _tell(replaced: Replaced) -> None:
+def _print_replaced(replaced: Replaced) -> None:
     unchanged = " is unchanged and was left alone" if replaced.unchanged else ""
     click.echo(f"schedule {replaced.schedule}{unchanged}")
     for earlier in replaced.deleted:

@@ -18,7 +18,7 @@ from components.core.errors import InputError
 
 FETCHED = Path("runs")  # holds the folders of runs that were copied from a server
 browser_option = click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
-TOLD = 8  # classes told on the terminal, each way
+SHOWN = 8  # classes on the terminal, each way
 
 
 def run_options(command: Callable) -> Callable:
@@ -52,7 +52,7 @@ def _find(access: Access | None, artifacts: str | None, run: str) -> FinishedRun
 def show(find: Callable[[str], FinishedRun], run: str, browser: bool) -> None:
     """List a run's reports and open their index page.
 
-    The run is a folder, or with --host and --artifacts the id of a server's run, which `runs` tells; what it
+    The run is a folder, or with --host and --artifacts the id of a server's run, which `runs` lists; what it
     left is copied to runs/ID.
     """
     # Not at the top: compiling imports this module and needs kfp alone.
@@ -106,10 +106,10 @@ def compare(
             figures = [f"{100 * side:.2f}" if side is not None else "–" for side in (row.first, row.second)]
             click.echo(f"{ROWS[row.name]:28}{figures[0]:>8}{figures[1]:>8}{signed(row.points):>8}")
     changed = [change for change in compared.classes if abs(change.points) >= 0.05]
-    told = changed if len(changed) <= 2 * TOLD else [*changed[:TOLD], *changed[-TOLD:]]
-    if told:
+    shown = changed if len(changed) <= 2 * SHOWN else [*changed[:SHOWN], *changed[-SHOWN:]]
+    if shown:
         click.echo(f"\n{'F1 of the classes that changed most':44}{'points':>8}")
-    for change in told:
+    for change in shown:
         name = f"{change.name} {compared.class_names.get(change.name, '')}"
         click.echo(f"{name[:42]:44}{signed(change.points, 1):>8}")
     click.echo(f"\nThe page: {page}")

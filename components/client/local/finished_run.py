@@ -72,15 +72,15 @@ def read_run(folder: Path) -> FinishedRun:
             f"{folder}: not the folder of a run: it has no {RUN}. Name what `run --output` was given, "
             "such as runs/sample, or with --host a server's run"
         )
-    said = _read(folder / RUN)
-    if not said.get("finished"):
+    record = _read(folder / RUN)
+    if not record.get("finished"):
         reports = "".join(f"\n  {report.path}" for report in find_reports(folder))
         raise InputError(
             f"{folder}: this run did not finish; run.log says why. Start it again with the same --output: it "
             "goes on from its finished stages." + (f"\nIts reports so far:{reports}" if reports else "")
         )
-    name = said.get("name", folder.name)
-    return FinishedRun(folder, name, said["parameters"], said["seconds"], _read(folder / METRICS))
+    name = record.get("name", folder.name)
+    return FinishedRun(folder, name, record["parameters"], record["seconds"], _read(folder / METRICS))
 
 
 def _read(path: Path) -> dict[str, Any]:

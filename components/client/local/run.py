@@ -87,8 +87,8 @@ class LocalRun:
         self._set_environment()
         console = Console(self.folder / "run.log")
         arguments = {**self.arguments, "cluster_checkpoints": str(self.folder / "checkpoints")}
-        said = {"parameters": {**_defaults(pipeline), **arguments}, "finished": False}
-        write_json(self.folder / RUN, said)
+        record = {"parameters": {**_defaults(pipeline), **arguments}, "finished": False}
+        write_json(self.folder / RUN, record)
         try:
             with contextlib.redirect_stdout(console), contextlib.redirect_stderr(console), console.logging():
                 pipeline(**arguments)
@@ -98,7 +98,7 @@ class LocalRun:
         self._gather()
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         Path(self._alive.lock_file).unlink()
-        write_json(self.folder / RUN, {**said, "finished": True, "seconds": time.perf_counter() - start})
+        write_json(self.folder / RUN, {**record, "finished": True, "seconds": time.perf_counter() - start})
         write_index(read_run(self.folder))
         click.echo((self.folder / "summary.md").read_text(encoding="utf-8"))
         planted = self.folder / "sample" / "planted.tsv"

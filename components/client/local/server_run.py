@@ -56,8 +56,12 @@ def fetch_run(client: Client, store: Store, identifier: str, folder: Path) -> li
     _copy(store, f"{results}/report.html", folder / "reports" / "evaluate.html")
     missing = list(_fetch_inputs(store, store.read_json(f"{results}/{LINEAGE}").get("inputs", {}), folder))
     took: Any = run.finished_at - run.created_at  # type: ignore[operator]
-    said = {"name": run.display_name, "parameters": _parameters(client, run), "seconds": took.total_seconds()}
-    write_json(folder / RUN, {**said, "finished": True})
+    record = {
+        "name": run.display_name,
+        "parameters": _parameters(client, run),
+        "seconds": took.total_seconds(),
+    }
+    write_json(folder / RUN, {**record, "finished": True})
     return missing
 
 

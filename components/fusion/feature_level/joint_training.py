@@ -14,7 +14,7 @@ from components.data.image_store import ImageStore
 from components.data.products import Products, image_rows
 from components.fusion.feature_level.features import WEIGHT_DECAY, Pooled
 from components.fusion.feature_level.joint import ImageInput, JointNetwork, load_joint_network
-from components.modeling.image.augmentation import UNIFORMS, ImageBatch, augment, centre_crop, uniforms
+from components.modeling.image.augmentation import UNIFORMS, ImageBatch, augment, center_crop, uniforms
 from components.modeling.image.cache import ImageCache
 from components.modeling.schedules import linear
 from components.modeling.step import OptimizerStep
@@ -153,7 +153,7 @@ def _predict(network: JointNetwork, inputs: _Inputs, config: Pooled) -> np.ndarr
     for rows, images, with_image in inputs.batches(chunks):
         texts = make_batch(network.encoder, inputs.tokens, rows, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits = network(texts, centre_crop(images, inputs.image.crop), with_image)
+            logits = network(texts, center_crop(images, inputs.image.crop), with_image)
         found.append(logits.softmax(1).cpu())
     pred_probs = np.empty((len(by_length), found[0].shape[1]), np.float32)
     pred_probs[by_length] = torch.cat(found).numpy()

@@ -119,7 +119,7 @@ def augment(
     return pixels
 
 
-def centre_crop(batch: ImageBatch, crop: tuple[int, int]) -> Tensor:
+def center_crop(batch: ImageBatch, crop: tuple[int, int]) -> Tensor:
     """The middle of every image, (B, *crop, PIXEL) uint8."""
     images = _canvas(len(batch.rows), batch.size, (0, 0), batch.images.device)
     batch.copy_to(images)

@@ -1,4 +1,4 @@
-"""The ensemble: votes, ties, choices made out of fold, and what is said about the members."""
+"""The ensemble: votes, ties, choices made out of fold, and what is known of the members."""
 
 from pathlib import Path
 from typing import Any

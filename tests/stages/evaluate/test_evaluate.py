@@ -351,5 +351,5 @@ def test_the_lineage_names_the_run_and_where_each_input_lies(
         if run_id:
             monkeypatch.setenv(RUN_ID_VARIABLE, run_id)
         write_lineage(tmp_path, lineage)
-        said = json.loads((tmp_path / "lineage.json").read_text(encoding="utf-8"))
-        assert said == {"run": run_id, "inputs": uris}
+        record = json.loads((tmp_path / "lineage.json").read_text(encoding="utf-8"))
+        assert record == {"run": run_id, "inputs": uris}

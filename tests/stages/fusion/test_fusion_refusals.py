@@ -38,7 +38,7 @@ def test_duplicates_count_as_one_product_where_folds_are_made(
     assert "5 of all are no duplicates; --param fusion_folds=5 asks for no more" in caplog.text
 
 
-def test_too_few_validation_products_are_told_with_how_many_more_labels_help() -> None:
+def test_too_few_validation_products_are_reported_with_how_many_more_labels_help() -> None:
     labels = np.arange(10)
     with pytest.raises(
         InputError, match=r"Label about 10 more of one class, then fusion_folds=2 is possible"
@@ -55,7 +55,9 @@ def test_a_single_fold_is_refused_before_anything_is_read(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["concat", "sum", "attention"])
-def test_a_text_classifier_without_features_is_told_by_name_and_setting(tmp_path: Path, kind: str) -> None:
+def test_a_text_classifier_without_features_is_reported_by_name_and_setting(
+    tmp_path: Path, kind: str
+) -> None:
     stage, _ = write_stage(tmp_path)
     ids = read_products(stage.products).ids
     write_features(stage.text_features[0], Features("text-0", ids, np.zeros((len(ids), 0), np.float32)))

@@ -49,7 +49,7 @@ def test_a_color_counts_whole_whatever_its_area_and_background_counts_for_nothin
     assert torch.equal(whole[0], whole[1])
 
 
-def test_two_colors_share_a_description_by_their_area_and_their_place_is_told():
+def test_two_colors_share_a_description_by_their_area_and_their_place_is_reported():
     image = patch([200, 30, 30])
     image[0, 16:, :8] = torch.tensor([30, 30, 200], dtype=torch.uint8)
     (described,) = describe(image)
@@ -61,7 +61,7 @@ def test_two_colors_share_a_description_by_their_area_and_their_place_is_told():
     assert described[5 * bins :].view(8, 6)[0].tolist() == pytest.approx([1, 1, 0, 0, 0, 0])
 
 
-def test_near_greys_are_told_apart_where_equal_bins_would_not():
+def test_near_grays_are_distinguished_where_equal_bins_would_not():
     described = describe(torch.cat([patch([60, 60, 60]), patch([58, 60, 74])]))
     assert not torch.equal(described[0], described[1])
 

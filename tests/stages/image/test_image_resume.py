@@ -121,8 +121,8 @@ class SigtermDuring:
 def test_sigterm_while_a_long_evaluation_runs_is_heeded_after_the_batch(tmp_path, monkeypatch):
     run(tmp_path / "whole")
     with monkeypatch.context() as patch:
-        predicted = SigtermDuring(2, predicting.centre_crop)
-        patch.setattr(predicting, "centre_crop", predicted)
+        predicted = SigtermDuring(2, predicting.center_crop)
+        patch.setattr(predicting, "center_crop", predicted)
         with pytest.raises(SystemExit) as ended:
             run(tmp_path / "stopped", checkpoints=tmp_path / "checkpoints")
     assert ended.value.code == 143

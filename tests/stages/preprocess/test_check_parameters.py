@@ -78,14 +78,14 @@ def test_what_is_wrong_ends_the_run_with_status_2(
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-def test_a_volume_that_cannot_be_written_is_told_with_the_remedy_as_any_user(
+def test_a_volume_that_cannot_be_written_is_reported_with_the_remedy_as_any_user(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     tmp_path.chmod(0o555)
     refused(tmp_path / "checkpoints", capsys)
 
 
-def test_a_volume_that_cannot_be_written_is_told_with_the_remedy(
+def test_a_volume_that_cannot_be_written_is_reported_with_the_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "volume").write_text("no folder")
@@ -96,10 +96,10 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         check(cluster_checkpoints=str(folder))
     assert ended.value.code == 2
-    said = capsys.readouterr().out
-    assert f"[preprocess] error: cluster_checkpoints: {folder} cannot be written by user" in said
-    assert "group 0" in said
-    assert "fsGroup" in said
+    output = capsys.readouterr().out
+    assert f"[preprocess] error: cluster_checkpoints: {folder} cannot be written by user" in output
+    assert "group 0" in output
+    assert "fsGroup" in output
 
 
 def test_a_volume_that_can_be_written_is_left_as_it_was(tmp_path: Path):

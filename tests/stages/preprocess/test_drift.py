@@ -1,4 +1,4 @@
-"""A catalog's profile, and what is said of a later catalog beside it."""
+"""A catalog's profile, and the drift of a later catalog beside it."""
 
 import json
 from pathlib import Path
@@ -43,11 +43,11 @@ def test_a_profile_is_read_back_as_it_was_written(tmp_path: Path, profile: dict[
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("{", "expected its profile.json"), ("[]", "expected"), ('{"format": "2"}', "anew")]
+    ("text", "message"), [("{", "expected its profile.json"), ("[]", "expected"), ('{"format": "2"}', "anew")]
 )
-def test_another_file_is_refused_by_name(tmp_path: Path, text: str, said: str):
+def test_another_file_is_refused_by_name(tmp_path: Path, text: str, message: str):
     (tmp_path / "metrics.json").write_text(text)
-    with pytest.raises(InputError, match=rf"metrics.json.*{said}"):
+    with pytest.raises(InputError, match=rf"metrics.json.*{message}"):
         fetch_profile(str(tmp_path / "metrics.json"))
 
 
@@ -84,7 +84,7 @@ def test_a_class_that_appears_is_named_and_never_chance(profile: dict[str, Any])
     assert "1 class is gone" in drift.change
 
 
-def test_longer_titles_lost_descriptions_and_another_language_are_told(profile: dict[str, Any]):
+def test_longer_titles_lost_descriptions_and_another_language_are_reported(profile: dict[str, Any]):
     now = json.loads(json.dumps(profile))
     now["words"]["title"] |= {"median": 9.0, "counts": [0] * 19 + [240]}
     now["missing"]["description"], now["languages"] = 240, {"German": 240}

@@ -233,7 +233,7 @@ def stored_pixels(catalog: TinyCatalog, data: bytes) -> np.ndarray:
         return np.asarray(image).astype(int)
 
 
-def test_16_bit_grey_is_scaled(catalog: TinyCatalog):
+def test_16_bit_gray_is_scaled(catalog: TinyCatalog):
     gray = Image.fromarray(np.full((40, 30), 32768, np.uint16))
     assert abs(stored_pixels(catalog, encode(gray, "PNG")) - 127).max() <= 2
 

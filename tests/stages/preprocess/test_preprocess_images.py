@@ -119,7 +119,7 @@ def test_an_image_over_20_megabytes_is_not_read(catalog: TinyCatalog, packed: bo
     assert finding["detail"] == "20,971,521 bytes, at most 20,971,520 are read"
 
 
-def test_a_zip_of_a_version_to_come_is_told(tmp_path: Path):
+def test_a_zip_of_a_version_to_come_is_reported(tmp_path: Path):
     path = tmp_path / "images.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.jpg", SOUND)

@@ -123,7 +123,7 @@ def retitled(folder: Path, titles: list[str]) -> None:
     write_products(products, folder / "products")
 
 
-def test_titles_without_a_common_word_are_told_apart_by_their_characters(folder: Path, caplog):
+def test_titles_without_a_common_word_are_distinguished_by_their_characters(folder: Path, caplog):
     table = write_catalog(folder / "products").table
     retitled(folder, [f"{'abc'[row % 3] * 3}{1000 + row}" for row in range(len(table))])
     assert run(folder)["macro_f1"] > 0.95
