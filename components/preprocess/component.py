@@ -107,22 +107,16 @@ def preprocess(
         preprocess_metrics: counts.
         preprocess_report: products per class and split, texts, images, what was quarantined, drift.
     """
+    given = dict(locals())
+
+    from dataclasses import fields
     from pathlib import Path
 
     from components.core.stage import Result, paths_of, run_stage
     from components.preprocess.config import PARAMETERS, Sources
     from components.preprocess.run import run_preprocess
 
-    sources = Sources(
-        catalog_products,
-        catalog_labels,
-        catalog_images,
-        catalog_test_products,
-        catalog_test_images,
-        catalog_test_labels,
-        catalog_class_names,
-        catalog_corrections,
-    )
+    sources = Sources(**{field.name: given[f"catalog_{field.name}"] for field in fields(Sources)})
     outputs = paths_of(products=products, images=images, quarantine=quarantine, profile=profile)
 
     def work() -> Result:

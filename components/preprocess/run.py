@@ -1,12 +1,10 @@
 """Preprocess: a catalog becomes a checked product table and a packed image store (paper, section 3.1.1)."""
 
-import json
 import logging
 import tempfile
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +16,6 @@ from components.data.image_store import ImageStore
 from components.data.products import SCHEMA, SPLITS, Products, write_products
 from components.data.uris import fetch
 from components.preprocess.catalog.cleaning import clean_text, hides_characters, mixes_look_alikes
-from components.preprocess.catalog.dialects import read_table
 from components.preprocess.catalog.quarantine import (
     DROPPED,
     FLAGGED,
@@ -28,19 +25,13 @@ from components.preprocess.catalog.quarantine import (
     refuse_if_too_many,
     write_findings,
 )
-from components.preprocess.catalog.records import (
-    Catalog,
-    Record,
-    apply_corrections,
-    check_code_column,
-    drop_unlabeled,
-    read_catalog,
-)
+from components.preprocess.catalog.records import Record
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.images.decoding import open_images
 from components.preprocess.images.packing import pack_images
 from components.preprocess.profile.drift import catalog_drift
 from components.preprocess.profile.profile import fetch_profile, write_profile
+from components.preprocess.reading import read_both_parts
 from components.preprocess.report import preprocess_report
 from components.preprocess.split import assign_folds, group_duplicates, split_validation
 from components.reports.page import safe_report
@@ -118,7 +109,7 @@ def _preprocess(
     images: Path,
 ) -> tuple[Products, int]:
     """The product table, and how many images were packed."""
-    train, test, metadata = _read_catalogs(paths, config, findings)
+    train, test, metadata = read_both_parts(paths, config, findings)
     for record in [*train, *test]:
         _clean(record, findings)
     log.info("read and cleaned %s labeled and %s test products", f"{len(train):,}", f"{len(test):,}")
@@ -155,78 +146,6 @@ def _report_findings(findings: list[Finding]) -> None:
 def _check_nothing_is_lost(rows: dict[str, int], kept: int, quarantined: int) -> None:
     if kept + quarantined != sum(rows.values()):
         raise RuntimeError(f"{rows} rows were read, {kept} kept and {quarantined} quarantined: some are lost")
-
-
-def _read_catalogs(
-    paths: dict[str, Path], config: PreprocessConfig, findings: list[Finding]
-) -> tuple[list[Record], list[Record], dict[str, Any]]:
-    if "test_labels" in paths and "test_products" not in paths:
-        raise InputError("test_labels: there are no test products; name them too, or leave the labels out")
-    options = {"mapping": config.columns, "image_name": config.image_name}
-    if "labels" not in paths and not config.columns:
-        raise InputError("labels: name the file with the products' codes")
-    labeled = read_catalog(paths["products"], paths.get("labels"), **options)
-    if labeled.labels is None:
-        check_code_column(labeled)
-    drop_unlabeled(labeled)
-    if "corrections" in paths:
-        apply_corrections(labeled.records, read_table(paths["corrections"]))
-    findings += labeled.findings
-    metadata = {
-        "dialect": labeled.dialect.name,
-        "delimiter": (labeled.labels or labeled.products).delimiter,
-        "labels_columns": labels_columns(labeled),
-        "rows": {"labeled": labeled.rows, "test": 0},
-        "class_names": _class_names(paths.get("class_names")),
-        "preprocess": config.model_dump(),
-    }
-    if "test_products" not in paths:
-        return labeled.records, [], metadata
-    test = read_catalog(paths["test_products"], paths.get("test_labels"), **options)
-    findings += test.findings
-    metadata["rows"]["test"] = test.rows
-    _refuse_shared_ids(labeled.records, test.records)
-    _refuse_unknown_codes(labeled.records, test.records)
-    return labeled.records, test.records, metadata
-
-
-def labels_columns(catalog: Catalog) -> list[list[str]]:
-    """[column, field] of the labels file in its order: the form that predictions go out in."""
-    dialect = catalog.dialect
-    if catalog.labels is None:
-        return [[dialect.products["product_id"], "product_id"], [dialect.labels["code"], "code"]]
-    field_of = {column: field for field, column in dialect.labels.items()}
-    return [[column, field_of[column]] for column in catalog.labels.header if column in field_of]
-
-
-def _class_names(path: Path | None) -> dict[str, str]:
-    if path is None:
-        return {}
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-        return {str(code): str(name) for code, name in names.items()}
-    except (ValueError, AttributeError) as error:
-        raise InputError(
-            f'{path}: expected a JSON object of code to name, {{"10": "Books"}}: {error}'
-        ) from error
-
-
-def _refuse_shared_ids(train: list[Record], test: list[Record]) -> None:
-    lines = {record.product_id: record.line for record in train}
-    shared = [
-        f"{record.file}, line {record.line}: product {record.product_id!r} is labeled on line "
-        f"{lines[record.product_id]}"
-        for record in test
-        if record.product_id in lines
-    ]
-    if shared:
-        raise InputError(f"{len(shared)} test products are among the labeled ones\n{first_of(shared)}")
-
-
-def _refuse_unknown_codes(train: list[Record], test: list[Record]) -> None:
-    unknown = sorted({record.code for record in test if record.code} - {record.code for record in train})
-    if unknown:
-        raise InputError(f"the test labels have codes that no labeled product has: {', '.join(unknown[:20])}")
 
 
 def _clean(record: Record, findings: list[Finding]) -> None:

@@ -52,7 +52,7 @@ def split_validation(labels: np.ndarray, groups: np.ndarray, share: float, seed:
         labels: at least two products of the largest class.
     """
     portion = _portion(share, int(np.bincount(labels).max()))
-    validation = _fold_numbers(labels, groups, portion.denominator, seed) < portion.numerator
+    validation = assign_folds(labels, groups, portion.denominator, seed) < portion.numerator
     for label in np.setdiff1d(labels, labels[~validation]):
         moved = np.isin(groups, groups[labels == label])
         validation &= ~moved
@@ -61,18 +61,14 @@ def split_validation(labels: np.ndarray, groups: np.ndarray, share: float, seed:
 
 def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """Fold numbers 0..folds-1 of the labeled products, (N,) int64: stratified, by group."""
-    return _fold_numbers(labels, groups, folds, seed)
+    numbers = np.zeros(len(labels), np.int64)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
+        numbers[held_out] = fold
+    return numbers
 
 
 def _portion(share: float, largest: int) -> Fraction:
     # scikit-learn refuses more parts than the largest class has products.
     parts = max(2, min(largest, max(PARTS, round(1 / share))))
     return max(Fraction(share).limit_denominator(parts), Fraction(1, parts))
-
-
-def _fold_numbers(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    numbers = np.zeros(len(labels), np.int64)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
-        numbers[held_out] = fold
-    return numbers

@@ -12,8 +12,7 @@ from browser import Browser, check_calm
 from hostile import Listener, poison
 from tiny_catalog import TINY_IMAGE
 
-from components.client.local.run import denoising_seen
-from components.client.sample.catalog import write_sample
+from components.client.sample.catalog import denoising_seen, write_sample
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,7 +117,9 @@ def test_planted_label_errors_are_found(run: Run):
 
 def test_what_denoising_found_of_planted_labels_is_reported(tmp_path: Path):
     (tmp_path / "planted.tsv").write_text("product_id\ttrue_code\tgiven_code\n1\t10\t20\n2\t10\t30\n")
-    (tmp_path / "issues.tsv").write_text("product_id\tremoved\n1\ttrue\n3\ttrue\n4\tfalse\n")
+    (tmp_path / "issues.tsv").write_text(
+        "product_id\tscore\tremoved\n1\t0.1\ttrue\n3\t0.2\ttrue\n4\t0.3\tfalse\n"
+    )
     sentence = denoising_seen(tmp_path / "planted.tsv", tmp_path / "issues.tsv")
     assert sentence == (
         "denoising: of 2 labels changed on purpose 1 are among the 3 flagged; "

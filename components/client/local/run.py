@@ -1,14 +1,9 @@
 """A run on this machine: where its files lie, what it prints, what it leaves."""
 
 import contextlib
-import csv
-import io
 import json
-import logging
 import os
-import re
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +11,11 @@ from typing import Any
 
 import click
 
+from components.client.local.console import Console
 from components.client.local.finished_run import RUN, read_run
 from components.core.artifacts import MANIFEST, write_json
 from components.core.errors import InputError
-from components.core.project import STAGE_NAMES, TRAININGS
+from components.core.project import TRAININGS
 from components.core.stage import FINISHED_VARIABLE, LOCK_VARIABLE
 
 LOCK = ".lock"
@@ -28,7 +24,6 @@ RESULTS = (
     *("metrics.json", "confusion.json", "summary.md", "report.html", "index.html", "lineage.json"),
 )
 CATALOG = tuple(f"catalog_{name}" for name in ("labels", "images", "test_products", "test_images"))
-STAGE_LINE = re.compile(rf"\s*(\[(?:{'|'.join(STAGE_NAMES)})\b[^\]]*\] .*)")
 
 
 class LocalRun:
@@ -68,6 +63,7 @@ class LocalRun:
         """
         # Not at the top: compiling imports this module and needs kfp alone.
         from components.client.local.pages import write_index
+        from components.client.sample.catalog import denoising_seen, write_sample
 
         start = time.perf_counter()
         wanted = {**_defaults(pipeline), **self.arguments}
@@ -77,9 +73,6 @@ class LocalRun:
 
             check_accelerators(wanted["cluster_accelerator_type"], wanted["cluster_accelerator_count"])
         if "catalog_products" not in self.arguments:
-            # Not at the top: compiling imports this module and needs kfp alone.
-            from components.client.sample.catalog import write_sample
-
             written = write_sample(self.folder / "sample", seed=self.arguments["seed"])
             sample: dict[str, Any] = {f"catalog_{name}": path for name, path in written.items()}
             self.arguments = {**sample, **self.arguments}
@@ -171,24 +164,6 @@ class LocalRun:
                 shutil.copyfile(path, self.folder / path.name)
 
 
-def denoising_seen(planted: Path, label_issues: Path) -> str:
-    """What denoising found of the labels that were changed on purpose, in one sentence."""
-    changed = {row["product_id"] for row in _rows(planted)}
-    issues = _rows(label_issues)
-    flagged = {row["product_id"] for row in issues}
-    removed = {row["product_id"] for row in issues if row["removed"] == "true"}
-    return (
-        f"denoising: of {len(changed)} labels changed on purpose {len(changed & flagged)} are among the "
-        f"{len(flagged)} flagged; of {len(removed)} products removed from training {len(changed & removed)} "
-        "had such a label"
-    )
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
 def _defaults(pipeline: Callable[..., Any]) -> dict[str, Any]:
     inputs = pipeline.component_spec.inputs  # type: ignore[attr-defined]
     return {name: value.default for name, value in inputs.items()}
@@ -202,53 +177,3 @@ def _task_name(folder: Path) -> str:
     metadata = json.loads(manifest.read_text(encoding="utf-8"))
     fold = metadata["metadata"].get("fold")
     return f"{stage}-{metadata['name']}" + ("" if fold is None else f"-fold-{fold}")
-
-
-class Console(io.TextIOBase):
-    """Standard output during a run: all of it to the log, the stages' own lines to the screen."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = path.open("w", encoding="utf-8")
-        self._screen = sys.stdout
-        self._pending = ""
-        self._start = time.perf_counter()
-        self.failures: list[str] = []
-
-    def write(self, text: str) -> int:
-        """Takes text as it comes, in pieces of lines."""
-        self._file.write(text)
-        self._file.flush()
-        *lines, self._pending = (self._pending + text).split("\n")
-        for line in lines:
-            self._show(line)
-        return len(text)
-
-    def _show(self, line: str) -> None:
-        if match := STAGE_LINE.match(line):
-            seconds = int(time.perf_counter() - self._start)
-            print(f"{seconds // 60:3d}:{seconds % 60:02d} {match[1]}", file=self._screen, flush=True)
-            if "] error: " in match[1]:
-                self.failures.append(match[1])
-
-    @contextlib.contextmanager
-    def logging(self):
-        """Sends the runner's own log lines to the log file alone."""
-        root = logging.getLogger()
-        handlers = root.handlers[:]
-        root.handlers = [logging.StreamHandler(self._file)]
-        try:
-            yield
-        finally:
-            root.handlers = handlers
-
-    def explain(self, error: Exception) -> None:
-        """Says why the run ended and ends the process: status 2 for the user's input, else 1."""
-        if self.failures:
-            click.echo(f"\nThe run stopped. Everything it printed is in {self.path}.", err=True)
-            sys.exit(2)
-        tail = self.path.read_text(encoding="utf-8").splitlines()[-30:]
-        click.echo(
-            "\n".join(["", *tail, "", f"A stage failed ({error}). The whole log: {self.path}"]), err=True
-        )
-        sys.exit(1)

@@ -15,6 +15,7 @@ import numpy as np
 
 from components.client.sample.drawing import draw_product
 from components.core.artifacts import whole_file
+from components.reports.page import read_issues
 
 PRODUCTS, TEST_PRODUCTS = 2000, 400
 NOISE_RATE = 0.03
@@ -135,6 +136,23 @@ def write_sample(
     changed = [[p.product_id, p.code, p.given] for p in labeled if p.code != p.given]
     _write_rows(folder / "planted.tsv", ["product_id", "true_code", "given_code"], changed)
     return {name: str(path) for name, path in paths.items()}
+
+
+def denoising_seen(planted: Path, label_issues: Path) -> str:
+    """What denoising found of the labels that were changed on purpose, in one sentence.
+
+    Args:
+        planted: the sample's `planted.tsv`.
+        label_issues: what denoising flagged (TSV).
+    """
+    changed = {line.partition("\t")[0] for line in planted.read_text(encoding="utf-8").splitlines()[1:]}
+    issues = read_issues(label_issues)
+    flagged, removed = set(issues["product_id"]), set(issues["product_id"][issues["removed"]])
+    return (
+        f"denoising: of {len(changed)} labels changed on purpose {len(changed & flagged)} are among the "
+        f"{len(flagged)} flagged; of {len(removed)} products removed from training {len(changed & removed)} "
+        "had such a label"
+    )
 
 
 def _product(rng: np.random.Generator, code: str, image_id: int, product_id: int) -> SampleProduct:
