@@ -22,8 +22,8 @@ SCHEMA = pa.schema(
         pa.field("code", pa.string()),  # the user's own label; null where unlabeled
         pa.field("label", pa.int64()),  # 0..C-1 over the sorted codes; null where unlabeled
         pa.field("split", pa.string(), nullable=False),  # train, validation or test
-        pa.field("fold", pa.int64()),  # 0..F-1 over train and validation; null on test, labeled or not
-        pa.field("group", pa.int64(), nullable=False),  # products with one text or image share a group
+        pa.field("fold", pa.int64()),  # 0..F-1 over train, null elsewhere
+        pa.field("group", pa.int64(), nullable=False),  # products with one title or image share a group
         pa.field("removed", pa.bool_(), nullable=False),  # taken out of train as a label issue
         pa.field("row_id", pa.string(), nullable=False),  # the catalog's own row number, for predictions
         pa.field("image_id", pa.string(), nullable=False),  # the catalog's image id, for predictions
@@ -58,7 +58,7 @@ class Products:
         return self.table["label"].fillna(-1).to_numpy(dtype=np.int64)
 
     def rows(self, split: str) -> np.ndarray:
-        """Row numbers of a split, in the table's order; `out_of_fold` names train and validation."""
+        """Row numbers of a split, in the table's order; `out_of_fold` names what has a fold, train."""
         if split == "out_of_fold":
             return np.flatnonzero(self.table["fold"].notna())
         return np.flatnonzero((self.table["split"] == split).to_numpy())
@@ -75,9 +75,11 @@ class Task:
 def training_task(products: Products, *, fold: int | None, cleaned: bool) -> Task:
     """Which rows a classifier is fitted on, and which it predicts.
 
-    Without a fold it is fitted on train and predicts validation and test. Given a fold it is fitted on
-    train and validation products of the other folds and predicts that fold, as `out_of_fold`: the matrix
-    that denoising needs (paper, section 3.2.1). Test products are never fitted on, labeled or not.
+    Without a fold it is fitted on train and predicts validation and test. Given a fold it is fitted on the
+    other folds and predicts that fold, as `out_of_fold`: the matrix that denoising needs. The paper takes
+    folds of all labeled products (section 3.2.1); here they are of train alone: fitted on validation's labels
+    too, they would choose which train products go, and validation would flatter what is trained on the rest.
+    Test products are never fitted on, labeled or not.
 
     Args:
         cleaned: leave out the rows that denoising removed.

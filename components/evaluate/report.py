@@ -176,7 +176,7 @@ def _issues(products: Products, issues: pd.DataFrame) -> dict[str, Any]:
     return {
         "flagged": len(issues),
         "removed": int(np.count_nonzero(issues["removed"])),
-        "labeled": len(products.rows("out_of_fold")),
+        "labeled": sum(len(products.rows(split)) for split in ("train", "validation")),
         "pairs": [
             {"given": names.get(given, given), "suggested": names.get(suggested, suggested), "count": count}
             for (given, suggested), count in pairs.most_common(PAIRS)

@@ -10,6 +10,7 @@ from components.data.products import SPLITS, Products
 from components.preprocess.catalog.quarantine import DROPPED, Finding
 from components.preprocess.profile.drift import CHANCE, LARGE, Drift
 from components.preprocess.profile.profile import WORD_EDGES
+from components.preprocess.table import split_sentences
 from components.reports.charts import bar, histogram
 from components.reports.page import check, class_label, figure, many, percent, render, words
 
@@ -82,6 +83,7 @@ def _checks(
     lost = f"{many(dropped, 'row')} of {rows:,} could not be used; the next table has the reasons."
     checks = [check(not dropped, lost if dropped else "Every row of the catalog was taken.")]
     checks += [_sizes_check(profile["classes"]), _labels_check(profile["duplicates"]["contradictory"])]
+    checks += [check(*each) for each in split_sentences(products.metadata.get("split", {}))]
     return [*checks, _missing_check(profile), *_drift_check(drift)]
 
 

@@ -6,14 +6,11 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from components.core.artifacts import sha256
 from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.image_store import ImageStore
-from components.data.products import SCHEMA, SPLITS, Products, write_products
+from components.data.products import SPLITS, Products, write_products
 from components.data.uris import fetch
 from components.preprocess.catalog.cleaning import clean_text, hides_characters, mixes_look_alikes
 from components.preprocess.catalog.quarantine import (
@@ -33,7 +30,7 @@ from components.preprocess.profile.drift import catalog_drift
 from components.preprocess.profile.profile import fetch_profile, write_profile
 from components.preprocess.reading import read_both_parts
 from components.preprocess.report import preprocess_report
-from components.preprocess.split import assign_folds, group_duplicates, split_validation
+from components.preprocess.table import SplitSettings, product_table
 from components.reports.page import safe_report
 
 log = logging.getLogger(__name__)
@@ -60,9 +57,10 @@ def run_preprocess(
     the catalog is in the table or in the report as quarantined.
 
     Args:
-        folds: that train and validation are dealt into, for out-of-fold predictions.
+        folds: that train is dealt into, for out-of-fold predictions.
         seed: of the split and of these folds.
-        earlier_profile: path or URI of the profile that an earlier run left, for drift; "" for none.
+        earlier_profile: path or URI of the profile that an earlier run left, for drift, and whose
+            validation products are validation again; "" for none.
 
     Returns:
         Counts, and the data report.
@@ -75,7 +73,9 @@ def run_preprocess(
     try:
         with tempfile.TemporaryDirectory() as scratch:
             paths = _fetch(sources, Path(scratch))
-            catalog, count = _preprocess(paths, config, folds, seed, findings, images)
+            before = frozenset(earlier.get("validation", []) if earlier else [])
+            split = SplitSettings(config.validation_share, folds, seed, before)
+            catalog, count = _preprocess(paths, config, split, findings, images)
     finally:
         write_findings(findings, quarantine)
     write_products(catalog, products)
@@ -103,8 +103,7 @@ def _fetch(sources: Sources, scratch: Path) -> dict[str, Path]:
 def _preprocess(
     paths: dict[str, Path],
     config: PreprocessConfig,
-    folds: int,
-    seed: int,
+    split: SplitSettings,
     findings: list[Finding],
     images: Path,
 ) -> tuple[Products, int]:
@@ -122,8 +121,8 @@ def _preprocess(
     refuse_if_too_many(findings, sum(metadata["rows"].values()), config.max_quarantined)
     dropped = {finding.product_id for finding in found if finding.action == DROPPED}
     kept = [record for record in train if record.product_id not in dropped]
-    _refuse_classes({record.code for record in train}, kept, folds)
-    table = _table(kept, test, config.validation_share, folds, seed)
+    _refuse_classes({record.code for record in train}, kept, split.folds)
+    table, metadata["split"] = product_table(kept, test, split)
     _report_findings(findings)
     _check_nothing_is_lost(metadata["rows"], len(table), _quarantined(findings))
     metadata["digests"] = {name: sha256(path) for name, path in paths.items() if path.is_file()}
@@ -171,25 +170,3 @@ def _refuse_classes(codes_before: set[str | None], kept: list[Record], folds: in
         )
     if len(counts) < 2:
         raise InputError(f"the catalog has {len(counts)} class; at least two are needed")
-
-
-def _table(
-    train: list[Record], test: list[Record], validation_share: float, folds: int, seed: int
-) -> pd.DataFrame:
-    records, count = [*train, *test], len(train)
-    columns = ("product_id", "title", "description", "image", "code", "row_id", "image_id")
-    table = pd.DataFrame(
-        {name: [getattr(record, name) for record in records] for name in columns}, dtype=object
-    )
-    codes = sorted({record.code for record in train if record.code is not None})
-    label_of = {code: label for label, code in enumerate(codes)}
-    labels = np.array([label_of[record.code] for record in train if record.code is not None])
-    groups = group_duplicates([record.title for record in records], [record.image for record in records])
-    validation = split_validation(labels, groups[:count], validation_share, seed)
-    fold_of = assign_folds(labels, groups[:count], folds, seed)
-    table["label"] = pd.array([label_of.get(record.code or "") for record in records], dtype="Int64")
-    table["split"] = [*np.where(validation, "validation", "train"), *["test"] * len(test)]
-    table["fold"] = pd.array([*fold_of.tolist(), *[None] * len(test)], dtype="Int64")
-    table["group"] = groups
-    table["removed"] = False
-    return table.reindex(columns=SCHEMA.names)

@@ -1,74 +1,208 @@
-"""Groups duplicates, and splits and folds products so that a group stays on one side."""
+"""Splits and folds products by hash: a group stays on one side, and a product keeps its side."""
 
 from collections.abc import Sequence
-from fractions import Fraction
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
 
 import numpy as np
-import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold
+from scipy.sparse import csr_array
 
-# A text or image that more products than this share is a placeholder, not a duplicate.
-PLACEHOLDER_COUNT = 100
-PLACEHOLDER_SHARE = 0.01
-PARTS = 20  # that a share of validation is met in, at most: finer parts are less alike
+from components.core.errors import InputError
+
+# What the share is met within: of the products from so many on, in binomial standard deviations below.
+EXACT_FROM, EXACT, DEVIATIONS = 5_000, 0.009, 2.9
 
 
-def group_duplicates(titles: Sequence[str], images: Sequence[str | None]) -> np.ndarray:
-    """Group numbers, (N,) int64: products with one title (in any case) or one image share a group.
+@dataclass(frozen=True)
+class Split:
+    """Which labeled products are validation.
 
-    3 % of the challenge's titles and about 10 % of its images occur more than once; on both sides of a
-    split they let the validation leak. A title or image that over 1 % of the products (and over 100)
-    share is taken for a placeholder and links nothing.
+    Attributes:
+        validation: (N,) bool.
+        moved: why products lie on another side than their hash says -> how many.
+        not_validated: labels of the classes that have no validation product.
     """
-    count = len(titles)
-    products, keys, offset = [], [], 0
-    for column in ([title.casefold() or None for title in titles], images):
-        codes, uniques = pd.factorize(np.array(column, dtype=object))
-        sizes = np.bincount(codes[codes >= 0], minlength=len(uniques))
-        placeholder = sizes > max(PLACEHOLDER_COUNT, PLACEHOLDER_SHARE * count)
-        links = np.flatnonzero(codes >= 0)
-        links = links[~placeholder[codes[links]]]
-        products.append(links)
-        keys.append(codes[links] + count + offset)
-        offset += len(uniques)
-    rows, columns = np.concatenate(products), np.concatenate(keys)
-    size = count + offset
-    graph = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))
-    _, component = connected_components(graph, directed=False)
-    return pd.factorize(component[:count])[0].astype(np.int64)
+
+    validation: np.ndarray
+    moved: dict[str, int]
+    not_validated: list[int]
 
 
-def split_validation(labels: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Which labeled products are validation, (N,) bool: stratified, a group stays on one side.
+def split_validation(
+    ids: Sequence[str],
+    labels: np.ndarray,
+    groups: np.ndarray,
+    share: float,
+    seed: int,
+    *,
+    earlier: frozenset[str] = frozenset(),
+) -> Split:
+    """Splits labeled products 9:1 or otherwise (paper, section 4.1), duplicates on one side.
 
-    The paper splits 9:1 at random (section 4.1), so the default share is 0.1. A class whose every
-    product would be validation stays in train.
+    A group is validation where the hash of the seed and its leader's id lies below `share`; the leader is
+    the member whose id hashes lowest. So a product keeps its side when others come and go, in whatever order
+    the rows are. Elsewhere than their hash says lie groups larger than the share, which stay in train; the
+    groups of `earlier`; of a class without train or validation products the group nearest to the share; and
+    where validation misses its share by a hundredth of the products (by three binomial standard deviations
+    below 5,000 products) as many groups as mend it, the nearest first.
 
     Args:
-        share: of the products, up to 0.5; met as far as twentieths do, or parts of which the largest
-            class has one product each.
-        labels: at least two products of the largest class.
+        ids, labels, groups: (N,) of the labeled products.
+        share: of the products, up to 0.5.
+        earlier: ids of products that were validation in an earlier run, and stay it.
+
+    Raises:
+        InputError: no group can be validation.
     """
-    portion = _portion(share, int(np.bincount(labels).max()))
-    validation = assign_folds(labels, groups, portion.denominator, seed) < portion.numerator
-    for label in np.setdiff1d(labels, labels[~validation]):
-        moved = np.isin(groups, groups[labels == label])
-        validation &= ~moved
-    return validation
+    split = _Sides(ids, labels, groups, share, seed)
+    split.keep_large_groups_in_train()
+    split.keep_validation(np.isin(np.asarray(ids, dtype=str), sorted(earlier)))
+    split.give_every_class_both_sides()
+    split.meet_the_share()
+    if not split.validation.any():
+        raise InputError(
+            f"{len(ids)} labeled products cannot be split: they are {len(split.sizes)} groups that share a "
+            f"title or a picture, the largest of {split.sizes.max()}, and none of them can be validation "
+            f"with validation_share {share:g}. Add products, or set a larger share."
+        )
+    not_validated = np.flatnonzero((split.groups_of_class > 0) & (split.validation_groups == 0))
+    return Split(split.validation[split.group_of], split.moved, not_validated.tolist())
 
 
-def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Fold numbers 0..folds-1 of the labeled products, (N,) int64: stratified, by group."""
-    numbers = np.zeros(len(labels), np.int64)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
-        numbers[held_out] = fold
-    return numbers
+def assign_folds(
+    ids: Sequence[str], labels: np.ndarray, groups: np.ndarray, folds: int, seed: int
+) -> np.ndarray:
+    """Fold numbers 0..folds-1 of the train products, (N,) int64: stratified, by group, in no row's order.
+
+    The largest groups come first, each to the fold that has the least of its classes.
+
+    Args:
+        ids, labels, groups: (N,) of the train products.
+
+    Raises:
+        InputError: there are fewer groups than folds.
+    """
+    group_of = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    sizes, position = np.bincount(group_of), _positions(ids, group_of, seed)
+    if len(sizes) < folds:
+        raise InputError(
+            f"{len(ids)} train products cannot be dealt into {folds} folds: they are {len(sizes)} groups "
+            "that share a title or a picture. Add products, or set fewer denoise_folds."
+        )
+    counts = _counts(group_of, labels)
+    part = 1 / np.maximum(np.bincount(labels), 1)
+    held, total = np.zeros((len(part), folds)), np.zeros(folds)
+    fold_of_group = np.empty(len(sizes), np.int64)
+    for group in np.lexsort((position, -sizes)):
+        entries = slice(counts.indptr[group], counts.indptr[group + 1])
+        classes, parts = counts.indices[entries], counts.data[entries] * part[counts.indices[entries]]
+        # An empty fold comes first: every fold has something to predict.
+        fold = np.lexsort((total, parts @ held[classes], total > 0))[0]
+        held[classes, fold] += parts
+        total[fold] += sizes[group]
+        fold_of_group[group] = fold
+    return fold_of_group[group_of]
 
 
-def _portion(share: float, largest: int) -> Fraction:
-    # scikit-learn refuses more parts than the largest class has products.
-    parts = max(2, min(largest, max(PARTS, round(1 / share))))
-    return max(Fraction(share).limit_denominator(parts), Fraction(1, parts))
+class _Sides:
+    """Which groups are validation while they are moved.
+
+    Attributes:
+        position: (G,) of the groups between 0 and 1, by hash.
+        validation: (G,) bool.
+        groups_of_class, validation_groups: (C,) groups in which a class occurs, and those in validation.
+        moved: reason -> products.
+    """
+
+    def __init__(
+        self, ids: Sequence[str], labels: np.ndarray, groups: np.ndarray, share: float, seed: int
+    ) -> None:
+        self.share = share
+        self.group_of = np.unique(groups, return_inverse=True)[1].reshape(-1)
+        self.sizes, self.position = np.bincount(self.group_of), _positions(ids, self.group_of, seed)
+        self.validation = self.position < share
+        self.occurs = csr_array(_counts(self.group_of, labels) > 0, dtype=np.int64)
+        self.groups_of_class = self.occurs.sum(axis=0)
+        self.fixed = np.zeros(len(self.sizes), bool)
+        self.moved: dict[str, int] = {}
+
+    @property
+    def validation_groups(self) -> np.ndarray:
+        return self.validation.astype(np.int64) @ self.occurs
+
+    @cached_property
+    def nearest(self) -> np.ndarray:
+        """The groups, nearest to the share first."""
+        return np.argsort(np.abs(self.position - self.share), kind="stable")
+
+    def keep_large_groups_in_train(self) -> None:
+        large = self.sizes > max(self.sizes.min(), self.share * self.sizes.sum())
+        self._move(np.flatnonzero(large & self.validation), "groups larger than the validation share")
+        self.fixed |= large
+
+    def keep_validation(self, earlier: np.ndarray) -> None:
+        """Groups of products that were validation before are so again."""
+        again = np.unique(self.group_of[earlier])
+        self.fixed[again] = True
+        self._move(again[~self.validation[again]], "groups with validation products of the earlier run")
+
+    def give_every_class_both_sides(self) -> None:
+        for side, name in ((True, "train"), (False, "validation")):
+            on_side = self.validation_groups if side else self.groups_of_class - self.validation_groups
+            for label in np.flatnonzero((self.groups_of_class > 0) & (on_side == self.groups_of_class)):
+                group = self._to_move(label, side)
+                if group is not None:
+                    self._move([group], f"the nearest groups of classes without {name} products")
+
+    def meet_the_share(self) -> None:
+        count = self.sizes.sum()
+        deviation = np.sqrt(count * self.share * (1 - self.share))
+        tolerance = EXACT * count if count >= EXACT_FROM else DEVIATIONS * deviation
+        over = self.sizes[self.validation].sum() - self.share * count
+        for group in self.nearest if abs(over) > tolerance else ():
+            change = -self.sizes[group] if self.validation[group] else self.sizes[group]
+            if not self.fixed[group] and abs(over + change) < abs(over) and self._may_leave(group):
+                self._move([group], "the nearest groups where validation missed its share")
+                over += change
+            if abs(over) <= tolerance:
+                break
+
+    def _to_move(self, label: np.intp, side: bool) -> int | None:
+        """The group nearest to the share that gives a class its other side; train takes what it must."""
+        has = self.occurs[:, [label]].toarray().reshape(-1) > 0
+        groups = [group for group in self.nearest if has[group] and self.validation[group] == side]
+        free = [group for group in groups if not self.fixed[group] and self._may_leave(group)]
+        return next(iter([*free, *(groups if side else [])]), None)
+
+    def _may_leave(self, group: int) -> bool:
+        """Whether every class of a group has another group on its side."""
+        classes = self.occurs.indices[self.occurs.indptr[group] : self.occurs.indptr[group + 1]]
+        of_class, held_out = self.groups_of_class[classes], self.validation_groups[classes]
+        return bool(((held_out if self.validation[group] else of_class - held_out) > 1).all())
+
+    def _move(self, groups: Sequence[int] | np.ndarray, reason: str) -> None:
+        if len(groups):
+            self.validation[groups] = ~self.validation[groups]
+            self.moved[reason] = self.moved.get(reason, 0) + int(self.sizes[groups].sum())
+
+
+def _counts(group_of: np.ndarray, labels: np.ndarray) -> csr_array:
+    """Products by group and class, (G, C) int64."""
+    counts = csr_array((np.ones(len(labels), np.int64), (group_of, labels)))
+    counts.sum_duplicates()
+    return counts
+
+
+def _positions(ids: Sequence[str], group_of: np.ndarray, seed: int) -> np.ndarray:
+    """Between 0 and 1 for every group: the hash of the seed and the id of its leader, (G,) float64."""
+    names = np.array([str(product) for product in ids], dtype=object)
+    order = np.lexsort((_hashes(names), group_of))
+    leaders = names[order[np.unique(group_of[order], return_index=True)[1]]]
+    # Another hash than the one that chose the leader: a large group's lowest is low.
+    return _hashes([f"{seed} {leader}" for leader in leaders])
+
+
+def _hashes(names: Sequence[str] | np.ndarray) -> np.ndarray:
+    digests = b"".join(blake2b(name.encode(), digest_size=8).digest() for name in names)
+    return np.frombuffer(digests, dtype=">u8") / 2**64

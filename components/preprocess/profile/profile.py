@@ -50,6 +50,7 @@ def profile_catalog(products: Products, images: ImageStore) -> dict[str, Any]:
         "languages": _languages(table),
         "pictures": _pictures(images),
         "duplicates": _duplicates(table),
+        "validation": sorted(table.loc[table["split"] == "validation", "product_id"]),  # ids
     }
 
 

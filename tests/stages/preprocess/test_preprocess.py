@@ -13,7 +13,6 @@ from tiny_catalog import Prepared, TinyCatalog, column, jpeg, prepare
 from components.core.errors import InputError
 from components.data.products import training_task
 from components.preprocess.config import PreprocessConfig, Sources
-from components.preprocess.split import group_duplicates, split_validation
 
 
 @pytest.fixture
@@ -321,36 +320,6 @@ def test_a_correction_to_an_unknown_code_is_refused(catalog: TinyCatalog):
     sources = Sources(**{**vars(catalog.write()), "corrections": str(catalog.folder / "corrections.tsv")})
     with pytest.raises(InputError, match="line 2: code '31' is not in the catalog"):
         Prepared(catalog.folder, sources, PreprocessConfig())
-
-
-def test_duplicates_share_a_group_through_title_or_image():
-    groups = group_duplicates(["Livre", "livre", "autre", "seul", ""], ["a", "b", "b", "c", None])
-    assert groups[0] == groups[1] == groups[2]
-    assert len({groups[0], groups[3], groups[4]}) == 3
-
-
-def test_a_placeholder_image_links_nothing():
-    titles = [f"titre {i}" for i in range(300)]
-    groups = group_duplicates(titles, ["placeholder"] * 200 + [f"{i}" for i in range(100)])
-    assert len(set(groups)) == 300
-
-
-def test_the_split_is_stratified_and_keeps_groups_whole():
-    rng = np.random.default_rng(0)
-    labels = rng.choice(4, 2000, p=[0.5, 0.3, 0.15, 0.05])
-    groups = rng.integers(0, 1200, 2000)
-    labels = labels[np.unique(groups, return_inverse=True)[1]]  # one label a group
-    validation = split_validation(labels, groups, 0.1, seed=0)
-    assert not set(groups[validation]) & set(groups[~validation])
-    shares = [validation[labels == label].mean() for label in range(4)]
-    assert np.allclose(shares, 0.1, atol=0.04)
-
-
-def test_a_class_in_one_group_stays_in_train():
-    labels = np.array([0] * 50 + [1] * 6)
-    groups = np.array([*range(50), *[99] * 6])
-    for seed in range(10):
-        assert not split_validation(labels, groups, 0.5, seed)[labels == 1].any()
 
 
 def test_a_test_label_never_reaches_a_training(catalog: TinyCatalog):

@@ -1,0 +1,103 @@
+"""Makes the product table of a catalog's records: labels, groups of duplicates, splits, folds."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.data.products import SCHEMA
+from components.preprocess.catalog.records import Record
+from components.preprocess.duplicates import group_duplicates
+from components.preprocess.split import assign_folds, split_validation
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("product_id", "title", "description", "image", "code", "row_id", "image_id")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How labeled products are split.
+
+    Attributes:
+        validation_share: of the products.
+        folds: that train is dealt into, for out-of-fold predictions.
+        seed: of split and folds.
+        earlier: ids of the products that an earlier run validated on.
+    """
+
+    validation_share: float
+    folds: int
+    seed: int
+    earlier: frozenset[str] = frozenset()
+
+
+def product_table(
+    train: list[Record], test: list[Record], settings: SplitSettings
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The product table, and what the report says of its split.
+
+    Raises:
+        InputError: the products cannot be split.
+    """
+    records, count = [*train, *test], len(train)
+    table = pd.DataFrame({name: [getattr(each, name) for each in records] for name in COLUMNS}, dtype=object)
+    codes = sorted({record.code for record in train if record.code is not None})
+    label_of: dict[str | None, int] = {code: label for label, code in enumerate(codes)}
+    labels = np.array([label_of.get(record.code, -1) for record in records])
+    groups, placeholders = group_duplicates(table["title"].tolist(), table["image"].tolist(), labels)
+    ids = table["product_id"].tolist()
+    split = split_validation(
+        ids[:count],
+        labels[:count],
+        groups[:count],
+        settings.validation_share,
+        settings.seed,
+        earlier=settings.earlier,
+    )
+    folds = np.full(len(records), -1)
+    fit = np.flatnonzero(~split.validation)
+    folds[fit] = assign_folds(
+        [ids[row] for row in fit], labels[fit], groups[fit], settings.folds, settings.seed
+    )
+    table["label"] = _nullable(labels)
+    table["split"] = [*np.where(split.validation, "validation", "train"), *["test"] * len(test)]
+    table["fold"] = _nullable(folds)
+    table["group"], table["removed"] = groups, False
+    notes = {
+        "moved": split.moved,
+        "not_validated": [codes[label] for label in split.not_validated],
+        "placeholders": [
+            {"what": each.what, "products": each.products, "classes": each.classes, "first": ids[each.first]}
+            for each in placeholders
+        ],
+    }
+    for _, sentence in split_sentences(notes):
+        log.warning("split: %s", sentence)
+    return table.reindex(columns=SCHEMA.names), notes
+
+
+def split_sentences(notes: dict[str, Any]) -> list[tuple[bool, str]]:
+    """What is worth knowing of a split: whether it is in order, and a sentence."""
+    sentences = [
+        (
+            False,
+            f"One {each['what']} lies under {each['products']:,} products of {each['classes']} classes, the "
+            f"first is {each['first']!r}: taken for a placeholder, it ties no products together.",
+        )
+        for each in notes.get("placeholders", [])
+    ]
+    if codes := notes.get("not_validated"):
+        named = f"{', '.join(codes[:8])}{', …' if len(codes) > 8 else ''}"
+        sentences.append((False, f"Classes of too few different products to validate: {named}."))
+    return sentences + [
+        (True, f"{count:,} products lie on another side than their hash says: {why}.")
+        for why, count in notes.get("moved", {}).items()
+    ]
+
+
+def _nullable(numbers: np.ndarray) -> pd.arrays.IntegerArray:
+    """Int64 with null for -1."""
+    return pd.arrays.IntegerArray(numbers.astype(np.int64), numbers < 0)
