@@ -1,5 +1,6 @@
 """Class probabilities and pooled features of products from their images."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -10,6 +11,8 @@ from components.image.kinds.network import TrainingStage
 from components.image.network import PlainNetwork
 from components.modeling.image.augmentation import center_crop
 from components.modeling.image.cache import ImageCache
+
+GPU_PIXELS = 256 * 224 * 224  # of a batch, which a GPU takes little longer for than for a smaller one
 
 
 def predict(
@@ -45,18 +48,23 @@ def predict(
     finally:
         network.train(training)
     if predicted:
-        probs[images >= 0] = torch.cat([probs for probs, _ in predicted]).numpy()[slot]
-        features[images >= 0] = torch.cat([pooled for _, pooled in predicted]).numpy()[slot]
+        probs[images >= 0] = torch.cat([probs for probs, _ in predicted]).cpu().numpy()[slot]
+        features[images >= 0] = torch.cat([pooled for _, pooled in predicted]).cpu().numpy()[slot]
     return probs, features
 
 
 def _predict_batches(
     network: PlainNetwork, stage: TrainingStage, cache: ImageCache, images: np.ndarray
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    size = 2 * stage.batch_size
-    chunks = (images[start : start + size] for start in range(0, len(images), size))
-    for batch in cache.batches(chunks):
-        with torch.autocast(cache.device.type, torch.bfloat16, enabled=cache.device.type == "cuda"):
+    on_gpu, size = cache.device.type == "cuda", 2 * stage.batch_size
+    if on_gpu:
+        size = max(size, GPU_PIXELS // math.prod(stage.crop))
+    chunks = [images[start : start + size] for start in range(0, len(images), size)]
+    # A compiled network knows batches of one size; the rest of the last is not looked at.
+    filled = (np.resize(chunk, size) if on_gpu else chunk for chunk in chunks)
+    for chunk, batch in zip(chunks, cache.batches(filled), strict=True):
+        with torch.autocast(cache.device.type, torch.bfloat16, enabled=on_gpu):
             logits, pooled = network.predict(center_crop(batch, stage.crop))
             probs = logits.double().softmax(1)
-        yield probs.float().cpu(), pooled.cpu()
+        # Left on the device: a copy would make the host wait, and the GPU after it.
+        yield probs.float()[: len(chunk)], pooled[: len(chunk)]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.image.compiling import Compilation
 from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import PlainNetwork
 from components.image.predict import predict
@@ -70,7 +71,6 @@ class StageTraining:
     ) -> None:
         self.network, self.stage, self.config, self.examples = network, stage, config, examples
         self.seed, self.device = seed, next(network.parameters()).device
-        self.loss = torch.compile(network) if config.compile and self.device.type == "cuda" else network
         self.buffers = Buffers()
         self.pixels = torch.empty(0)  # of the newest batch: the next one is written over it
         self.cache: ImageCache
@@ -84,7 +84,7 @@ class StageTraining:
         self.loop = TrainingLoop(
             OptimizerStep(network, self.optimizer, self.backward),
             plan,
-            {"evaluation": self.evaluation},
+            {"evaluation": self.evaluation, **self._compilation(plan)},
             checkpoints=checkpoints,
             termination=termination,
         )
@@ -93,6 +93,15 @@ class StageTraining:
         """Trains to the end; see `TrainingLoop.run`."""
         self.cache = cache
         self.loop.run(self._batches)
+
+    def _compilation(self, plan: Plan) -> dict[str, Compilation]:
+        compilation = Compilation(self.network, plan.epochs * plan.epoch_steps, plan.name)
+        if self.device.type == "cpu" or self.config.compile == "off":
+            return {}
+        if self.config.compile == "on":
+            compilation.compile()
+            return {}
+        return {"compilation": compilation}
 
     def _plan(self) -> Plan:
         stage, config = self.stage, self.config
@@ -134,7 +143,7 @@ class StageTraining:
         pixels = self._augmented(samples, draws)
         labels = torch.from_numpy(self.examples.labels[samples.rows]).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss = self.loss(pixels, draws, labels)
+            loss = self.network(pixels, draws, labels)
         loss.backward()
         return loss
 

@@ -122,7 +122,11 @@ class NetworkConfig(ImageConfig):
         "auto", "where decoded images are kept", expert=True
     )
     accelerator: Accelerator = setting("auto", '"auto": a GPU where there is one; "cpu": never one')
-    compile: bool = setting(False, "torch.compile, on GPUs", expert=True)
+    compile: Literal["auto", "on", "off"] = setting(
+        "auto",
+        'torch.compile, on a GPU; "auto": where the steps that are left save more time than it takes',
+        expert=True,
+    )
     checkpoint_minutes: NonNegativeFloat = setting(
         10.0, "minutes from one checkpoint to the next", expert=True
     )

@@ -26,7 +26,7 @@ def test_what_goes_beyond_the_paper_is_off():
     paper = NetworkConfig(name="v")
     assert (paper.padding, paper.min_steps) == (0, 0)
     assert (paper.label_smoothing, paper.logit_adjustment_tau, paper.late_checkpoints) == (0.0, 0.0, 0)
-    assert not any((paper.cleaned, paper.keep_stage1, paper.compile))
+    assert not any((paper.cleaned, paper.keep_stage1))
 
 
 def test_without_dcl_epochs_there_is_one_stage():
