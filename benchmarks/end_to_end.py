@@ -1,0 +1,238 @@
+"""The paper's preset from catalog to report at a share of its epochs, and what all of them would take.
+
+    python benchmarks/end_to_end.py                                 a tenth of the epochs, 84,916 products
+    python benchmarks/end_to_end.py --products 16000 --share 0.03   under ten minutes on an H100, 16 cores
+    python benchmarks/end_to_end.py --tiny                          two cores: does it work?
+
+Texts and 500x500 JPEGs are made up, with the challenge's numbers, lengths and class frequencies; models have
+full size and random weights: times do not depend on what they say. All is made once into --folder. Stages
+run one after the other, each in a process of its own, as their pods would on one GPU, timed from its start.
+A training's epochs after its first are what the others are taken to last; its first may hold captures and
+compiling. The last column scales to the challenge's products, start-up included: an upper bound.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.clock import DEVICE, device_name
+from benchmarks.made_up_catalog import write_catalog, write_image_weights, write_text_weights
+from components.client.presets import PAPER
+from components.data.probabilities import read_classifier
+from components.denoise.config import DenoiseConfig
+from components.ensemble.config import PARAMETERS as ENSEMBLE
+from components.fusion.config import PARAMETERS as FUSION
+from components.image.config import IMAGE_KINDS
+from components.preprocess.config import PreprocessConfig
+from components.text.config import TEXT_KINDS
+
+PRODUCTS, FOLDS = 84_916, 4
+SIZES = {
+    "almanach/camembert-base": {"layers": 12, "hidden": 768, "heads": 12, "vocabulary": 32_005},
+    "almanach/camembert-large": {"layers": 24, "hidden": 1024, "heads": 16, "vocabulary": 32_005},
+}
+TINY_TEXT = {"layers": 1, "hidden": 32, "heads": 2, "vocabulary": 500}
+TINY_IMAGE = {
+    "backbone": "resnet18",
+    "resize": [40, 40],
+    "crop": [32, 32],
+    "batch_size": 16,
+    "dcl_resize": [40, 40],
+    "dcl_crop": [28, 28],
+    "dcl_batch_size": 8,
+}
+GPU = {"gpu_type": "nvidia.com/gpu", "gpu_count": "1"} if DEVICE.type == "cuda" else {}
+
+
+@dataclass
+class Timed:
+    """One task of the pipeline.
+
+    Attributes:
+        full: stage of its training -> the preset's epochs.
+        curves: one mapping an epoch, as a classifier keeps them.
+    """
+
+    stage: str
+    name: str
+    seconds: float
+    full: dict[float, int] = field(default_factory=dict)
+    curves: list[dict[str, float]] = field(default_factory=list)
+
+    def at_all_epochs(self) -> float:
+        """Seconds with the preset's epochs."""
+        return self.seconds + sum(self._more(stage, epochs) for stage, epochs in self.full.items())
+
+    def _more(self, stage: float, epochs: int) -> float:
+        seconds = [curve["seconds"] for curve in self.curves if curve.get("stage", 1.0) == stage]
+        return (epochs - len(seconds)) * float(np.mean(seconds[1:]))
+
+
+class Pipeline:
+    """The stages' tasks in their order, timed.
+
+    Args:
+        folder: for what is made once, and for what each task leaves.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.timed = options, list[Timed]()
+        self.out = options.folder / "run"
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.paths = {name: self.out / name for name in ("products", "images", "cleaned", "label_issues")}
+
+    def run(self) -> None:
+        """Runs all tasks."""
+        catalog = write_catalog(
+            self.options.folder / f"catalog-{self.options.products}", self.options.products
+        )
+        paths, seed = self.paths, {"seed": 0}
+        stored = {name: paths[name] for name in ("products", "images")}
+        left = {name: self.out / name for name in ("quarantine", "profile")}
+        self._time(
+            "preprocess",
+            "preprocess",
+            {"sources": catalog, "config": PreprocessConfig(), "folds": FOLDS, **seed},
+            {"earlier_profile": "", **stored, **left},
+        )
+        found = [self._train("image", PAPER["image_fold_config"], fold) for fold in range(FOLDS)]
+        names = {name: paths[name] for name in ("images", "cleaned", "label_issues")}
+        settings = {"out_of_fold": found, "config": DenoiseConfig(), "keep_ids": ""}
+        self._time("denoise", "denoise", settings, {"products": paths["products"], **names})
+        trained = {
+            stage: [self._train(stage, config, None) for config in PAPER[f"{stage}_configs"]]
+            for stage in ("text", "image")
+        }
+        self._fuse(trained)
+
+    def _train(self, stage: str, config: dict[str, Any], fold: int | None) -> Path:
+        task = f"{config['name']}{'' if fold is None else f' fold {fold}'}"
+        values = self._shortened(stage, config)
+        registry = TEXT_KINDS if stage == "text" else IMAGE_KINDS
+        parsed: Any = registry.parse(values)
+        usual: Any = registry.parse(config)
+        full = {1.0: usual.epochs, **({2.0: usual.dcl_epochs} if getattr(usual, "dcl_epochs", 0) else {})}
+        folder = self.out / task
+        products = self.paths["products" if fold is not None else "cleaned"]
+        inputs = {"products": products, "config": parsed, "fold": fold, "seed": 0, **GPU}
+        inputs |= {"images": self.paths["images"]} if stage == "image" else {}
+        outputs = {name: folder / name for name in ("probabilities", "features", "model", "checkpoints")}
+        self._time(stage if fold is None else "denoise", task, inputs, outputs, module=stage)
+        probabilities = folder / "probabilities"
+        self.timed[-1].full, self.timed[-1].curves = full, read_classifier(probabilities).metadata["curves"]
+        return probabilities
+
+    def _shortened(self, stage: str, config: dict[str, Any]) -> dict[str, Any]:
+        tiny, weights = self.options.tiny, self.options.folder / "weights"
+        usual: Any = (TEXT_KINDS if stage == "text" else IMAGE_KINDS).parse(config)
+        epochs = {key: getattr(usual, key, 0) for key in ("epochs", "dcl_epochs")}
+        fewer = {key: max(2, round(self.options.share * count)) for key, count in epochs.items() if count}
+        if stage == "text":
+            sizes = TINY_TEXT if tiny else SIZES[config["weights"]]
+            name = f"camembert-{sizes['layers']}x{sizes['hidden']}"
+            return {**config, **fewer, "weights": write_text_weights(weights / name, **sizes)}
+        small = TINY_IMAGE if tiny else {}
+        backbone = small.get("backbone", usual.backbone)
+        kept = {**small, "weights": write_image_weights(weights, backbone), "compile": self.options.compile}
+        return {**config, **fewer, **kept}
+
+    def _fuse(self, trained: dict[str, list[Path]]) -> None:
+        stored = {"products": self.paths["cleaned"], "images": self.paths["images"]}
+        made = {name: self.out / name for name in ("members", "feature_level")}
+        parts = {"": "probabilities", "_features": "features", "_models": "model"}
+        inputs = {
+            f"{stage}{suffix}": [path.parent / part for path in trained[stage]]
+            for stage in trained
+            for suffix, part in parts.items()
+        }
+        configs = FUSION["fusion_configs"](PAPER["fusion_configs"])
+        self._time(
+            "fusion", "fusion", {**stored, **inputs, "configs": configs}, {"folds": 8, "seed": 0, **made}
+        )
+        vote = {"config": ENSEMBLE["ensemble_config"](PAPER["ensemble_config"])}
+        ensemble = self.out / "ensemble"
+        self._time("ensemble", "ensemble", {**stored, **made, **vote}, {"probabilities": ensemble})
+        scored = {
+            **stored,
+            **trained,
+            **made,
+            "ensemble": ensemble,
+            "label_issues": self.paths["label_issues"],
+        }
+        self._time(
+            "evaluate", "evaluate", scored, {"seed": 0, "metadata": {}, "results": self.out / "results"}
+        )
+
+    def _time(self, stage: str, name: str, inputs: dict, outputs: dict, *, module: str = "") -> None:
+        module = module or stage
+        start = time.perf_counter()
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            process.submit(_call, f"components.{module}.run", f"run_{module}", {**inputs, **outputs}).result()
+        self.timed.append(Timed(stage, name, time.perf_counter() - start))
+        print(f"{name}: {self.timed[-1].seconds:.0f} s", flush=True)
+
+
+def _call(module: str, function: str, arguments: dict[str, Any]) -> None:
+    logging.basicConfig(level=logging.WARNING, format="    %(message)s", stream=sys.stdout)
+    logging.getLogger("components").setLevel(logging.INFO)
+    work: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    work(**arguments)
+
+
+def report(timed: list[Timed], options: argparse.Namespace) -> None:
+    """Prints each task's time, and the sums by stage."""
+    scale = PRODUCTS / options.products
+    print(f"\n{device_name()}, {os.cpu_count()} cores, torch {torch.__version__}")
+    print(f"{options.products:,} products, compile {options.compile}, {time.strftime('%Y-%m-%d')}\n")
+    head = f"{'measured, s':>13}{'epochs':>10}{'all epochs, s':>15}{f'{PRODUCTS:,} products, h':>24}"
+    print(f"{'':34}{head}")
+    for task in timed:
+        print(_row(f"{task.stage}: {task.name}", [task], scale, "+".join(map(str, task.full.values()))))
+    print()
+    for stage in dict.fromkeys(task.stage for task in timed):
+        print(_row(stage, [task for task in timed if task.stage == stage], scale))
+    print(_row("sum", timed, scale))
+
+
+def _row(name: str, tasks: list[Timed], scale: float, epochs: str = "") -> str:
+    measured, full = sum(task.seconds for task in tasks), sum(task.at_all_epochs() for task in tasks)
+    return f"{name:34}{measured:13.0f}{epochs:>10}{full:15.0f}{full * scale / 3600:24.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "end-to-end")
+    parser.add_argument(
+        "--products", type=int, default=PRODUCTS, help="labeled ones; a tenth as many are test"
+    )
+    parser.add_argument("--share", type=float, default=0.1, help="of the preset's epochs; two at least")
+    parser.add_argument("--compile", choices=["auto", "on", "off"], default="auto")
+    parser.add_argument("--tiny", action="store_true", help="400 products, two epochs of the smallest models")
+    options = parser.parse_args()
+    if options.tiny:
+        options.products, options.share = 400, 0.0
+    pipeline = Pipeline(options)
+    pipeline.run()
+    report(pipeline.timed, options)
+
+
+if __name__ == "__main__":
+    main()
