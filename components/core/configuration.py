@@ -12,7 +12,6 @@ from pydantic_core import ErrorDetails
 from components.core.errors import InputError
 
 T = TypeVar("T", bound="Config")
-U = TypeVar("U")
 NAME_PATTERN = re.compile(r"\w[\w.+-]{0,63}")
 
 

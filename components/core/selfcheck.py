@@ -10,21 +10,10 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from components.core.project import STAGE_NAMES
+from components.core.stage import LIBRARIES
 
 COMPONENTS = Path(__file__).parents[1]
-SHOWN = (
-    "cleanlab",
-    "kfp",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "pydantic",
-    "scikit-learn",
-    "timm",
-    "torch",
-    "torchvision",
-    "transformers",
-)
+SHOWN = sorted((*LIBRARIES, "kfp", "pyarrow", "pydantic"))
 
 
 def import_stage(stage: str) -> None:

@@ -1,6 +1,7 @@
 """Images packed into few shards: encoded once, mapped into memory, found by key."""
 
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +32,21 @@ def write_image_store(folder: Path, images: Iterable[tuple[str, int, int, bytes]
     """
     count = shard = 0
     iterator = iter(images)
-    pending = next(iterator, None)
-    while pending is not None or shard == 0:
+    batch = list(islice(iterator, BATCH_ROWS))
+    while batch or shard == 0:
         with (
             whole_file(folder / f"images-{shard:05d}.arrow") as temporary,
             pa.OSFile(str(temporary), "wb") as sink,
             pa.ipc.new_file(sink, SCHEMA) as writer,
         ):
-            while pending is not None and sink.tell() < SHARD_BYTES:
-                batch = []
-                while pending is not None and len(batch) < BATCH_ROWS:
-                    batch.append(pending)
-                    pending = next(iterator, None)
+            while batch and sink.tell() < SHARD_BYTES:
                 columns = [
                     pa.array(column, field.type)
                     for column, field in zip(zip(*batch, strict=True), SCHEMA, strict=True)
                 ]
                 writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
                 count += len(batch)
+                batch = list(islice(iterator, BATCH_ROWS))
         shard += 1
     write_manifest(folder, images=count, shards=shard, **metadata)
     return count

@@ -1,7 +1,7 @@
 """Predicts every classifier of a run on a labeled split, and picks the rows of the paper's Table 1."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -108,20 +108,11 @@ def evaluate_split(
     for row, classifier in classifiers:
         pred_probs = classifier.chosen(split, products.ids[rows])
         predicted = pred_probs.argmax(axis=1)
-        scored.append(
-            Scored(
-                row,
-                classifier,
-                pred_probs,
-                predicted,
-                score(labels, predicted, bootstrap),
-                calibration(labels, pred_probs),
-            )
-        )
-    best = {}
+        scores = score(labels, predicted, bootstrap), calibration(labels, pred_probs)
+        scored.append(Scored(row, classifier, pred_probs, predicted, *scores))
+    best: dict[str, Scored] = {}
     for row in ROWS:
-        of_row = [each for each in scored if each.row == row]
-        if of_row:
+        if of_row := [each for each in scored if each.row == row]:
             best[row] = max(of_row, key=lambda each: each.score.macro_f1)
     return Evaluation(split, rows, labels, scored, best)
 
@@ -130,4 +121,4 @@ def with_best_of(evaluation: Evaluation, other: Evaluation) -> Evaluation:
     """The same scored, each row of Table 1 standing for the classifier that `other` chose."""
     position = {row: other.classifiers.index(scored) for row, scored in other.best.items()}
     best = {row: evaluation.classifiers[index] for row, index in position.items()}
-    return Evaluation(evaluation.split, evaluation.rows, evaluation.labels, evaluation.classifiers, best)
+    return replace(evaluation, best=best)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,10 +56,11 @@ def fuse(
     names = [f"{modality}: {path}" for modality, some in (("text", text), ("image", image)) for path in some]
     matrices = {**dict(zip(names, pred_probs, strict=True)), f"fusion: {kind}": fused.out_of_fold}
     table = {name: _score(truth, matrix) for name, matrix in matrices.items()}
-    write_json(
-        output / "metrics.json",
-        _metrics(kind, folds, seed, truth, fused.out_of_fold, classes, table, fused.metadata),
-    )
+    metrics = {"kind": kind, "folds": folds, "seed": seed, "rows": len(truth), **table[f"fusion: {kind}"]}
+    per_class = _per_class(truth, fused.out_of_fold, classes)
+    inputs = {name: table[name] for name in names}
+    details = {"per_class": per_class, "inputs": inputs, "metadata": fused.metadata}
+    write_json(output / "metrics.json", metrics | details)
     return table
 
 
@@ -72,31 +72,13 @@ def _score(labels: np.ndarray, pred_probs: np.ndarray) -> dict[str, float]:
     }
 
 
-def _metrics(
-    kind: str,
-    folds: int,
-    seed: int,
-    labels: np.ndarray,
-    pred_probs: np.ndarray,
-    classes: Sequence[str],
-    table: dict[str, dict[str, float]],
-    metadata: dict[str, Any],
-) -> dict[str, Any]:
+def _per_class(
+    labels: np.ndarray, pred_probs: np.ndarray, classes: Sequence[str]
+) -> dict[str, dict[str, float]]:
     f1 = f1_per_class(labels, pred_probs.argmax(axis=1), len(classes))
     support = np.bincount(labels, minlength=len(classes))
-    return {
-        "kind": kind,
-        "folds": folds,
-        "seed": seed,
-        "rows": len(labels),
-        **_score(labels, pred_probs),
-        "per_class": {
-            code: {"f1": float(score), "support": int(rows)}
-            for code, score, rows in zip(classes, f1, support, strict=True)
-        },
-        "inputs": {name: scores for name, scores in table.items() if not name.startswith("fusion: ")},
-        "metadata": metadata,
-    }
+    scores = zip(classes, f1.tolist(), support.tolist(), strict=True)
+    return {code: {"f1": score, "support": rows} for code, score, rows in scores}
 
 
 def _read_labels(path: Path, *, known_ids: Set[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from components.core.artifacts import sha256
+from components.core.artifacts import sha256, write_json
 from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.image_store import ImageStore
@@ -27,7 +27,7 @@ from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.images.decoding import open_images
 from components.preprocess.images.packing import pack_images
 from components.preprocess.profile.drift import catalog_drift
-from components.preprocess.profile.profile import fetch_profile, write_profile
+from components.preprocess.profile.profile import fetch_profile, profile_catalog
 from components.preprocess.reading import read_both_parts
 from components.preprocess.report import preprocess_report
 from components.preprocess.table import SplitSettings, product_table
@@ -79,7 +79,8 @@ def run_preprocess(
     finally:
         write_findings(findings, quarantine)
     write_products(catalog, products)
-    made = write_profile(catalog, ImageStore(images, check=False), profile)
+    made = profile_catalog(catalog, ImageStore(images, check=False))
+    write_json(profile, made)
     splits = Counter(catalog.table["split"])
     counts = {split: splits[split] for split in SPLITS}
     log.info("split: %s", counts)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from components.client.commands.access import existing
 from components.client.commands.failure import exit_on_input_error
 
 MANY = ("--text", "--image")
@@ -50,17 +51,16 @@ def _repeated(args: list[str]) -> Iterator[str]:
         yield argument
 
 
-matrix = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
 @click.command(cls=ManyValues)
 @click.option(
-    "--text", multiple=True, type=matrix, metavar="T1.npz [T2.npz ...]", help="Text classifiers' matrices."
+    "--text", multiple=True, type=existing, metavar="T1.npz [T2.npz ...]", help="Text classifiers' matrices."
 )
 @click.option(
-    "--image", multiple=True, type=matrix, metavar="I1.npz [...]", help="Image classifiers' matrices."
+    "--image", multiple=True, type=existing, metavar="I1.npz [...]", help="Image classifiers' matrices."
 )
-@click.option("--labels", required=True, type=matrix, help="Table of id and code, TSV or CSV with a header.")
+@click.option(
+    "--labels", required=True, type=existing, help="Table of id and code, TSV or CSV with a header."
+)
 @click.option("--kind", required=True, type=DecisionLevelKind(), help="How they are fused.")
 @click.option("--folds", type=click.IntRange(min=2), default=8, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)

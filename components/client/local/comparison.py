@@ -101,14 +101,8 @@ def _rows(first: dict[str, Any], second: dict[str, Any]) -> list[Change]:
     rows = []
     for key in dict.fromkeys([*first, *second]):
         one, other = first.get(key), second.get(key)
-        rows.append(
-            Change(
-                key,
-                one and one["macro_f1"],
-                other and other["macro_f1"],
-                one and tuple(one["macro_f1_interval"]),
-            )
-        )
+        figures = one and one["macro_f1"], other and other["macro_f1"]
+        rows.append(Change(key, *figures, one and tuple(one["macro_f1_interval"])))
     return rows
 
 

@@ -97,10 +97,6 @@ class FeatureLevelData:
     image: Modality
     seed: int
 
-    def task(self, *, cleaned: bool = False) -> Task:
-        """Rows to fit and to predict; `cleaned` without those that denoising removed."""
-        return training_task(self.products, fold=None, cleaned=cleaned)
-
 
 @dataclass(frozen=True)
 class FeatureFused:
@@ -157,7 +153,7 @@ def fit_pooled(config: Pooled, data: FeatureLevelData) -> FeatureFused:
     Raises:
         InputError: none of a modality has features, or a backbone to train on.
     """
-    task = data.task()
+    task = training_task(data.products, fold=None, cleaned=False)
     match config.training:
         case "step_by_step":
             enough = len(task.fit) >= GPU_FEATURES

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
-from components.data.products import Products, image_rows
+from components.data.products import Products, image_rows, training_task
 from components.fusion.feature_level.baselines import FeatureFused, FeatureLevelData
 from components.fusion.kinds.ngram_color_mlp import GPU_PRODUCTS, NgramColorMlpConfig
 from components.modeling.device import choose_device
@@ -42,13 +42,14 @@ def fit_ngram_color_mlp(config: NgramColorMlpConfig, data: FeatureLevelData) -> 
     Raises:
         InputError: no product has an image, one cannot be decoded, or the texts have nothing in common.
     """
-    start, products, task = time.perf_counter(), data.products, data.task(cleaned=config.cleaned)
-    if (count := len(data.task().fit)) < config.min_train_products:
+    start, products = time.perf_counter(), data.products
+    if (count := len(training_task(products, fold=None, cleaned=False).fit)) < config.min_train_products:
         log.warning(
             "%s is left out: %d products to train on, of %d that it wants at least",
             *(config.name, count, config.min_train_products),
         )
         return None
+    task = training_task(products, fold=None, cleaned=config.cleaned)
     texts, pictures = Texts(products, NgramSettings(config.name)), _describe(products, data.images, config)
     device = choose_device(config.accelerator, enough=len(task.fit) >= GPU_PRODUCTS)
     train = partial(_train, texts, pictures, products, config=config, seed=data.seed, device=device)

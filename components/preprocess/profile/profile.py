@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from components.core.artifacts import write_json
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.products import SPLITS, Products
@@ -54,35 +53,23 @@ def profile_catalog(products: Products, images: ImageStore) -> dict[str, Any]:
     }
 
 
-def write_profile(products: Products, images: ImageStore, path: Path) -> dict[str, Any]:
-    """Profiles a catalog and writes it as JSON."""
-    profile = profile_catalog(products, images)
-    write_json(path, profile)
-    return profile
-
-
-def read_profile(path: Path) -> dict[str, Any]:
-    """Reads a profile that an earlier run left.
+def fetch_profile(uri: str) -> dict[str, Any]:
+    """Reads a profile that an earlier run left, from a mounted path or a URI.
 
     Raises:
         InputError: the file is no such profile.
     """
     try:
-        profile = json.loads(path.read_text(encoding="utf-8"))
+        with tempfile.TemporaryDirectory() as scratch:
+            profile = json.loads(fetch(uri, Path(scratch)).read_text(encoding="utf-8"))
         known = profile["format"] == FORMAT
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: not the profile of an earlier run: expected its profile.json: {error}"
+            f"{uri}: not the profile of an earlier run: expected its profile.json: {error}"
         ) from error
     if not known:
-        raise InputError(f"{path}: format {profile['format']!r}, expected {FORMAT!r}: make it anew")
+        raise InputError(f"{uri}: format {profile['format']!r}, expected {FORMAT!r}: make it anew")
     return profile
-
-
-def fetch_profile(uri: str) -> dict[str, Any]:
-    """Reads a profile from a mounted path or a URI; see `read_profile`."""
-    with tempfile.TemporaryDirectory() as scratch:
-        return read_profile(fetch(uri, Path(scratch)))
 
 
 def _words(texts: np.ndarray) -> dict[str, Any]:
@@ -120,7 +107,6 @@ def _pictures(images: ImageStore) -> dict[str, Any]:
         "sizes": {f"{width} × {height}": count for (width, height), count in sizes.most_common(8)},
         "different_sizes": len(sizes),
         "longer_side": np.histogram(sides, bins=SIDE_EDGES)[0].tolist(),  # between SIDE_EDGES
-        "median_side": float(np.median(sides)) if sides else 0.0,
         "sampled": len(sampled),
         "white_border": sum(_has_white_border(images, key) for key in sampled),
     }

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from synthetic import draw_images, make_products
 
+from components.core.artifacts import write_json
 from components.core.errors import InputError
 from components.data.image_store import ImageStore, write_image_store
 from components.preprocess.profile.drift import CHANCE, LARGE, SMALL, Drift, catalog_drift
-from components.preprocess.profile.profile import fetch_profile, profile_catalog, write_profile
+from components.preprocess.profile.profile import fetch_profile, profile_catalog
 
 
 @pytest.fixture
@@ -37,7 +38,8 @@ def test_a_profile_counts_every_product_once(profile: dict[str, Any]):
 
 def test_a_profile_is_read_back_as_it_was_written(tmp_path: Path, profile: dict[str, Any]):
     write_image_store(tmp_path, [])
-    made = write_profile(make_products(), ImageStore(tmp_path), tmp_path / "profile.json")
+    made = profile_catalog(make_products(), ImageStore(tmp_path))
+    write_json(tmp_path / "profile.json", made)
     assert fetch_profile(str(tmp_path / "profile.json")) == made
     assert fetch_profile((tmp_path / "profile.json").as_uri()) == made
 
