@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import InputError
+from components.core.reading import read_json
 
 MANIFEST = "manifest.json"
 
@@ -79,28 +80,35 @@ def sha256(path: Path) -> str:
 
 
 def write_manifest(folder: Path, **metadata: Any) -> None:
-    """Writes `folder/manifest.json`: `metadata`, and every file's size and SHA-256. Call it last."""
+    """Writes `folder/manifest.json`: `metadata`, and the size and SHA-256 of every file. Call it last.
+
+    Manifests of folders inside are files like others. The manifest's own SHA-256 stands at its end.
+    """
     files = {
         str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
+        if path.is_file() and path != folder / MANIFEST and not path.name.startswith(".")
     }
-    write_json(folder / MANIFEST, {**metadata, "files": files})
+    manifest = json.loads(json.dumps({**metadata, "files": files}, allow_nan=False))
+    write_json(folder / MANIFEST, {**manifest, "sha256": _digest(manifest)})
 
 
 def read_manifest(folder: Path, *, check: bool = True) -> dict[str, Any]:
-    """Reads `folder/manifest.json` and checks every file it lists.
+    """Reads `folder/manifest.json` and checks it, and every file that it lists.
 
     Args:
-        check: not needed by whoever has just written the folder.
+        check: the files; not needed by whoever has just written the folder.
 
     Raises:
-        InputError: the manifest is missing, or a file is missing, of another size, or was changed.
+        InputError: the manifest is missing or was changed, or a file is missing, of another size, or was
+            changed.
     """
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(f"{folder}: no {MANIFEST}: the step that made it did not finish; run it again")
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = read_json(path, "a manifest")
+    if manifest.pop("sha256", None) != _digest(manifest):
+        raise InputError(f"{path}: changed since it was written; run the step that made it again")
     for name, expected in manifest["files"].items() if check else ():
         file = folder / name
         if not file.is_file():
@@ -112,6 +120,10 @@ def read_manifest(folder: Path, *, check: bool = True) -> dict[str, Any]:
                 f"{path} expects {expected['bytes']} bytes, {expected['sha256']}"
             )
     return manifest
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -96,7 +96,8 @@ def run_stage(
     Args:
         stage: name of the stage and of its folder.
         work: what to do.
-        inputs: parameters, and paths of files or folders.
+        inputs: parameters, paths of files or folders, and functions that return the state of what lies
+            elsewhere; they are called where finished work is kept.
         outputs: the paths that `work` writes.
         metrics: where its metrics go; `report` likewise.
         label: tells tasks of one stage apart in the log.
@@ -167,6 +168,8 @@ def _versions() -> dict[str, str]:
 
 
 def _described(value: Any) -> Any:
+    if callable(value):
+        return _described(value())
     if isinstance(value, Path):
         files = [value] if value.is_file() else sorted(path for path in value.rglob("*") if path.is_file())
         return [[str(path.relative_to(value)), sha256(path)] for path in files]
@@ -176,33 +179,42 @@ def _described(value: Any) -> Any:
 
 
 def _reuse(folder: Path, outputs: Mapping[str, Path]) -> dict[str, float] | None:
+    """Links what a manifest lists in `folder` and returns its metrics; None where something is not right."""
     if not folder.exists():
         return None
     try:
-        metrics = read_manifest(folder)["metrics"]
-    except InputError as error:
-        log.warning("what an earlier run finished cannot be used: %s", error)
+        manifest = read_manifest(folder)
+    except (InputError, OSError) as error:
+        log.warning("what an earlier run finished cannot be used and is made again: %s", error)
         return None
     for name, path in outputs.items():
-        _link(folder / name, path)
+        _remove(path)
+        if (folder / name).is_dir():
+            path.mkdir(parents=True)
+    for file in manifest["files"]:
+        name, _, inner = file.partition("/")
+        _link(folder / file, outputs[name] / inner if inner else outputs[name])
     log.info("unchanged: taken over from an earlier run")
-    return metrics
+    return manifest["metrics"]
 
 
 def _keep(folder: Path, outputs: Mapping[str, Path], metrics: dict[str, float]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     for name, path in outputs.items():
-        if path.exists():
-            _link(path, folder / name)
+        for file in [path, *path.rglob("*")]:
+            if file.is_file() and not file.name.startswith("."):
+                _link(file, folder / name / file.relative_to(path))
+            elif file.is_dir():
+                (folder / name / file.relative_to(path)).mkdir(parents=True, exist_ok=True)
     write_manifest(folder, metrics=metrics)
 
 
 def _link(source: Path, target: Path) -> None:
     # Files are replaced, never rewritten, so a second name for one is as good as a copy.
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, target, copy_function=os.link)
-    elif source.exists():
-        target.unlink(missing_ok=True)
-        os.link(source, target)
+    target.unlink(missing_ok=True)
+    os.link(source, target)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)

@@ -1,14 +1,16 @@
 """Pooled features of every product, for feature-level fusion (paper, section 3.3.1)."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from components.core.artifacts import whole_file
+from components.core.artifacts import read_manifest, whole_file, write_manifest
 from components.core.errors import InputError
 from components.data.alignment import rows_of
+from components.data.arrays import read_arrays
+
+FEATURES = "features.npz"
 
 
 @dataclass(frozen=True)
@@ -34,29 +36,28 @@ class Features:
         return self.values[rows_of(self.ids, ids, what="features", where=f"classifier {self.name}")]
 
 
-def write_features(path: Path, features: Features) -> None:
-    """Writes features as one `.npz`, whole or not at all.
+def write_features(folder: Path, features: Features) -> None:
+    """Writes features as one `.npz` into a folder, the manifest last.
 
     Raises:
         InputError: shapes disagree, or a value is not finite.
     """
     if features.values.ndim != 2 or len(features.ids) != len(features.values):
-        raise InputError(f"{path}: {len(features.ids)} ids but features of shape {features.values.shape}")
+        raise InputError(f"{folder}: {len(features.ids)} ids but features of shape {features.values.shape}")
     if not np.isfinite(features.values).all():
-        raise InputError(f"{path}: features of classifier {features.name} hold NaN or infinity")
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+        raise InputError(f"{folder}: features of classifier {features.name} hold NaN or infinity")
+    with whole_file(folder / FEATURES) as temporary, temporary.open("wb") as file:
         ids = np.array(features.ids.tolist(), dtype=str)
-        np.savez(file, name=features.name, ids=ids, features=features.values.astype(np.float32))
+        np.savez(file, ids=ids, features=features.values.astype(np.float32))
+    write_manifest(folder, name=features.name)
 
 
-def read_features(path: Path) -> Features:
+def read_features(folder: Path) -> Features:
     """Reads what `write_features` wrote.
 
     Raises:
-        InputError: not such a file.
+        InputError: the folder holds no features, or damaged ones.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Features(str(file["name"]), file["ids"].astype(object), file["features"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a features file: {error}") from error
+    manifest = read_manifest(folder)
+    ids, values = read_arrays(folder / FEATURES, ("ids", "features"), what="a features file")
+    return Features(manifest["name"], ids.astype(object), values)

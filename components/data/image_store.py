@@ -7,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.core.artifacts import read_manifest, whole_file, write_manifest
+from components.core.artifacts import MANIFEST, read_manifest, whole_file, write_manifest
 from components.core.errors import InputError
+from components.core.reading import reading
 
 SCHEMA = pa.schema(
     [
@@ -30,12 +31,14 @@ def write_image_store(folder: Path, images: Iterable[tuple[str, int, int, bytes]
     Returns:
         How many images were written.
     """
+    for left in folder.glob("*"):  # by an attempt that was cut off
+        left.unlink()
     count = shard = 0
     iterator = iter(images)
     batch = list(islice(iterator, BATCH_ROWS))
     while batch or shard == 0:
         with (
-            whole_file(folder / f"images-{shard:05d}.arrow") as temporary,
+            whole_file(folder / _shard(shard)) as temporary,
             pa.OSFile(str(temporary), "wb") as sink,
             pa.ipc.new_file(sink, SCHEMA) as writer,
         ):
@@ -52,6 +55,10 @@ def write_image_store(folder: Path, images: Iterable[tuple[str, int, int, bytes]
     return count
 
 
+def _shard(number: int) -> str:
+    return f"images-{number:05d}.arrow"
+
+
 class ImageStore:
     """Reads a packed image store; the shards stay on disk, mapped into memory."""
 
@@ -66,11 +73,12 @@ class ImageStore:
         """
         self.folder = folder
         self.metadata = read_manifest(folder, check=check)
-        shards = [
-            pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in sorted(folder.glob("*.arrow"))
-        ]
-        self._table = pa.concat_tables(shards)
-        self.keys: list[str] = self._table.column("key").to_pylist()
+        with reading(folder / MANIFEST, "an image store's"):
+            self._table = pa.concat_tables(
+                pa.ipc.open_file(pa.memory_map(str(folder / _shard(number)))).read_all()
+                for number in range(self.metadata["shards"])
+            )
+            self.keys: list[str] = self._table.column("key").to_pylist()
         self._row = {key: row for row, key in enumerate(self.keys)}
         if len(self._row) != len(self.keys):
             raise InputError(f"{folder}: a key occurs twice in the image store; make it again")

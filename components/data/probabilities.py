@@ -1,6 +1,5 @@
 """The probability matrix: written, read and aligned by product id, never by position."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from components.core.artifacts import read_manifest, whole_file, write_manifest
 from components.core.errors import InputError
 from components.data.alignment import rows_of
+from components.data.arrays import read_arrays
 
 SUM_TOLERANCE = 1e-3
 
@@ -115,14 +115,11 @@ def read_matrix(path: Path, *, name: str, classes: Sequence[str] | None = None) 
         InputError: not such a file, or a matrix that breaks the rules; names file, row and classifier.
     """
     where = f"{path} (classifier {name})"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = {"ids", "classes", "pred_probs"} - set(file.files)
-            if missing:
-                raise InputError(f"{where}: lacks {sorted(missing)}; it holds {file.files}")
-            ids, codes, values = file["ids"], file["classes"], file["pred_probs"]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{where}: not an .npz of plain arrays: {error}") from error
+    ids, codes, values = read_arrays(
+        path, ("ids", "classes", "pred_probs"), what="an .npz of plain arrays", whose=f"classifier {name}"
+    )
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{where}: pred_probs are {values.dtype}, expected numbers")
     matrix = Probabilities(
         ids.astype(str).astype(object), tuple(codes.astype(str).tolist()), values.astype(np.float32)
     )
@@ -178,8 +175,9 @@ def read_classifier(folder: Path, *, classes: Sequence[str] | None = None) -> Cl
 
 
 def read_classifiers(folder: Path, *, classes: Sequence[str] | None = None) -> list[Classifier]:
-    """Reads every classifier in the sub-folders of `folder`, sorted by folder name."""
-    return [read_classifier(path, classes=classes) for path in sorted(folder.iterdir()) if path.is_dir()]
+    """Reads every classifier in a sub-folder of `folder` that its manifest lists, sorted by folder name."""
+    names = sorted({name.split("/")[0] for name in read_manifest(folder)["files"] if "/" in name})
+    return [read_classifier(folder / name, classes=classes) for name in names]
 
 
 def _first_repeated(ids: np.ndarray) -> int:

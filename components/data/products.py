@@ -1,4 +1,4 @@
-"""The product table that passes between the stages: its columns, its checks, its file."""
+"""The product table that passes between the stages: its columns, its checks, its folder."""
 
 import json
 from dataclasses import dataclass, field
@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.core.artifacts import whole_file
+from components.core.artifacts import read_manifest, whole_file, write_manifest
 from components.core.errors import InputError
+from components.core.reading import reading
 
 SCHEMA = pa.schema(
     [
@@ -30,6 +31,7 @@ SCHEMA = pa.schema(
     ]
 )
 SPLITS = ("train", "validation", "test")
+TABLE = "products.parquet"
 
 
 @dataclass(frozen=True)
@@ -105,16 +107,16 @@ def training_task(products: Products, *, fold: int | None, cleaned: bool) -> Tas
     return Task(np.flatnonzero(fit), predict)
 
 
-def read_products(path: Path) -> Products:
+def read_products(folder: Path) -> Products:
     """Reads a product table.
 
     Raises:
-        InputError: the file is not a product table, or breaks one of its rules.
+        InputError: the folder holds no product table, a damaged one, or one that breaks one of its rules.
     """
-    try:
+    read_manifest(folder)
+    path = folder / TABLE
+    with reading(path, "a product table"):
         table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path}: not a product table: {error}") from error
     metadata = table.schema.metadata or {}
     if b"classes" not in metadata or table.schema.names != SCHEMA.names:
         raise InputError(f"{path}: not a product table: expected the columns {SCHEMA.names}")
@@ -124,13 +126,14 @@ def read_products(path: Path) -> Products:
     return products
 
 
-def write_products(products: Products, path: Path) -> None:
-    """Checks a product table and writes it as one Parquet file, whole or not at all."""
-    check_products(products, where=str(path))
+def write_products(products: Products, folder: Path) -> None:
+    """Checks a product table and writes it as one Parquet file into a folder, the manifest last."""
+    check_products(products, where=str(folder))
     metadata = {"classes": json.dumps(list(products.classes)), "metadata": json.dumps(products.metadata)}
     table = pa.Table.from_pandas(products.table, schema=SCHEMA, preserve_index=False)
-    with whole_file(path) as temporary:
+    with whole_file(folder / TABLE) as temporary:
         pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+    write_manifest(folder, products=len(products.table))
 
 
 def check_products(products: Products, *, where: str) -> None:

@@ -29,15 +29,16 @@ def denoise(
         config: how many are removed; see DenoiseConfig.
         keep_ids: a file of product ids that are never removed; "" for none.
         cleaned: the product table with its removed column set.
-        label_issues: every flagged product, worst first (TSV).
+        label_issues: a folder with label_issues.tsv: every flagged product, worst first.
         denoise_metrics: counts.
         denoise_report: the worst label issues with their pictures.
         text_folds: out-of-fold probabilities of the text classifier, one a fold.
         image_folds: out-of-fold probabilities of the image classifier, one a fold.
     """
-    from pathlib import Path
+    from functools import partial
 
     from components.core.stage import Result, paths_of, run_stage
+    from components.data.uris import state_of
     from components.denoise.config import PARAMETERS
     from components.denoise.run import run_denoise
 
@@ -49,7 +50,7 @@ def denoise(
         parsed = PARAMETERS["denoise_config"](config)
         return run_denoise(config=parsed, keep_ids=keep_ids, **inputs, **outputs)
 
-    kept = Path(keep_ids) if keep_ids and Path(keep_ids).exists() else keep_ids
+    kept = [keep_ids, partial(state_of, keep_ids)]
     run_stage(
         "denoise",
         work,

@@ -13,8 +13,9 @@ import pandas as pd
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
-from components.core.artifacts import whole_file
+from components.core.artifacts import whole_file, write_manifest
 from components.core.errors import InputError
+from components.core.reading import read_text
 from components.core.stage import Result
 from components.data.alignment import rows_of
 from components.data.image_store import ImageStore
@@ -23,7 +24,7 @@ from components.data.products import Products, read_products, write_products
 from components.data.uris import fetch
 from components.denoise.config import DenoiseConfig
 from components.denoise.report import denoise_report
-from components.reports.page import safe_report
+from components.reports.page import ISSUES, safe_report
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def run_denoise(
         keep_ids: path or URI of product ids, one a line, that are never removed; "" for none.
         cleaned: file for the product table, its `removed` column set. Nothing leaves validation or test:
             a validation set cleaned by the same models would flatter the result.
-        label_issues: TSV for every flagged product, worst first.
+        label_issues: folder for a TSV of every flagged product, worst first.
 
     Returns:
         Counts, and the gallery of label issues.
@@ -168,24 +169,22 @@ def issues_table(products: Products, issues: LabelIssues) -> pd.DataFrame:
     )
 
 
-def write_issues(table: pd.DataFrame, path: Path) -> None:
-    """Writes flagged products as TSV, the columns of `issues_table`."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+def write_issues(table: pd.DataFrame, folder: Path) -> None:
+    """Writes flagged products as TSV into a folder, the columns of `issues_table`; the manifest last."""
+    with whole_file(folder / ISSUES) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(table.columns)
         for *codes, score, removed in table.itertuples(index=False):
             writer.writerow([*codes, f"{score:.6f}", "true" if removed else "false"])
+    write_manifest(folder, flagged=len(table))
 
 
 def _read_ids(uri: str, products: Products) -> frozenset[str]:
     if not uri:
         return frozenset()
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            ids = frozenset(fetch(uri, Path(scratch)).read_text(encoding="utf-8-sig").split())
-    except UnicodeDecodeError as error:
-        raise InputError(f"{uri}: not a text file of product ids, one a line: {error}") from error
-    unknown = sorted(ids - set(products.ids))
-    if unknown:
-        raise InputError(f"{uri}: {len(unknown)} ids are not in the catalog, the first is {unknown[0]!r}")
+    with tempfile.TemporaryDirectory() as scratch:
+        lines = read_text(fetch(uri, Path(scratch)), "a text file of product ids, one a line").splitlines()
+    ids = frozenset(line.strip() for line in lines if line.strip())
+    if unknown := sorted(ids - set(products.ids)):
+        log.warning("%s: %d ids are not in the catalog, the first is %r", uri, len(unknown), unknown[0])
     return ids

@@ -55,7 +55,7 @@ def run_evaluate(
     Args:
         text, image: classifier folders; the best of each on validation stands for it.
         members, feature_level: folders of classifier folders.
-        label_issues: TSV of what denoising flagged, worst first.
+        label_issues: folder of what denoising flagged, worst first.
         seed: of the bootstrap.
         metadata: lineage to show: code revision, image tags, seeds, configurations.
 

@@ -39,12 +39,15 @@ def image(
         image_metrics: scores and times.
         image_report: curves, times, worst classes.
     """
+    from functools import partial
     from pathlib import Path
 
     from components.core.stage import Result, paths_of, run_stage
+    from components.data.uris import state_of
     from components.image.config import PARAMETERS
     from components.image.run import run_image
 
+    weights = partial(state_of, config.get("weights", ""))
     settings = {"fold": None if fold < 0 else fold, "seed": seed}
     inputs = paths_of(products=products, images=images)
     outputs = paths_of(probabilities=probabilities, features=features, model=model)
@@ -59,7 +62,12 @@ def image(
         "image",
         work,
         label=config.get("name", "") + (f" fold {fold}" if fold >= 0 else ""),
-        inputs={**inputs, **settings, "config": config},
+        inputs={
+            **inputs,
+            **settings,
+            "config": config,
+            "weights": weights,
+        },
         outputs=outputs,
         metrics=image_metrics,
         report=image_report,

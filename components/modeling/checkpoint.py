@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from components.core.artifacts import whole_file, write_json
@@ -94,7 +93,7 @@ class Checkpoints:
         for path in _newest_first(self.folder()):
             try:
                 tensors, state = _read(path)
-            except (SafetensorError, OSError, ValueError, KeyError) as error:
+            except Exception as error:  # a damaged file makes its reader raise anything
                 log.warning("checkpoint %s is damaged (%s); trying the one before", path, error)
                 damaged.append(str(path))
                 continue

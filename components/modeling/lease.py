@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import InputError
+from components.core.reading import parse_json_object
 from components.core.stage import CHECKPOINT_DAYS_VARIABLE, RUN_ID_VARIABLE
 from components.modeling.processes import Group
 
@@ -166,7 +167,7 @@ def _is_free(lease: Path, *, wait: bool) -> bool:
 
 def _holder(lease: Path) -> dict[str, Any]:
     try:
-        return json.loads(lease.read_text(encoding="utf-8"))
+        return parse_json_object(lease.read_bytes())
     except ValueError:  # its run is just writing it
         return {}
 

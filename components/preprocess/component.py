@@ -110,9 +110,10 @@ def preprocess(
     given = dict(locals())
 
     from dataclasses import fields
-    from pathlib import Path
+    from functools import partial
 
     from components.core.stage import Result, paths_of, run_stage
+    from components.data.uris import state_of
     from components.preprocess.config import PARAMETERS, Sources
     from components.preprocess.run import run_preprocess
 
@@ -126,7 +127,7 @@ def preprocess(
         return run_preprocess(sources, parsed, folds=count, seed=seed, **earlier, **outputs)
 
     uris = {**vars(sources), "earlier_profile": catalog_earlier_profile}
-    files = {name: Path(uri) for name, uri in uris.items() if uri and Path(uri).exists()}
+    files = {name: partial(state_of, uri) for name, uri in uris.items()}
     settings = {"config": config, "folds": folds, "seed": seed, "snapshot": catalog_snapshot}
     run_stage(
         "preprocess",

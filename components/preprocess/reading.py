@@ -1,10 +1,10 @@
 """Reads a catalog's two parts, labeled products and products to categorize, and checks that they fit."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from components.core.errors import InputError
+from components.core.reading import read_json
 from components.preprocess.catalog.dialects import read_table
 from components.preprocess.catalog.quarantine import Finding, first_of
 from components.preprocess.catalog.records import (
@@ -75,13 +75,8 @@ def _labels_columns(catalog: Catalog) -> list[list[str]]:
 def _class_names(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-        return {str(code): str(name) for code, name in names.items()}
-    except (ValueError, AttributeError) as error:
-        raise InputError(
-            f'{path}: expected a JSON object of code to name, {{"10": "Books"}}: {error}'
-        ) from error
+    names = read_json(path, 'a JSON object of code to name, {"10": "Books"}')
+    return {code: str(name) for code, name in names.items()}
 
 
 def _refuse_shared_ids(train: list[Record], test: list[Record]) -> None:

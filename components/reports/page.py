@@ -14,11 +14,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from components.core.artifacts import read_manifest
+from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.products import Products
 
 log = logging.getLogger(__name__)
 
+ISSUES = "label_issues.tsv"  # what denoise flagged, in its folder
 WEAK = 0.7  # F1 under which a class is worth a look
 TEXT_LIMIT = 160  # characters of any one text in a report
 THUMBNAIL = 112  # pixels, the longer side
@@ -59,9 +62,14 @@ def class_labels(products: Products) -> dict[str, str]:
     return {code: class_label(products, label) for label, code in enumerate(products.classes)}
 
 
-def read_issues(path: Path) -> pd.DataFrame:
-    """Reads denoise's TSV: product_id, given_code, suggested_code, score, removed; worst first."""
-    issues = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+def read_issues(folder: Path) -> pd.DataFrame:
+    """Reads what denoise flagged: product_id, given_code, suggested_code, score, removed; worst first.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    read_manifest(folder)
+    issues = pd.read_csv(folder / ISSUES, sep="\t", dtype=str, keep_default_na=False)
     return issues.assign(score=issues["score"].astype(float), removed=issues["removed"] == "true")
 
 
@@ -154,7 +162,8 @@ def safe_report(draw: Callable[[], str]) -> str:
     try:
         return draw()
     except Exception as error:
-        log.exception("the report could not be drawn")
+        known = isinstance(error, InputError)
+        log.warning("the report could not be drawn: %s", error, exc_info=not known)
         return render("failure", reason=f"{type(error).__name__}: {error}")
 
 

@@ -37,12 +37,15 @@ def text(
         text_metrics: scores and times.
         text_report: curves, times, worst classes.
     """
+    from functools import partial
     from pathlib import Path
 
     from components.core.stage import Result, paths_of, run_stage
+    from components.data.uris import state_of
     from components.text.config import PARAMETERS
     from components.text.run import run_text
 
+    weights = partial(state_of, config.get("weights", ""))
     settings = {"fold": None if fold < 0 else fold, "seed": seed}
     inputs = paths_of(products=products)
     outputs = paths_of(probabilities=probabilities, features=features, model=model)
@@ -57,7 +60,12 @@ def text(
         "text",
         work,
         label=config.get("name", "") + (f" fold {fold}" if fold >= 0 else ""),
-        inputs={**inputs, **settings, "config": config},
+        inputs={
+            **inputs,
+            **settings,
+            "config": config,
+            "weights": weights,
+        },
         outputs=outputs,
         metrics=text_metrics,
         report=text_report,

@@ -1,5 +1,7 @@
 """Where pretrained weights come from: a folder, a URI of an object store, a name on the hub."""
 
+import logging
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from components.core.artifacts import MANIFEST, read_manifest, write_manifest
 from components.core.errors import InputError
-from components.data.uris import open_store
+from components.data.uris import explained, is_uri, open_store
 from components.modeling.text.encoder import ALLOWED
+
+log = logging.getLogger(__name__)
 
 HUB_PATTERNS = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt", "*.model")
 
@@ -26,7 +30,7 @@ def find_weights(weights: str, *, revision: str | None = None) -> Path:
     Raises:
         InputError: they cannot be reached.
     """
-    if "://" in weights:
+    if is_uri(weights):
         return _fetch(weights, Path(HF_HOME) / "uri")
     if Path(weights).is_dir():
         return Path(weights)
@@ -45,20 +49,27 @@ def find_weights(weights: str, *, revision: str | None = None) -> Path:
 
 def _fetch(uri: str, cache: Path) -> Path:
     """Copies the allowed files below `uri` to a folder of the cache, once for each state of the files."""
-    try:
-        filesystem, root = open_store(uri)
+    filesystem, root = open_store(uri)
+    with explained(f"weights {uri}"):
         found = {Path(entry["name"]).name: entry for entry in filesystem.ls(root, detail=True)}
         files = [entry for name, entry in sorted(found.items()) if ALLOWED.fullmatch(name)]
         folder = cache / tokenize(uri, *(filesystem.ukey(entry["name"]) for entry in files))
-        if not (folder / MANIFEST).exists():
+        if not _is_whole(folder):
             _download(filesystem, files, folder)
-    except (ImportError, ValueError, OSError) as error:
-        raise InputError(
-            f"weights {uri!r}: cannot be read: {error}. Check the address and the credentials; "
-            "s3:// needs the package s3fs, gs:// gcsfs."
-        ) from error
     read_manifest(folder)
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    if not folder.exists():
+        return False
+    try:
+        read_manifest(folder)
+    except InputError as error:
+        log.warning("weights are fetched again: %s", error)
+        shutil.rmtree(folder)
+        return False
+    return True
 
 
 def _download(filesystem: fsspec.AbstractFileSystem, files: list[dict[str, Any]], folder: Path) -> None:

@@ -1,7 +1,9 @@
 """The files that pass between stages: written whole, checked when read."""
 
 import errno
-import json
+import io
+import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ import pytest
 
 from components.core.artifacts import read_manifest, whole_file, write_json, write_manifest
 from components.core.errors import InputError
+from components.core.reading import read_json
 from components.core.stage import FINISHED_VARIABLE, Result, run_stage
 from components.data.image_store import ImageStore, write_image_store
 from components.data.probabilities import (
@@ -146,6 +149,54 @@ def test_many_images_lie_in_few_shards(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(ImageStore(tmp_path)) == 2000
 
 
+def test_a_stray_file_beside_a_store_does_no_harm(tmp_path: Path):
+    (tmp_path / "images-00007.arrow").write_text("left by an attempt that was cut off")
+    write_image_store(tmp_path, [("a", 1, 1, b"1")])
+    (tmp_path / "stray.arrow").write_text("?")
+    assert ImageStore(tmp_path).keys == ["a"]
+
+
+def test_an_array_that_promises_more_than_follows_is_refused_before_it_is_read(tmp_path: Path):
+    path = save(tmp_path / "big.npz")
+    header = io.BytesIO()
+    shape = {"descr": "<f4", "fortran_order": False, "shape": (10**12, 2)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in {**members, "pred_probs.npy": header.getvalue()}.items():
+            archive.writestr(name, data)
+    with pytest.raises(InputError, match=r"pred_probs\.npy promises 8,000,000,000,000 bytes, 0 follow"):
+        read_matrix(path, name="rival")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "empty", "text", "zip"])
+def test_what_is_no_matrix_is_one_line(kind: str, tmp_path: Path):
+    path = tmp_path / "x.npz"
+    makers = {
+        "pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+        "empty": path.touch,
+        "text": lambda: path.write_text("id,code"),
+        "zip": lambda: zipfile.ZipFile(path, "w").close(),
+    }
+    makers[kind]()
+    with pytest.raises(InputError, match=r"x\.npz \(classifier a\): ") as refused:
+        read_matrix(path, name="a")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"a": NaN}', '{"a": 1e999}', '{"a": "\\ud800"}', "[" * 100_000, '{"a": Infinity}']
+)
+def test_json_that_is_none_is_one_line(text: str, tmp_path: Path):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(InputError, match=r"x\.json: not a thing: ") as refused:
+        read_json(tmp_path / "x.json", "a thing")
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
 def test_a_missing_source_is_named(tmp_path: Path):
     with pytest.raises(InputError, match=r"nowhere\.tsv: no such file or folder"):
         fetch(str(tmp_path / "nowhere.tsv"), tmp_path)
@@ -200,15 +251,66 @@ def test_finished_work_is_taken_over_only_while_its_inputs_stay(
     assert run(work, work.output, **{**inputs, "seed": 1}) == {"times": 3}
 
 
-def test_damaged_finished_work_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def renamed(manifest: str) -> str:
+    return manifest.replace('"times"', '"other"')
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda _: "", lambda _: "{}", lambda _: "[1]", lambda text: text[:40], renamed]
+)
+def test_a_damaged_manifest_of_finished_work_has_it_done_again(
+    damage: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+):
     monkeypatch.setenv(FINISHED_VARIABLE, str(tmp_path / "finished"))
     work = Work(tmp_path / "run1" / "out")
     run(work, work.output)
     [manifest] = (tmp_path / "finished").rglob("manifest.json")
-    metadata = json.loads(manifest.read_text())
-    metadata["files"]["out"]["sha256"] = "0"
-    manifest.write_text(json.dumps(metadata))
-    assert run(work, tmp_path / "run2" / "out") == {"times": 2}
+    manifest.write_text(damage(manifest.read_text()))
+    with caplog.at_level("WARNING"):
+        assert run(work, tmp_path / "run2" / "out") == {"times": 2}
+    assert run(work, tmp_path / "run3" / "out") == {"times": 2}
+
+
+class FolderWork(Work):
+    def __call__(self) -> Result:
+        inner = self.output / "inner"
+        inner.mkdir(parents=True, exist_ok=True)
+        (inner / "data").write_text("1")
+        write_manifest(inner, name="right")
+        write_manifest(self.output)
+        self.times += 1
+        return Result({"times": self.times}, "report")
+
+
+@pytest.mark.parametrize("name", ["out/inner/manifest.json", "out/inner/data", "out/manifest.json", "report"])
+def test_every_file_that_is_taken_over_is_in_the_digest(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(FINISHED_VARIABLE, str(tmp_path / "finished"))
+    work = FolderWork(tmp_path / "run1" / "out")
+    run(work, work.output)
+    [folder] = (tmp_path / "finished").iterdir()
+    text = (folder / name).read_text()
+    (folder / name).write_text(text.replace("right", "wrong") + " ")
+    assert run(work, work.output) == {"times": 2}
+    assert read_manifest(work.output / "inner")["name"] == "right"
+
+
+def test_a_stray_file_among_finished_work_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(FINISHED_VARIABLE, str(tmp_path / "finished"))
+    work = FolderWork(tmp_path / "run1" / "out")
+    run(work, work.output)
+    [folder] = (tmp_path / "finished").iterdir()
+    (folder / "out" / "stray").write_text("?")
+    assert run(work, tmp_path / "run2" / "out") == {"times": 1}
+    assert {path.name for path in (tmp_path / "run2" / "out").iterdir()} == {"inner", "manifest.json"}
+
+
+def test_what_lies_elsewhere_is_asked_for_its_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(FINISHED_VARIABLE, str(tmp_path / "finished"))
+    work = Work(tmp_path / "run1" / "out")
+    for state, times in (("a", 1), ("a", 1), ("b", 2)):
+        assert run(work, work.output, source=lambda state=state: [state]) == {"times": times}
 
 
 def test_an_input_error_ends_the_stage_with_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,6 +1,7 @@
 """Catalogs in object stores: which credentials are used, and that they are shown nowhere."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from object_store import ObjectStore
 
 from components.core.errors import InputError
-from components.data.uris import CATALOG_VARIABLES, fetch, open_store
+from components.data.uris import CATALOG_VARIABLES, fetch, open_store, state_of
 
 SECRET = "canary-5c1e"
 OBJECTS = {"shop/catalog/products.tsv": b"1", "shop/pictures/a.jpg": b"2", "shop/pictures/more/b.jpg": b"3"}
@@ -86,10 +87,59 @@ def test_without_credentials_it_says_so(store: ObjectStore, monkeypatch: pytest.
 
 def test_credentials_go_to_s3_alone(monkeypatch: pytest.MonkeyPatch):
     set_variables(monkeypatch, "CATALOG_", key="catalog-key", endpoint="http://127.0.0.1:9")
-    filesystem, path = open_store("memory://folder/file")
+    filesystem, path = open_store("file:///folder/file")
     assert (filesystem.storage_options, path) == ({}, "/folder/file")
 
 
-def test_an_unknown_scheme_is_named(tmp_path: Path):
-    with pytest.raises(InputError, match=r"^pigeon://\.\.\.: cannot be read here"):
-        fetch("pigeon://loft/products.tsv", tmp_path)
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "pigeon://loft/products.tsv",
+        "http://example.org/products.tsv",
+        "filecache::s3://shop/products.tsv",
+        "s3://shop/a.tsv::file:///etc/passwd",
+        "zip://a.tsv::file:///x.zip",
+    ],
+)
+def test_a_scheme_that_is_not_on_the_list_is_refused(uri: str, tmp_path: Path):
+    with pytest.raises(
+        InputError, match=r"^\w+://\.\.\.: cannot be read here: expected a path or one of file://"
+    ):
+        fetch(uri, tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["s3://user:canary@shop/a.tsv", "gs://canary@shop/a.tsv"])
+def test_a_password_in_a_uri_is_refused_and_not_repeated(uri: str, tmp_path: Path):
+    for reader in (lambda: fetch(uri, tmp_path), lambda: state_of(uri)):
+        with pytest.raises(InputError, match="credentials come from the environment") as refused:
+            reader()
+        assert "canary" not in str(refused.value)
+
+
+def test_an_error_never_repeats_what_stands_before_a_host():
+    assert (
+        str(InputError("s3://key:canary@shop/a and http://canary@host/b")) == "s3://shop/a and http://host/b"
+    )
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="a pipe, a socket or a device"):
+        fetch(str(tmp_path / "pipe"), tmp_path)
+
+
+def test_the_state_of_a_store_tells_what_changed(store: ObjectStore, monkeypatch: pytest.MonkeyPatch):
+    set_variables(monkeypatch, "CATALOG_", key="catalog-key", endpoint=store.address)
+    [before] = state_of("s3://shop/catalog/products.tsv")
+    assert before[:2] == ["shop/catalog/products.tsv", 1]
+    assert [name for name, *_ in state_of("s3://shop/pictures")] == [
+        "shop/pictures/a.jpg",
+        "shop/pictures/more/b.jpg",
+    ]
+
+
+def test_the_state_of_a_path_is_its_bytes_whatever_names_it(tmp_path: Path):
+    (tmp_path / "a").write_text("1")
+    assert state_of(str(tmp_path / "a")) == state_of(f"file://{tmp_path / 'a'}") == tmp_path / "a"
+    assert state_of("almanach/camembert-base") == "almanach/camembert-base"
+    assert state_of("") == ""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from components.core.artifacts import write_manifest
 from components.data.features import Features, write_features
 from components.data.image_store import write_image_store
 from components.data.probabilities import Classifier, Probabilities, write_classifier
@@ -55,6 +56,8 @@ def run_vote(
 ) -> Mapping[str, float]:
     """Lets members vote on the catalog of `write_stage`; returns the stage's metrics."""
     parsed, images = PARAMETERS["ensemble_config"](config), products.parent / "images"
+    for folder in filter(Path.is_dir, (members, feature_level)):
+        write_manifest(folder)
     result = run_ensemble(products, images, members, feature_level, parsed, probabilities=probabilities)
     assert "could not be drawn" not in result.report
     return result.metrics

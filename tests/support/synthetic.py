@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
+from components.core.artifacts import write_manifest
 from components.data.image_store import write_image_store
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import SCHEMA, Products, write_products
@@ -148,9 +149,10 @@ def draw_images(products: Products) -> list[tuple[str, int, int, bytes]]:
     return images
 
 
-def write_issues(products: Products, path: Path, *, count: int = 12) -> None:
+def write_issues(products: Products, folder: Path, *, count: int = 12) -> None:
     """What denoising leaves: the first labeled products flagged, half of them removed."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "label_issues.tsv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(["product_id", "given_code", "suggested_code", "score", "removed"])
         for row in range(count):
@@ -158,6 +160,7 @@ def write_issues(products: Products, path: Path, *, count: int = 12) -> None:
             suggested = products.classes[(given + 1) % len(products.classes)]
             flag = "true" if row % 2 else "false"
             writer.writerow([products.ids[row], products.classes[given], suggested, f"{row / 100:.6f}", flag])
+    write_manifest(folder)
 
 
 def write_run(folder: Path, products: Products | None = None, *, classes: int = 5, seed: int = 0) -> Run:
@@ -172,7 +175,7 @@ def write_run(folder: Path, products: Products | None = None, *, classes: int = 
         members=folder / "members",
         feature_level=folder / "feature_level",
         ensemble=folder / "ensemble",
-        label_issues=folder / "label_issues.tsv",
+        label_issues=folder / "label_issues",
     )
     write_products(products, run.products)
     write_image_store(run.images, draw_images(products))
@@ -190,4 +193,6 @@ def write_run(folder: Path, products: Products | None = None, *, classes: int = 
             name, modality, products, truth, skill, seed=100 + number, config={"name": name}
         )
         write_classifier(path, classifier)
+    for several in (run.members, run.feature_level):
+        write_manifest(several)
     return run

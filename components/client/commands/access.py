@@ -9,6 +9,7 @@ import click
 
 from components.client.cluster.connection import TOKEN, Access
 from components.client.commands.failure import exit_on_input_error
+from components.core.reading import read_text
 
 existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 artifacts_option = click.option(
@@ -52,7 +53,6 @@ def _access(
         return None
     if token_file is None and cookie_file is None and TOKEN.exists():
         token_file = TOKEN
-    token, cookie = (
-        path.read_text(encoding="utf-8").strip() if path else "" for path in (token_file, cookie_file)
-    )
+    files = {"a bearer token": token_file, "a session cookie": cookie_file}
+    token, cookie = (read_text(path, what).strip() if path else "" for what, path in files.items())
     return Access(host, namespace, token, cookie, str(ca_file or ""))

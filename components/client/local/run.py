@@ -150,7 +150,7 @@ class LocalRun:
         wanted = {
             "preprocess/quarantine": "quarantine.tsv",
             "preprocess/profile": "profile.json",
-            "denoise/label_issues": "label_issues.tsv",
+            "denoise/label_issues/label_issues.tsv": "label_issues.tsv",
         }
         for pattern, name in wanted.items():
             for path in self.artifacts.glob(f"*/{pattern}"):

@@ -26,7 +26,7 @@ MADE_BY = {
 # Stage -> other outputs worth a look, and their names in a run's folder.
 FILES = {
     "preprocess": {"quarantine": "quarantine.tsv", "profile": "profile.json"},
-    "denoise": {"label_issues": "label_issues.tsv"},
+    "denoise": {"label_issues/label_issues.tsv": "label_issues.tsv"},
 }
 
 

@@ -1,6 +1,5 @@
 """The network of feature-level fusion end to end: both backbones and a classifier on top (section 3.3.1)."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from components.core.artifacts import read_manifest
+from components.core.reading import read_json
 from components.fusion.feature_level.features import Pooled, make_model
 from components.modeling.image.augmentation import normalize
 from components.modeling.image.backbones import Backbone, load_state
@@ -101,7 +101,7 @@ def model_settings(folder: Path) -> dict[str, Any]:
         InputError: a file is missing or damaged.
     """
     manifest = read_manifest(folder)
-    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = read_json(folder / "config.json", "a model's settings")
     return {**settings, "name": manifest.get("name", "")}
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import timm
 from huggingface_hub import hf_hub_download
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import get_arch_name
 
 from components.core.errors import InputError
+from components.core.reading import reading
 from components.data.uris import fetch
 from components.modeling.image.backbones import Backbone, load_state, reason, timm_name
 
@@ -30,10 +30,8 @@ def load_weights(backbone: Backbone, weights: str) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         path = _download(backbone) if weights == "pretrained" else _find(weights, Path(folder))
-        try:
+        with reading(path, "a safetensors file"):
             state = load_file(path)
-        except SafetensorError as error:
-            raise InputError(f"{weights}: not a safetensors file: {error}") from error
     load_state(backbone, state, where=f"weights {weights!r}")
 
 

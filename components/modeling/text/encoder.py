@@ -4,7 +4,6 @@ Whoever controls a weights folder must not control the process that loads it: on
 are ever opened, weights are safetensors, and code that comes along is refused.
 """
 
-import json
 import os
 import re
 import tempfile
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
@@ -24,8 +22,9 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from components.core.artifacts import write_manifest
+from components.core.artifacts import write_json, write_manifest
 from components.core.errors import InputError
+from components.core.reading import read_json, reading, reason
 from components.modeling.text.cpu_linear import use_onednn
 from components.modeling.text.forward import ATTENTION, PACKABLE
 
@@ -36,6 +35,7 @@ ALLOWED = re.compile(
     r"tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.(txt|json)|merges\.txt|"
     r"(sentencepiece\.bpe|spm|spiece)\.model"
 )
+SETTINGS = ("config.json", "tokenizer_config.json")
 
 
 def load_encoder(
@@ -51,7 +51,7 @@ def load_encoder(
     """
     with _allowed_only(folder) as staged:
         sizes = {} if classes is None else {"num_labels": classes, "ignore_mismatched_sizes": True}
-        family = json.loads((staged / "config.json").read_text(encoding="utf-8")).get("model_type")
+        family = read_json(staged / "config.json", "a model's configuration").get("model_type")
         if family in PACKABLE:
             sizes["attn_implementation"] = ATTENTION
         try:
@@ -67,8 +67,8 @@ def load_encoder(
             tokenizer = AutoTokenizer.from_pretrained(
                 staged, use_fast=True, trust_remote_code=False, local_files_only=True
             )
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"{folder}: cannot be loaded as a text classifier: {error}") from error
+        except Exception as error:  # a file that was made up makes any of many libraries raise anything
+            raise InputError(f"{folder}: cannot be loaded as a text classifier: {reason(error)}") from error
     inside = f"{model.base_model_prefix}."
     suspects = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
     absent = sorted(key for key in suspects if key.startswith(inside) and ".pooler." not in key)
@@ -83,27 +83,42 @@ def load_encoder(
 
 @contextmanager
 def _allowed_only(folder: Path) -> Iterator[Path]:
-    """A temporary folder with links to the allowed files of `folder`, so that no other file is in reach."""
-    names = sorted(path.name for path in folder.iterdir() if ALLOWED.fullmatch(path.name))
+    """A temporary folder with links to the allowed files of `folder`, so that no other file is in reach.
+
+    Its config.json is a copy that names no implementation: one of the hub's would be fetched, and is code.
+    """
+    names = sorted(path.name for path in folder.iterdir() if ALLOWED.fullmatch(path.name) and path.is_file())
     if not any(name.endswith(".safetensors") for name in names) or "config.json" not in names:
         others = sorted(path.name for path in folder.iterdir())
         raise InputError(
             f"{folder}: expected config.json and model.safetensors, found {others}. Pickles (.bin, .pt) "
             "are never opened; save the model once with save_pretrained(folder, safe_serialization=True)."
         )
-    for name in ("config.json", "tokenizer_config.json"):
-        if name in names and "auto_map" in json.loads((folder / name).read_text(encoding="utf-8")):
+    settings = {name: read_json(folder / name, "a model's settings") for name in names if name in SETTINGS}
+    for name, found in settings.items():
+        if "auto_map" in found:
             raise InputError(f"{folder / name}: has auto_map, code of its own, which is never run; remove it")
     index = folder / "model.safetensors.index.json"
     if index.name in names:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        with reading(index, "an index of safetensors files"):
+            shards = set(read_json(index, "an index")["weight_map"].values())
         strange = sorted(shard for shard in shards if not ALLOWED.fullmatch(shard) or shard not in names)
         if strange:
             raise InputError(f"{index}: names {strange[0]!r}, which is no safetensors file beside it")
     with tempfile.TemporaryDirectory(prefix="weights-") as temporary:
-        for name in names:
+        for name in set(names) - {"config.json"}:
             os.symlink((folder / name).resolve(), Path(temporary) / name)
+        write_json(Path(temporary) / "config.json", _without_implementations(settings["config.json"]))
         yield Path(temporary)
+
+
+def _without_implementations(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_implementations(item) for item in value]
+    if isinstance(value, dict):
+        kept = {key: item for key, item in value.items() if "_implementation" not in key}
+        return {key: _without_implementations(item) for key, item in kept.items()}
+    return value
 
 
 def head(model: PreTrainedModel) -> nn.Linear:

@@ -1,7 +1,6 @@
 """A catalog's profile: counts and shares small enough to keep, and to compare the next catalog with."""
 
 import io
-import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from components.core.errors import InputError
+from components.core.reading import read_json
 from components.data.image_store import ImageStore
 from components.data.products import SPLITS, Products
 from components.data.uris import fetch
@@ -59,16 +59,10 @@ def fetch_profile(uri: str) -> dict[str, Any]:
     Raises:
         InputError: the file is no such profile.
     """
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            profile = json.loads(fetch(uri, Path(scratch)).read_text(encoding="utf-8"))
-        known = profile["format"] == FORMAT
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{uri}: not the profile of an earlier run: expected its profile.json: {error}"
-        ) from error
-    if not known:
-        raise InputError(f"{uri}: format {profile['format']!r}, expected {FORMAT!r}: make it anew")
+    with tempfile.TemporaryDirectory() as scratch:
+        profile = read_json(fetch(uri, Path(scratch)), "the profile.json of an earlier run")
+    if profile.get("format") != FORMAT:
+        raise InputError(f"{uri}: format {profile.get('format')!r}, expected {FORMAT!r}: make it anew")
     return profile
 
 

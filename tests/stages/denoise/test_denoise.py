@@ -73,11 +73,11 @@ class Scene:
             images=self.folder / "images",
             keep_ids=keep_ids,
             cleaned=self.folder / "cleaned",
-            label_issues=self.folder / "issues.tsv",
+            label_issues=self.folder / "issues",
         )
         assert "could not be drawn" not in result.report
         self.cleaned = read_products(self.folder / "cleaned")
-        with (self.folder / "issues.tsv").open(encoding="utf-8") as file:
+        with (self.folder / "issues" / "label_issues.tsv").open(encoding="utf-8") as file:
             self.issues = list(csv.DictReader(file, delimiter="\t"))
 
     @property

@@ -8,7 +8,13 @@ import pytest
 from fusion_classifiers import make_classifiers, run_vote, write_stage
 
 from components.core.errors import InputError
-from components.data.probabilities import Classifier, Probabilities, read_classifier, write_classifier
+from components.data.probabilities import (
+    Classifier,
+    Probabilities,
+    read_classifier,
+    read_classifiers,
+    write_classifier,
+)
 from components.data.products import read_products
 from components.ensemble.config import EnsembleConfig
 from components.ensemble.voting import greedy_selection, member_weights, out_of_fold_vote
@@ -51,7 +57,7 @@ def test_the_majority_vote_is_what_is_written(tmp_path: Path) -> None:
     products, members, _ = write_members(tmp_path, members=4, strength=1)
     run_vote(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
     table = read_products(products)
-    classifiers = [read_classifier(path) for path in sorted(members.iterdir())]
+    classifiers = read_classifiers(members)
     for split in ("validation", "test"):
         ids = table.ids[table.rows(split)]
         winners, tied = majority_vote(np.stack([classifier.chosen(split, ids) for classifier in classifiers]))
@@ -65,9 +71,7 @@ def test_metadata_say_what_each_member_adds_and_how_far_they_agree(tmp_path: Pat
     run_vote(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
     table = read_products(products)
     rows = table.rows("validation")
-    matrices = [
-        read_classifier(path).chosen("validation", table.ids[rows]) for path in sorted(members.iterdir())
-    ]
+    matrices = [classifier.chosen("validation", table.ids[rows]) for classifier in read_classifiers(members)]
     metadata = read_classifier(tmp_path / "ensemble").metadata
     without_first, _ = majority_vote(np.stack(matrices[1:]))
     gain = metadata["macro_f1"] - macro_f1(labels[rows], without_first, 4)
@@ -123,8 +127,8 @@ def test_feature_level_classifiers_have_the_part_of_the_vote_that_they_are_given
     assert ensemble.metadata["members"] == ["text-0", "text-1", "text-3"]
     assert ensemble.metadata["weights"] == pytest.approx([0.3, 0.3, 0.4])
     ids = table.ids[table.rows("test")]
-    classifiers = [*sorted(members.iterdir()), sorted(beside.iterdir())[1]]
-    first, second, third = (read_classifier(path).chosen("test", ids) for path in classifiers)
+    classifiers = [*read_classifiers(members), read_classifiers(beside)[1]]
+    first, second, third = (classifier.chosen("test", ids) for classifier in classifiers)
     expected = 0.3 * (first + second) + 0.4 * third
     np.testing.assert_allclose(ensemble.chosen("test", ids), expected, atol=1e-6)
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from transformers import PreTrainedModel
 
 from components.core.errors import InputError
 from components.data.products import training_task
+from components.data.uris import SCHEMES
 from components.modeling.text.attention import Packing
 from components.modeling.text.cpu_linear import OneDnnLinear, use_onednn
 from components.modeling.text.encoder import load_encoder, save_encoder
@@ -204,6 +206,7 @@ def test_a_config_of_other_sizes_than_the_weights_is_refused(folder):
 
 def test_weights_by_uri_are_copied_once_and_without_strangers(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("components.text.weights.HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("components.data.uris.SCHEMES", (*SCHEMES, "memory"))
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Canary(tmp_path / "ran")))
     copied = find_weights(f"file://{folder}")
     assert copied.is_relative_to(tmp_path / "cache")
@@ -244,7 +247,7 @@ def test_sizes_are_refused_where_the_weights_have_their_own(folder):
     ("weights", "says"),
     [
         ("./no/such/folder", "no such folder"),
-        ("file:///no/such/folder", "cannot be read"),
+        ("file:///no/such/folder", "cannot be fetched"),
         ("nosuchscheme://bucket/model", "cannot be read"),
         ("not a name at all!", "not to be had from the hub"),
     ],
@@ -297,6 +300,7 @@ def test_linear_layers_by_onednn_equal_torchs_own_and_so_do_their_gradients():
 def remote(folder, tmp_path, monkeypatch) -> Iterator[fsspec.AbstractFileSystem]:
     """An object store that holds the folder's files below /models/small, a pickle among them."""
     monkeypatch.setattr("components.text.weights.HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("components.data.uris.SCHEMES", (*SCHEMES, "memory"))
     store = fsspec.filesystem("memory")
     for path in folder.iterdir():
         store.pipe_file(f"/models/small/{path.name}", path.read_bytes())
@@ -330,6 +334,23 @@ def test_a_download_that_broke_off_is_made_again(remote, monkeypatch):
         find_weights("memory://models/small")
     monkeypatch.delattr(remote, "get_file")
     load_encoder(find_weights("memory://models/small"), classes=3)
+
+
+def test_a_copy_that_was_damaged_is_fetched_again(remote, caplog):
+    copied = find_weights("memory://models/small")
+    (copied / "config.json").write_text("{}")
+    assert find_weights("memory://models/small") == copied
+    assert (copied / "config.json").read_bytes() == remote.cat_file("/models/small/config.json")
+    assert "weights are fetched again" in caplog.text
+
+
+def test_an_implementation_that_a_folder_names_is_not_used(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    settings = json.loads((folder / "config.json").read_text())
+    settings |= {"attn_implementation": "someone/kernel", "_attn_implementation": "flash_attention_2"}
+    (tmp_path / "copy" / "config.json").write_text(json.dumps(settings))
+    model, _ = load_encoder(tmp_path / "copy", classes=3)
+    assert model.config._attn_implementation == load_encoder(folder, classes=3)[0].config._attn_implementation
 
 
 def test_a_download_that_was_cut_short_is_refused(remote, monkeypatch):
