@@ -1,12 +1,12 @@
 """The parameters that a user sets of a run: read and checked before anything starts."""
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.core.errors import InputError
 from components.core.parameters import parse_values
+from components.core.reading import parse_json, reason
 
 # Of version 0.1: old name -> new; "" where there is none any more.
 RENAMED = {
@@ -38,7 +38,7 @@ def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str
 
     Args:
         items: as given on the command line.
-        types: the pipeline's parameters and their types; a "String" is taken as it is.
+        types: the pipeline's parameters and their types; a "String" is taken as it is, or as a JSON string.
 
     Raises:
         InputError: an unknown parameter, an old name of one, a value that is not JSON, a configuration that
@@ -48,14 +48,19 @@ def parse_parameters(items: Sequence[str], types: Mapping[str, str]) -> dict[str
     for item in items:
         key, separator, value = item.partition("=")
         if not separator or key not in types:
-            raise InputError(f"--param {item!r}: {_unknown(key, types)}")
+            raise InputError(f"--param {item[:80]!r}: {_unknown(key, types)}")
         try:
-            parsed[key] = value if types[key] == "String" else json.loads(value)
-        except ValueError as error:
-            raise InputError(f"--param {key}: not JSON: {error}") from error
+            parsed[key] = _read_text(value) if types[key] == "String" else parse_json(value)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"--param {key}: not JSON: {reason(error)}") from error
         _check_type(key, parsed[key], types[key])
     parse_values(parsed)
     return parsed
+
+
+def _read_text(value: str) -> Any:
+    quoted = len(value) > 1 and value[0] == value[-1] == '"'
+    return parse_json(value) if quoted or value == "null" else value
 
 
 def _unknown(key: str, types: Mapping[str, str]) -> str:
@@ -70,7 +75,7 @@ def _check_type(key: str, value: Any, expected: str) -> None:
     kind, item, name = _TYPES[expected]
     items = value if item and isinstance(value, list) else []
     if not _is(value, kind) or not all(_is(each, item) for each in items):
-        raise InputError(f"--param {key}: {value!r} is not {name}")
+        raise InputError(f"--param {key}: {repr(value)[:200]} is not {name}")
 
 
 def _is(value: Any, kind: type) -> bool:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,27 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a JSON object with its own SHA-256 at its end, whole or not at all."""
+    plain = json.loads(json.dumps(value, allow_nan=False))
+    write_json(path, {**plain, "sha256": _digest(plain)})
+
+
+def read_sealed(path: Path, what: str) -> dict[str, Any]:
+    """Reads what `write_sealed` wrote, without the SHA-256.
+
+    Args:
+        what: what the file should be, for messages.
+
+    Raises:
+        InputError: it is missing or no such file, or was changed.
+    """
+    value = read_json(path, what)
+    if value.pop("sha256", None) != _digest(value):
+        raise InputError(f"{path}: changed since it was written: run again what made it")
+    return value
+
+
 def write_manifest(folder: Path, **metadata: Any) -> None:
     """Writes `folder/manifest.json`: `metadata`, and the size and SHA-256 of every file. Call it last.
 
@@ -89,8 +110,7 @@ def write_manifest(folder: Path, **metadata: Any) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path != folder / MANIFEST and not path.name.startswith(".")
     }
-    manifest = json.loads(json.dumps({**metadata, "files": files}, allow_nan=False))
-    write_json(folder / MANIFEST, {**manifest, "sha256": _digest(manifest)})
+    write_sealed(folder / MANIFEST, {**metadata, "files": files})
 
 
 def read_manifest(folder: Path, *, check: bool = True) -> dict[str, Any]:
@@ -106,9 +126,7 @@ def read_manifest(folder: Path, *, check: bool = True) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(f"{folder}: no {MANIFEST}: the step that made it did not finish; run it again")
-    manifest = read_json(path, "a manifest")
-    if manifest.pop("sha256", None) != _digest(manifest):
-        raise InputError(f"{path}: changed since it was written; run the step that made it again")
+    manifest = read_sealed(path, "a manifest")
     for name, expected in manifest["files"].items() if check else ():
         file = folder / name
         if not file.is_file():
@@ -122,8 +140,8 @@ def read_manifest(folder: Path, *, check: bool = True) -> dict[str, Any]:
     return manifest
 
 
-def _digest(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+def _digest(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,14 +2,17 @@
 
 import importlib.util
 import os
+import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import InputError
+from components.core.errors import InputError, holds_credentials
 from components.core.project import STAGE_NAMES
 
+PLACEHOLDER = "{{$"
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 LARGEST_SEED = 2**32 - 1  # numpy's and scikit-learn's
 
 
@@ -25,10 +28,44 @@ def parse_values(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: a value is wrong; the message names its parameter.
     """
-    parsers = {"seed": _parse_seed, "cluster_accelerator_count": _parse_count}
+    check_texts(values)
+    parsers = {
+        "seed": _parse_seed,
+        "cluster_accelerator_count": _parse_count,
+        "cluster_accelerator_type": _parse_type,
+    }
     for stage in STAGE_NAMES:
         parsers |= getattr(_configuration(stage), "PARAMETERS", {})
     return {name: _parse(name, parsers[name], value) for name, value in values.items() if name in parsers}
+
+
+def check_texts(values: Mapping[str, Any]) -> None:
+    """Refuses texts that cannot pass through a run, at any depth of its parameters' values.
+
+    Raises:
+        InputError: one holds a placeholder of Kubeflow Pipelines, a user name or a password in a URI, half of
+            a surrogate pair (bytes of a command line that are no UTF-8) or a NUL.
+    """
+    for name, value in values.items():
+        for problem in filter(None, map(_problem, _texts(value))):
+            raise InputError(f"{name}: {problem}")
+
+
+def _problem(text: str) -> str:
+    if PLACEHOLDER in text:
+        return f"{PLACEHOLDER} starts a placeholder of Kubeflow Pipelines, and no text may hold it"
+    if holds_credentials(text):
+        return "a URI holds a user name or a password, which reports would show: use environment variables"
+    return "a text holds a NUL or what is no UTF-8" if _NO_TEXT.search(text) else ""
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for item in value.items() for text in _texts(item))
+    elif isinstance(value, list | tuple):
+        yield from (text for item in value for text in _texts(item))
 
 
 def wants_gpu(stage: str, configs: Sequence[Mapping[str, Any]]) -> bool:
@@ -83,6 +120,12 @@ def _parse_seed(value: int) -> int:
 
 
 def _parse_count(value: str) -> int:
-    if not value.isdigit():
+    if not re.fullmatch("[0-9]{1,4}", value):
         raise InputError(f"{value!r}: expected a whole number of accelerators for each task")
     return int(value)
+
+
+def _parse_type(value: str) -> str:
+    if value and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-\w.]*[A-Za-z0-9])?", value):
+        raise InputError(f'{value!r}: expected a resource\'s name such as nvidia.com/gpu, or "" for a CPU')
+    return value

@@ -1,8 +1,11 @@
 """What the project is called, its version and images, and the table of its stages."""
 
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from components.core.errors import InputError
 
 NAME = "product-categorization"
 VERSION = "0.2.0"
@@ -43,6 +46,25 @@ TRAININGS = tuple(stage.name for stage in STAGES if stage.trains)
 def image_name(stage: str, registry: str = REGISTRY, tag: str = TAG) -> str:
     """The image of a stage, `registry/stage:tag`."""
     return f"{registry.rstrip('/')}/{stage}:{tag}"
+
+
+def check_image(registry: str, tag: str) -> None:
+    """Refuses what no node could pull (github.com/distribution/reference).
+
+    Raises:
+        InputError: the registry or the tag breaks the rules for an image's name.
+    """
+    host, *path = registry.removesuffix("/").split("/")
+    of_host = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*(:[0-9]{1,5})?"
+    of_path = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
+    fits = re.fullmatch(of_host, host) and all(re.fullmatch(of_path, part) for part in path)
+    if not fits or len(registry) > 200:
+        raise InputError(
+            f"--registry {registry!r}: expected a host and a path in lower case, without https://, "
+            f"such as {REGISTRY}"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag):
+        raise InputError(f"--tag {tag!r}: expected letters, digits, '.', '_' and '-', 128 at most")
 
 
 def code_revision() -> str:

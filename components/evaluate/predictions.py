@@ -1,6 +1,7 @@
 """Predictions in the form of the labels file (paper, section 2), in the test file's order."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from components.core.artifacts import whole_file
 from components.data.products import Products
 
+_BREAKS = re.compile("[\t\v\f\r\n\x1c-\x1e\x85\u2028\u2029]")  # some reader ends a cell or a row there
 LABELS_COLUMNS = (
     ("Integer_id", "row_id"),
     ("Image_id", "image_id"),
@@ -43,6 +45,7 @@ def write_predictions(products: Products, labels: np.ndarray, folder: Path, stem
 
 
 def _cell(value: str) -> str:
+    value = _BREAKS.sub(" ", value)
     # A cell that starts a formula is a program in a spreadsheet; a negative number is only a number.
     return f"'{value}" if value[:1] in ("=", "+", "-", "@") and not _is_number(value) else value
 

@@ -1,6 +1,5 @@
 """A run's folder: whose it is, what an earlier run left there, and stages whose run is gone."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from components.client.local.finished_run import read_run
+from components.client.local.finished_run import read_run, write_record
 from components.client.local.run import LOCK, RESULTS, LocalRun
 from components.core.errors import InputError
 from components.core.stage import LOCK_VARIABLE
@@ -120,10 +119,10 @@ def test_a_gpu_that_is_not_here_is_refused_before_anything_starts(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["run.json", "metrics.json"])
 def test_a_damaged_or_missing_file_of_a_run_is_named(tmp_path: Path, name: str):
-    (tmp_path / "run.json").write_text(json.dumps({"finished": True, "parameters": {}, "seconds": 1}))
     (tmp_path / "metrics.json").write_text("{}")
+    write_record(tmp_path, parameters={}, seconds=1)
     (tmp_path / name).write_text("{")
-    with pytest.raises(InputError, match=f"{name}: cannot be read"):
+    with pytest.raises(InputError, match=name):
         read_run(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(InputError, match=name):

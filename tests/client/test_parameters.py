@@ -24,6 +24,46 @@ def test_values_are_json_and_strings_are_taken_as_they_are():
     assert parse_parameters(items, TYPES) == expected
 
 
+def test_a_text_may_be_given_as_a_json_string():
+    items = ['cluster_accelerator_count="1"', 'catalog_products="s3://shop/a b.tsv"', 'catalog_snapshot="']
+    assert list(parse_parameters(items, TYPES).values()) == ["1", "s3://shop/a b.tsv", '"']
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["{{$.inputs}}", "a{{$b", "s3://user:canary@shop/a.tsv", "https://canary@host/a", "\udcff.tsv", "a\0b"],
+)
+@pytest.mark.parametrize("key", ["catalog_products", "text_configs", "preprocess_config"])
+def test_a_text_that_cannot_pass_through_a_run_is_refused(key: str, value: str):
+    wrapped = {"text_configs": [{"name": "a", "weights": value}], "preprocess_config": {"columns": value}}
+    item = json.dumps(wrapped[key]) if key in wrapped else value
+    with pytest.raises(InputError) as refused:
+        parse_parameters([f"{key}={item}"], TYPES)
+    assert key in str(refused.value)
+    assert "canary" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+NUMBERS = [
+    *("seed", "fusion_folds", "cluster_accelerator_count", "denoise_folds"),
+    *("denoise_config.share", "preprocess_config.max_quarantined", "preprocess_config.validation_share"),
+    *("text_configs.learning_rate", "text_configs.epochs", "image_configs.learning_rate"),
+]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "null", "-1", '"1"'])
+@pytest.mark.parametrize("place", NUMBERS)
+def test_no_number_may_be_what_is_none(place: str, number: str):
+    key, _, inner = place.partition(".")
+    many = key.endswith("_configs")
+    value = f'{{"{inner}": {number}}}' if inner and not many else number
+    value = f'[{{"name": "a", "{inner}": {number}}}]' if many else value
+    if (place, number) == ("cluster_accelerator_count", '"1"'):
+        return
+    with pytest.raises(InputError, match=key):
+        parse_parameters([f"{key}={f'[{value}]' if key == 'denoise_folds' else value}"], TYPES)
+
+
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 @pytest.mark.parametrize("key", ["text_configs", "image_configs", "fusion_configs", "ensemble_config"])
 def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
@@ -35,6 +75,17 @@ def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
     [
         ("snapshots=1", r"--param 'snapshots=1': expected KEY=JSON with KEY one of catalog_class_names"),
         ("seed", "expected KEY=JSON"),
+        ("catalog_labels=null", "catalog_labels: None is not a text"),
+        ('catalog_labels="\\ud800"', "catalog_labels: not JSON"),
+        ("cluster_accelerator_count=²", "expected a whole number of accelerators"),
+        ("cluster_accelerator_type=a gpu", "expected a resource's name such as nvidia.com/gpu"),
+        ("denoise_folds=[null]", "is not a JSON list of whole numbers"),
+        ("denoise_folds=[0.4, 1.6]", "is not a JSON list of whole numbers"),
+        ("denoise_folds=[1, 2]", r"denoise_folds: folds = \[1, 2\]: expected the numbers from 0 on in order"),
+        (
+            'preprocess_config={"max_quarantined": 50}',
+            "max_quarantined = 50 should be less",
+        ),
         ('preprocess_config={"folds": 3}', "unknown key 'folds' \\(a parameter of the whole pipeline"),
         ('preprocess_config={"seed": 3}', "unknown key 'seed' \\(a parameter of the whole pipeline"),
         ('preprocess_config={"image_name": "{foo}.jpg"}', "expected a name with {image_id} and {product_id}"),

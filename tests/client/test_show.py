@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 from hostile import hostile_titles
 from synthetic import make_products, write_run
 
+from components.client.local.finished_run import write_record
+from components.core.artifacts import write_sealed
 from components.evaluate.run import run_evaluate
 from components.reports.page import render
 from pipeline import main
@@ -34,8 +36,7 @@ def finished_run(
     for name in ("text-tfidf", "text-tfidf-fold-0", "preprocess"):
         page = render("failure", reason="none")
         (folder / "reports" / f"{name}.html").write_text(page, encoding="utf-8")
-    record = {"parameters": {**PARAMETERS, **parameters}, "finished": True, "seconds": 75.0}
-    (folder / "run.json").write_text(json.dumps(record))
+    write_record(folder, parameters={**PARAMETERS, **parameters}, seconds=75.0)
     return folder
 
 
@@ -73,9 +74,32 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path):
     assert f"{missing}: not the folder of a run" in command("compare", missing, missing, status=2).output
 
 
+@pytest.mark.parametrize("command_name", ["show", "compare"])
+def test_figures_that_were_changed_are_not_believed(command_name: str, tmp_path: Path):
+    folder = finished_run(tmp_path / "one")
+    path = folder / "metrics.json"
+    path.write_text(path.read_text().replace('"macro_f1": 0.', '"macro_f1": 0.9', 1))
+    runs = [folder] if command_name == "show" else [folder, folder]
+    assert "metrics.json: missing or changed since" in command(command_name, *runs, status=2).output
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"finished": true}', '{"sha256": ""}'])
+def test_a_record_that_was_changed_is_not_believed(content: str, tmp_path: Path):
+    folder = finished_run(tmp_path / "one")
+    (folder / "run.json").write_text(content)
+    assert "run.json: " in command("show", folder, status=2).output
+
+
+def test_another_result_that_was_changed_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    folder = finished_run(tmp_path / "one")
+    (folder / "predictions.tsv").write_text("")
+    command("show", folder)
+    assert "predictions.tsv: missing or changed since the run wrote it" in caplog.text
+
+
 def test_an_unfinished_run_says_how_to_go_on_and_which_reports_it_has(tmp_path: Path):
     folder = finished_run(tmp_path / "one")
-    (folder / "run.json").write_text(json.dumps({"parameters": {}, "finished": False}))
+    write_sealed(folder / "run.json", {"parameters": {}, "finished": False})
     output = command("show", folder, status=2).output
     assert "did not finish" in output
     assert "same --output" in output
@@ -91,6 +115,7 @@ def test_compare_tells_the_parameters_the_rows_and_the_classes_that_differ(tmp_p
     ensemble["macro_f1"] -= 0.25
     ensemble["per_class"]["10"]["f1"] = 0.0
     (second / "metrics.json").write_text(json.dumps(metrics))
+    write_record(second, parameters={**PARAMETERS, "text_configs": configs}, seconds=75.0)
     output = command("compare", first, second).output
     assert "The ensemble of one is 25.00 points of macro-F1 better" in output
     assert "outside the 95 % interval of one" in output
@@ -104,9 +129,7 @@ def test_compare_tells_the_parameters_the_rows_and_the_classes_that_differ(tmp_p
 
 def test_runs_on_different_products_are_distinguished(tmp_path: Path):
     first, second = finished_run(tmp_path / "one"), finished_run(tmp_path / "two", seed=1)
-    record = json.loads((second / "run.json").read_text())
-    record["parameters"]["seed"] = 1
-    (second / "run.json").write_text(json.dumps(record))
+    write_record(second, parameters={**PARAMETERS, "seed": 1}, seconds=75.0)
     assert "different products" in command("compare", first, second).output
 
 

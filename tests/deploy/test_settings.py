@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from components.client.cluster.settings import SECRET_KEYS, ClusterSettings
 from components.client.commands.compile import compile_pipeline
 from components.core.errors import InputError
-from components.core.project import TRAININGS
+from components.core.project import REGISTRY, TRAININGS, check_image
 from pipeline import build_pipeline, main
 
 YEAR = 8760 * 3600
@@ -106,6 +106,42 @@ def test_a_value_that_cannot_be_meant_is_refused_with_its_rule(setting: str, val
     with pytest.raises(InputError) as caught:
         ClusterSettings(**{setting: value})  # type: ignore[arg-type]
     assert str(caught.value).startswith(rule)
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [
+        "https://ghcr.io/team",
+        "Ghcr.io/Team X",
+        "ghcr.io/Team",
+        "",
+        "a//b",
+        "ghcr.io/a:1",
+        "-a/b",
+        "a b",
+        "{{$}}",
+    ],
+)
+def test_a_registry_that_no_node_can_pull_from_is_refused(registry: str, tmp_path: Path):
+    options = ["compile", "--output", str(tmp_path / "p.yaml"), "--registry", registry]
+    refused = CliRunner().invoke(main, options)
+    assert refused.exit_code == 2
+    assert f"error: --registry {registry!r}: expected a host and a path" in refused.output
+    assert not (tmp_path / "p.yaml").exists()
+
+
+@pytest.mark.parametrize("tag", ["1.0 beta", "v1:2", "é", "", ".a", "-a", "a" * 129, "a/b"])
+def test_a_tag_that_no_node_can_pull_is_refused(tag: str, tmp_path: Path):
+    refused = CliRunner().invoke(main, ["compile", "--output", str(tmp_path / "p.yaml"), "--tag", tag])
+    assert refused.exit_code == 2
+    assert f"error: --tag {tag!r}: expected letters" in refused.output
+
+
+@pytest.mark.parametrize(
+    "registry", [REGISTRY, "registry.example/team/", "10.0.0.1:5000/a__b/c"]
+)
+def test_registries_that_nodes_pull_from_are_taken(registry: str):
+    check_image(registry, "1.0_beta-2.x")
 
 
 @pytest.mark.parametrize("value", ["", "1", "8Gi", "512Mi", "8G", "100Ki"])

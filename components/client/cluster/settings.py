@@ -25,7 +25,7 @@ NO_LIMIT = "8760h"  # a year; left out, it would mean an hour
 CPU = ("a number of processors such as 2, 0.5 or 500m", r"(\d+(\.\d+)?|\d+m)?")
 SIZE = ("a Kubernetes quantity such as 512Mi, 8Gi or 8G", r"([1-9]\d*(Ki|[MGTPE]i?)?)?")
 DURATION = ("a whole number of seconds, minutes or hours such as 10s, 5m or 1h", r"\d+[smh]")
-PATH = ("an absolute path", r"/.*")
+PATH = ("an absolute path without ':' and braces", r"/[^:{}\0\n]*")
 NAMED = ("a Kubernetes name: lower-case letters, digits, '-' and '.'", r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?")
 
 
@@ -71,7 +71,7 @@ class ClusterSettings:
     def __post_init__(self) -> None:
         for each in fields(self):
             words, pattern = each.metadata["rule"]
-            if not re.fullmatch(pattern, value := str(getattr(self, each.name))):
+            if not re.fullmatch(pattern, value := str(getattr(self, each.name)), re.ASCII):
                 raise InputError(f"--{each.name.replace('_', '-')} {value}: expected {words}")
         if not 0 <= self.retries <= MOST_RETRIES:
             raise InputError(f"--retries {self.retries}: expected 0 to {MOST_RETRIES}")

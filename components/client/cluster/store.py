@@ -5,7 +5,6 @@ A task that was taken from the cache leaves nothing under its own run's path. Ev
 """
 
 import contextlib
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,8 @@ import fsspec
 from components.client.local.finished_run import METRICS
 from components.core.errors import InputError
 from components.core.project import NAME
+from components.core.reading import parse_json_object, reason
+from components.data.uris import check_uri, is_uri
 
 
 class Store:
@@ -29,6 +30,8 @@ class Store:
     def __init__(self, root: str) -> None:
         self.root = root
         with self._explained():
+            if is_uri(root):
+                check_uri(root)
             self.files, path = fsspec.url_to_fs(root)
         self.pipeline = f"{path.rstrip('/')}/{NAME}"
 
@@ -43,7 +46,10 @@ class Store:
         results = self.results(run)
         if results is None:
             return None
-        return self.read_json(f"{results}/{METRICS}")["validation"]["rows"]["ensemble"]["macro_f1"]
+        try:
+            return float(self.read_json(f"{results}/{METRICS}")["validation"]["rows"]["ensemble"]["macro_f1"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{results}/{METRICS}: not the figures of a run: {reason(error)}") from error
 
     def path(self, uri: str) -> str | None:
         """Where an artifact lies here; None for a URI that is none of this pipeline's.
@@ -69,13 +75,13 @@ class Store:
     def read_json(self, path: str) -> dict[str, Any]:
         """What a JSON file holds; {} where there is none."""
         try:
-            return json.loads(self.read(path) or "{}")
-        except ValueError as error:
-            raise InputError(f"{path}: not JSON: {error}") from error
+            return parse_json_object(self.read(path) or "{}")
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: not a JSON object: {reason(error)}") from error
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # every store's library has errors of its own
-            raise InputError(f"--artifacts {self.root}: cannot be read from here: {error}") from error
+            raise InputError(f"--artifacts {self.root}: cannot be read from here: {reason(error)}") from error

@@ -15,7 +15,7 @@ from components.client.cluster.settings import ClusterSettings
 from components.client.commands.failure import exit_on_input_error
 from components.client.presets import DENOISE_ON, PRESETS
 from components.core.errors import InputError
-from components.core.project import NAME, REGISTRY, TAG, image_name
+from components.core.project import NAME, REGISTRY, TAG, check_image, image_name
 
 preset_option = click.option(
     "--preset",
@@ -105,10 +105,11 @@ def compile_pipeline(
         options: registry, tag and settings; see `build_pipeline`.
 
     Raises:
-        InputError: `output` does not end with .yaml.
+        InputError: `output` does not end with .yaml, or no node could pull the images.
     """
     if output.suffix not in (".yaml", ".yml"):
         raise InputError(f"--output {output}: expected a name that ends with .yaml")
+    check_image(options.get("registry", REGISTRY), options.get("tag", TAG))
     output.parent.mkdir(parents=True, exist_ok=True)
     chosen = {"denoise_on": denoise_on} if denoise_on else {}
     graph = build_pipeline({**PRESETS[preset], **chosen}, **options)

@@ -17,7 +17,7 @@ from components.client.commands.compile import (
 )
 from components.client.commands.failure import exit_on_input_error
 from components.client.local.run import LocalRun
-from components.core.parameters import LARGEST_SEED
+from components.core.parameters import LARGEST_SEED, check_texts
 
 # Of the options that name a file, those that are not about the catalog.
 PARAMETERS = {"keep_ids": "denoise_keep_ids"}
@@ -70,6 +70,7 @@ def run(
         arguments |= pipeline_arguments(build_pipeline, preset, param)
         if columns:
             arguments["preprocess_config"] = {**arguments.get("preprocess_config", {}), "columns": columns}
+        check_texts(arguments)
         local_run = LocalRun(output, arguments, fresh=fresh)
         compiled = local_run.folder / "pipeline.yaml"
         # A second attempt on this machine would fail as the first did, minutes later.

@@ -1,17 +1,22 @@
 """A finished run's folder: what was asked of the run, what it found, which reports it has."""
 
 import html
-import json
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.core.artifacts import read_sealed, sha256, write_sealed
 from components.core.errors import InputError
 from components.core.project import STAGES
+from components.core.reading import read_json
+
+log = logging.getLogger(__name__)
 
 RUN = "run.json"  # the run's parameters, and whether it finished
 METRICS = "metrics.json"
+LOG = "run.log"
 SUFFIXES = (".tsv", ".csv", ".json", ".md", ".log")  # of a run's other files
 # In the order of reading: report -> the question that it answers. How it ended comes first.
 QUESTIONS = {stage.name: stage.question for stage in (STAGES[-1], *STAGES[:-1])}
@@ -72,24 +77,36 @@ def read_run(folder: Path) -> FinishedRun:
             f"{folder}: not the folder of a run: it has no {RUN}. Name what `run --output` was given, "
             "such as runs/sample, or with --host a server's run"
         )
-    record = _read(folder / RUN)
+    record = read_sealed(folder / RUN, "the record of a run")
     if not record.get("finished"):
         reports = "".join(f"\n  {report.path}" for report in find_reports(folder))
         raise InputError(
             f"{folder}: this run did not finish; run.log says why. Start it again with the same --output: it "
             "goes on from its finished stages." + (f"\nIts reports so far:{reports}" if reports else "")
         )
-    name = record.get("name", folder.name)
-    return FinishedRun(folder, name, record["parameters"], record["seconds"], _read(folder / METRICS))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    changed = [name for name, digest in record["files"].items() if _digest(folder / name) != digest]
+    if METRICS in changed:
         raise InputError(
-            f"{path}: cannot be read ({error}). Start the run again with the same --output"
-        ) from error
+            f"{folder / METRICS}: missing or changed since the run wrote it: start it again with the same "
+            "--output: it goes on from its finished stages"
+        )
+    for name in changed:
+        log.warning("%s: missing or changed since the run wrote it", folder / name)
+    metrics = read_json(folder / METRICS, "the figures of a run")
+    name = record.get("name", folder.name)
+    return FinishedRun(folder, name, record["parameters"], record["seconds"], metrics)
+
+
+def write_record(folder: Path, **record: Any) -> None:
+    """Writes the record of a finished run: its parameters, how long it took, the digests of what it left."""
+    paths = [path for path in folder.iterdir() if path.suffix in SUFFIXES and path.name not in (RUN, LOG)]
+    paths += (folder / "reports").glob("*.html")
+    digests = {path.relative_to(folder).as_posix(): sha256(path) for path in sorted(paths)}
+    write_sealed(folder / RUN, {**record, "finished": True, "files": digests})
+
+
+def _digest(path: Path) -> str:
+    return sha256(path) if path.is_file() else ""
 
 
 def find_reports(folder: Path) -> list[Report]:

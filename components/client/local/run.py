@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from components.client.local.console import Console
-from components.client.local.finished_run import RUN, read_run
-from components.core.artifacts import MANIFEST, write_json
+from components.client.local.finished_run import RUN, read_run, write_record
+from components.core.artifacts import MANIFEST, write_sealed
 from components.core.errors import InputError
 from components.core.project import TRAININGS
 from components.core.stage import FINISHED_VARIABLE, LOCK_VARIABLE
@@ -80,8 +80,8 @@ class LocalRun:
         self._set_environment()
         console = Console(self.folder / "run.log")
         arguments = {**self.arguments, "cluster_checkpoints": str(self.folder / "checkpoints")}
-        record = {"parameters": {**_defaults(pipeline), **arguments}, "finished": False}
-        write_json(self.folder / RUN, record)
+        record = {"parameters": {**_defaults(pipeline), **arguments}}
+        write_sealed(self.folder / RUN, {**record, "finished": False})
         try:
             with contextlib.redirect_stdout(console), contextlib.redirect_stderr(console), console.logging():
                 pipeline(**arguments)
@@ -91,7 +91,7 @@ class LocalRun:
         self._gather()
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         Path(self._alive.lock_file).unlink()
-        write_json(self.folder / RUN, {**record, "finished": True, "seconds": time.perf_counter() - start})
+        write_record(self.folder, **record, seconds=time.perf_counter() - start)
         write_index(read_run(self.folder))
         click.echo((self.folder / "summary.md").read_text(encoding="utf-8"))
         planted = self.folder / "sample" / "planted.tsv"
@@ -123,7 +123,7 @@ class LocalRun:
                 f"{self.folder}: holds {strangers[0]!r} and is no run's folder; a run deletes what an "
                 "earlier one left: name an empty or a new folder"
             )
-        write_json(self.folder / RUN, {"parameters": self.arguments, "finished": False})
+        write_sealed(self.folder / RUN, {"parameters": self.arguments, "finished": False})
 
     def _forget_results(self) -> None:
         # What an earlier run left must not pass for this one's, but may be what this one reads.

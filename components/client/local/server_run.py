@@ -9,8 +9,8 @@ from kfp_server_api import V2beta1Run
 
 from components.client.cluster.schedule import ENDED
 from components.client.cluster.store import Store
-from components.client.local.finished_run import RUN
-from components.core.artifacts import MANIFEST, whole_file, write_json
+from components.client.local.finished_run import write_record
+from components.core.artifacts import MANIFEST, read_manifest, whole_file
 from components.core.errors import InputError
 from components.evaluate.lineage import LINEAGE
 
@@ -37,7 +37,7 @@ def fetch_run(client: Client, store: Store, identifier: str, folder: Path) -> li
         What the run's lineage names and the store does not hold.
 
     Raises:
-        InputError: the server knows no such run, it goes on, or the store has no results of it.
+        InputError: the server knows no such run, it goes on, or its results are not in the store or damaged.
     """
     run = client.get_run(identifier)
     if run.state not in ENDED:
@@ -51,8 +51,8 @@ def fetch_run(client: Client, store: Store, identifier: str, folder: Path) -> li
             f"{store.root}: if its evaluation finished, name its pipeline root with --artifacts"
         )
     for name in store.names(results):
-        if name != MANIFEST:
-            _copy(store, f"{results}/{name}", folder / name)
+        _copy(store, f"{results}/{name}", folder / name)
+    read_manifest(folder)
     _copy(store, f"{results}/report.html", folder / "reports" / "evaluate.html")
     missing = list(_fetch_inputs(store, store.read_json(f"{results}/{LINEAGE}").get("inputs", {}), folder))
     took: Any = run.finished_at - run.created_at  # type: ignore[operator]
@@ -61,7 +61,7 @@ def fetch_run(client: Client, store: Store, identifier: str, folder: Path) -> li
         "parameters": _parameters(client, run),
         "seconds": took.total_seconds(),
     }
-    write_json(folder / RUN, {**record, "finished": True})
+    write_record(folder, **record)
     return missing
 
 

@@ -10,6 +10,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # Cyrillic and Greek letters that look like Latin ones; beside a Latin letter they pretend to be one.
 _LOOK_ALIKES = "АВЕЅІЈКМНОРСТУХаеіјорсухѕԁΑΒΕΖΗΙΚΜΝΟΡΤΥΧο"
 _PRETENDING = re.compile(f"[A-Za-z][{_LOOK_ALIKES}]|[{_LOOK_ALIKES}][A-Za-z]")
+_NO_CHARACTER = re.compile(r"&#[0-9]{8,};?")  # larger than any; of thousands of digits Python makes no number
 _HIDDEN = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
@@ -25,7 +26,7 @@ def clean_text(text: str) -> str:
             text = _TAG.sub(" ", text)
         if "&" not in text:
             break
-        text = html.unescape(text)
+        text = html.unescape(_NO_CHARACTER.sub(" ", text))
     if "<" in text:
         text = _TAG.sub(" ", text)
     if not text.isascii():

@@ -21,6 +21,7 @@ from components.core.stage import RUN_ID_VARIABLE
 from components.data.probabilities import Classifier, Probabilities, read_classifier, write_classifier
 from components.data.products import read_products
 from components.evaluate.lineage import write_lineage
+from components.evaluate.predictions import write_predictions
 from components.evaluate.run import run_evaluate
 from components.evaluate.scores import Bootstrap, calibration, interval
 from components.evaluate.summary import reduced_confusion
@@ -159,6 +160,17 @@ def test_a_code_that_is_a_formula_does_not_run_in_a_spreadsheet_but_a_negative_n
     evaluate(run, tmp_path / "out")
     codes = {row[3] for row in rows_of(tmp_path / "out" / "predictions.tsv")[1:]}
     assert codes == {"-1", "'=HYPERLINK(1)", "A-2"}
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\t", "\u2028", "\x85", "\v"])
+def test_a_line_end_inside_an_id_splits_no_row(end: str, tmp_path: Path) -> None:
+    products = make_products(classes=3)
+    table = products.table.assign(image_id=[f"1{end}2"] * len(products.table))
+    labels = np.zeros(len(products.rows("test")), np.int64)
+    path = write_predictions(dataclasses.replace(products, table=table), labels, tmp_path, "p")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + len(labels)
+    assert {line.split("\t")[1] for line in lines[1:]} == {"1 2"}
 
 
 def test_without_test_products_there_are_no_predictions_and_the_report_says_so(tmp_path: Path) -> None:

@@ -39,6 +39,11 @@ def test_other_alphabets_and_units_are_no_disguise(text: str):
     assert not mixes_look_alikes(text)
 
 
+@pytest.mark.parametrize("digits", [8, 4_301, 100_000])
+def test_a_number_of_no_character_is_left_out_however_long(digits: int):
+    assert clean_text(f"Robe &#{'9' * digits}; rouge &#{'0' * digits}") == "Robe rouge"
+
+
 def test_the_codes_revision_is_a_commit_or_nothing():
     revision = code_revision()
     assert revision == "" or len(revision.removesuffix("-dirty")) >= 7
