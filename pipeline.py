@@ -12,11 +12,13 @@ import click
 from kfp import dsl, kubernetes
 
 from components.client.cluster.settings import ClusterSettings
+from components.client.commands.check import check
 from components.client.commands.cluster import runs, schedule, submit, upload
 from components.client.commands.compile import compile_command
 from components.client.commands.fuse import fuse
 from components.client.commands.run import run
 from components.client.commands.show import compare, show
+from components.client.presets import FOLDS_OF
 from components.core.parameters import wants_gpu
 from components.core.project import NAME, REGISTRY, TAG, image_name
 from components.core.stage import RUN_ID_VARIABLE
@@ -30,8 +32,6 @@ from components.text.component import text
 
 COMPONENTS = {each.name: each for each in (preprocess, denoise, text, image, fusion, ensemble, evaluate)}
 DESCRIPTION = "Product categorization from text and images by late fusion."
-# Whose out-of-fold probabilities denoising reads, by `denoise_on`.
-FOLDS_OF = {"text": ("text",), "image": ("image",), "both": ("text", "image")}
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def main(context: click.Context) -> None:
     context.obj = build_pipeline
 
 
-for command in (run, show, compare, fuse, compile_command, upload, submit, schedule, runs):
+for command in (run, check, show, compare, fuse, compile_command, upload, submit, schedule, runs):
     main.add_command(command)
 
 

@@ -121,4 +121,6 @@ LAPTOP: dict[str, Any] = {
 }
 
 PRESETS = {preset["name"]: preset for preset in (PAPER, LAPTOP)}
-DENOISE_ON = ("text", "image", "both")
+# Whose out-of-fold probabilities denoising reads, by `denoise_on`.
+FOLDS_OF = {"text": ("text",), "image": ("image",), "both": ("text", "image")}
+DENOISE_ON = tuple(FOLDS_OF)

@@ -114,6 +114,21 @@ def fetch(uri: str, folder: Path) -> Path:
     return target
 
 
+def check_there(place: str) -> None:
+    """Tests that something lies at a path or URI, without fetching it.
+
+    Raises:
+        InputError: nothing does, or the store cannot be asked; see `fetch`.
+    """
+    if is_uri(place) and urlsplit(place).scheme != "file":
+        filesystem, remote = open_store(place)
+        with explained(place):
+            if not filesystem.exists(remote):
+                raise InputError(f"{place}: no such file or folder")
+    else:
+        fetch(place, Path())
+
+
 def state_of(place: str) -> Any:
     """What changes when the content of a path or URI does: told without reading what lies in a store.
 

@@ -2,7 +2,6 @@
 
 import csv
 import logging
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,12 @@ from cleanlab.rank import get_label_quality_scores
 
 from components.core.artifacts import whole_file, write_manifest
 from components.core.errors import InputError
-from components.core.reading import read_text
 from components.core.stage import Result
 from components.data.alignment import rows_of
+from components.data.ids import read_ids
 from components.data.image_store import ImageStore
 from components.data.probabilities import read_classifier
 from components.data.products import Products, read_products, write_products
-from components.data.uris import fetch
 from components.denoise.config import DenoiseConfig
 from components.denoise.report import denoise_report
 from components.reports.page import ISSUES, safe_report
@@ -76,7 +74,7 @@ def run_denoise(
     catalog = read_products(products)
     rows = catalog.rows("out_of_fold")
     pred_probs = mean_out_of_fold(catalog, rows, out_of_fold)
-    issues = find_issues(catalog, rows, pred_probs, config, kept=_read_ids(keep_ids, catalog))
+    issues = find_issues(catalog, rows, pred_probs, config, kept=read_ids(keep_ids, catalog.ids.tolist()))
     removed = np.zeros(len(catalog.table), dtype=bool)
     removed[issues.rows[issues.removed]] = True
     metadata = {**catalog.metadata, "denoise": {"flagged": len(issues.rows), "removed": int(removed.sum())}}
@@ -177,14 +175,3 @@ def write_issues(table: pd.DataFrame, folder: Path) -> None:
         for *codes, score, removed in table.itertuples(index=False):
             writer.writerow([*codes, f"{score:.6f}", "true" if removed else "false"])
     write_manifest(folder, flagged=len(table))
-
-
-def _read_ids(uri: str, products: Products) -> frozenset[str]:
-    if not uri:
-        return frozenset()
-    with tempfile.TemporaryDirectory() as scratch:
-        lines = read_text(fetch(uri, Path(scratch)), "a text file of product ids, one a line").splitlines()
-    ids = frozenset(line.strip() for line in lines if line.strip())
-    if unknown := sorted(ids - set(products.ids)):
-        log.warning("%s: %d ids are not in the catalog, the first is %r", uri, len(unknown), unknown[0])
-    return ids

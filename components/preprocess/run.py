@@ -3,8 +3,11 @@
 import logging
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from components.core.artifacts import sha256, write_json
 from components.core.errors import InputError
@@ -25,7 +28,7 @@ from components.preprocess.catalog.quarantine import (
 from components.preprocess.catalog.records import Record
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.images.decoding import open_images
-from components.preprocess.images.packing import pack_images
+from components.preprocess.images.packing import look_through, pack_images
 from components.preprocess.profile.drift import catalog_drift
 from components.preprocess.profile.profile import fetch_profile, profile_catalog
 from components.preprocess.reading import read_both_parts
@@ -70,12 +73,9 @@ def run_preprocess(
     """
     earlier = fetch_profile(earlier_profile) if earlier_profile else None
     findings: list[Finding] = []
+    settings = {"folds": folds, "seed": seed, "earlier": earlier}
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            paths = _fetch(sources, Path(scratch))
-            before = frozenset(earlier.get("validation", []) if earlier else [])
-            split = SplitSettings(config.validation_share, folds, seed, before)
-            catalog, count = _preprocess(paths, config, split, findings, images)
+        catalog, count = _examine(sources, config, findings, partial(pack_images, folder=images), **settings)
     finally:
         write_findings(findings, quarantine)
     write_products(catalog, products)
@@ -93,6 +93,50 @@ def run_preprocess(
     return Result(counts, safe_report(draw))
 
 
+def check_catalog(
+    sources: Sources,
+    config: PreprocessConfig,
+    *,
+    folds: int,
+    seed: int,
+    earlier_profile: str,
+    findings: list[Finding],
+    decoded: int | None,
+) -> tuple[Products, int]:
+    """Says of a catalog what `run_preprocess` would say, and leaves nothing.
+
+    Args:
+        findings: receives what is found, also where the catalog cannot be used.
+        decoded: how many images are decoded; see `look_through`.
+
+    Returns:
+        The product table, and how many images were decoded.
+
+    Raises:
+        InputError: as `run_preprocess`.
+    """
+    earlier = fetch_profile(earlier_profile) if earlier_profile else None
+    look = partial(look_through, most=decoded)
+    return _examine(sources, config, findings, look, folds=folds, seed=seed, earlier=earlier)
+
+
+def _examine(
+    sources: Sources,
+    config: PreprocessConfig,
+    findings: list[Finding],
+    read_images: Callable[..., tuple[list[Finding], int]],
+    *,
+    folds: int,
+    seed: int,
+    earlier: dict[str, Any] | None,
+) -> tuple[Products, int]:
+    """The product table, and what `read_images` counted."""
+    before = frozenset(earlier.get("validation", []) if earlier else [])
+    split = SplitSettings(config.validation_share, folds, seed, before)
+    with tempfile.TemporaryDirectory() as scratch:
+        return _preprocess(_fetch(sources, Path(scratch)), config, split, findings, read_images)
+
+
 def _fetch(sources: Sources, scratch: Path) -> dict[str, Path]:
     paths = {name: fetch(uri, scratch / name) for name, uri in asdict(sources).items() if uri}
     for name, what in NEEDED.items():
@@ -106,18 +150,15 @@ def _preprocess(
     config: PreprocessConfig,
     split: SplitSettings,
     findings: list[Finding],
-    images: Path,
+    read_images: Callable[..., tuple[list[Finding], int]],
 ) -> tuple[Products, int]:
-    """The product table, and how many images were packed."""
     train, test, metadata = read_both_parts(paths, config, findings)
     for record in [*train, *test]:
         _clean(record, findings)
     log.info("read and cleaned %s labeled and %s test products", f"{len(train):,}", f"{len(test):,}")
     train_images = open_images(paths["images"])
     test_images = open_images(paths["test_images"]) if "test_images" in paths else train_images
-    found, count = pack_images(
-        [(train, train_images, config.on_bad_image), (test, test_images, "keep")], images
-    )
+    found, count = read_images([(train, train_images, config.on_bad_image), (test, test_images, "keep")])
     findings += found
     refuse_if_too_many(findings, sum(metadata["rows"].values()), config.max_quarantined)
     dropped = {finding.product_id for finding in found if finding.action == DROPPED}

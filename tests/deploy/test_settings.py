@@ -137,9 +137,7 @@ def test_a_tag_that_no_node_can_pull_is_refused(tag: str, tmp_path: Path):
     assert f"error: --tag {tag!r}: expected letters" in refused.output
 
 
-@pytest.mark.parametrize(
-    "registry", [REGISTRY, "registry.example/team/", "10.0.0.1:5000/a__b/c"]
-)
+@pytest.mark.parametrize("registry", [REGISTRY, "registry.example/team/", "10.0.0.1:5000/a__b/c"])
 def test_registries_that_nodes_pull_from_are_taken(registry: str):
     check_image(registry, "1.0_beta-2.x")
 

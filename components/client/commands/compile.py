@@ -129,6 +129,12 @@ def compile_pipeline(
         )
 
 
+def pipeline_defaults(build_pipeline: Callable, preset: str) -> dict[str, Any]:
+    """Every parameter of the pipeline and the value that it has where none is given."""
+    inputs = build_pipeline(PRESETS[preset]).component_spec.inputs
+    return {name: one.default for name, one in inputs.items()}
+
+
 def pipeline_arguments(build_pipeline: Callable, preset: str, items: tuple[str, ...]) -> dict[str, Any]:
     """The values of `--param KEY=JSON`, checked against the pipeline's parameters."""
     # Not at the top: `--help` need not wait for what checks configurations.

@@ -1,5 +1,6 @@
 """The command `run`: the compiled pipeline on this machine."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from components.client.commands.compile import (
     compile_pipeline,
     denoise_option,
     pipeline_arguments,
+    pipeline_defaults,
     preset_option,
 )
 from components.client.commands.failure import exit_on_input_error
 from components.client.local.run import LocalRun
+from components.client.presets import FOLDS_OF, PRESETS
 from components.core.parameters import LARGEST_SEED, check_texts
 
 # Of the options that name a file, those that are not about the catalog.
@@ -25,36 +28,67 @@ existing = click.Path(exists=True, dir_okay=False, path_type=Path, resolve_path=
 file_or_folder = click.Path(exists=True, path_type=Path, resolve_path=True)
 
 
+OPTIONS = (
+    preset_option,
+    denoise_option,
+    click.option("--products", type=existing, help="Products with their texts: TSV or CSV."),
+    click.option("--labels", type=existing, help="Their codes, joined by id."),
+    click.option("--images", type=file_or_folder, help="Their images: a folder or a zip."),
+    click.option("--test-products", type=existing, help="Products to categorize."),
+    click.option("--test-images", type=file_or_folder, help="Images of the products to categorize."),
+    click.option(
+        "--test-labels", type=existing, help="Their codes, if known: scored too, never learned from."
+    ),
+    click.option("--class-names", type=existing, help='JSON of code to name: {"10": "Books"}.'),
+    click.option("--corrections", type=existing, help="TSV of product_id and code: labels you put right."),
+    click.option("--keep-ids", type=existing, help="Product ids that denoising must not remove, one a line."),
+    click.option(
+        "--earlier-profile",
+        type=existing,
+        help="The profile.json of an earlier run, to detect drift against.",
+    ),
+    click.option(
+        "--columns", default="", help="Another catalog's columns: product_id=sku,title=name,...,code=type"
+    ),
+    click.option(
+        "--output", type=click.Path(path_type=Path), help="Folder for the results. [runs/<catalog>]"
+    ),
+    click.option("--param", multiple=True, metavar="KEY=JSON", help="Any other parameter of the pipeline."),
+    click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True),
+    click.option("--fresh", is_flag=True, help="Forget what an earlier run into this folder finished."),
+)
+
+
+def catalog_options(command: Callable) -> Callable:
+    """Gives a command every option of `run`."""
+    return functools.reduce(lambda done, option: option(done), reversed(OPTIONS), command)
+
+
+def read_arguments(build_pipeline: Callable, preset: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The pipeline's parameters that the options of `catalog_options` set, checked.
+
+    Raises:
+        InputError: one of them is wrong.
+    """
+    columns, param = options.pop("columns"), options.pop("param")
+    arguments: dict[str, Any] = {"seed": options.pop("seed")}
+    files = {name: value for name, value in options.items() if value is not None}
+    arguments |= {PARAMETERS.get(name, f"catalog_{name}"): str(value) for name, value in files.items()}
+    arguments |= pipeline_arguments(build_pipeline, preset, param)
+    if columns:
+        arguments["preprocess_config"] = {**arguments.get("preprocess_config", {}), "columns": columns}
+    check_texts(arguments)
+    return arguments
+
+
 @click.command()
-@preset_option
-@denoise_option
-@click.option("--products", type=existing, help="Products with their texts: TSV or CSV.")
-@click.option("--labels", type=existing, help="Their codes, joined by id.")
-@click.option("--images", type=file_or_folder, help="Their images: a folder or a zip.")
-@click.option("--test-products", type=existing, help="Products to categorize.")
-@click.option("--test-images", type=file_or_folder, help="Images of the products to categorize.")
-@click.option("--test-labels", type=existing, help="Their codes, if known: scored too, never learned from.")
-@click.option("--class-names", type=existing, help='JSON of code to name: {"10": "Books"}.')
-@click.option("--corrections", type=existing, help="TSV of product_id and code: labels you put right.")
-@click.option("--keep-ids", type=existing, help="Product ids that denoising must not remove, one a line.")
-@click.option(
-    "--earlier-profile", type=existing, help="The profile.json of an earlier run, to detect drift against."
-)
-@click.option(
-    "--columns", default="", help="Another catalog's columns: product_id=sku,title=name,...,code=type"
-)
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results. [runs/<catalog>]")
-@click.option("--param", multiple=True, metavar="KEY=JSON", help="Any other parameter of the pipeline.")
-@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True)
-@click.option("--fresh", is_flag=True, help="Forget what an earlier run into this folder finished.")
+@catalog_options
 @click.pass_obj
 def run(
     build_pipeline: Callable,
     preset: str,
     denoise_on: str | None,
-    columns: str,
     output: Path | None,
-    param: tuple[str, ...],
     fresh: bool,
     **options: Any,
 ) -> None:
@@ -63,14 +97,13 @@ def run(
     With no catalog named it generates a sample first. A second run into the same folder goes on from
     the finished stages whose inputs and code are unchanged.
     """
-    arguments: dict[str, Any] = {"seed": options.pop("seed")}
-    files = {name: value for name, value in options.items() if value is not None}
-    arguments |= {PARAMETERS.get(name, f"catalog_{name}"): str(value) for name, value in files.items()}
+    # Not at the top: compiling imports this module and needs kfp alone.
+    from components.client.local.check import check_before
+
     with exit_on_input_error():
-        arguments |= pipeline_arguments(build_pipeline, preset, param)
-        if columns:
-            arguments["preprocess_config"] = {**arguments.get("preprocess_config", {}), "columns": columns}
-        check_texts(arguments)
+        arguments = read_arguments(build_pipeline, preset, options)
+        every = {**pipeline_defaults(build_pipeline, preset), **arguments}
+        check_before(every, FOLDS_OF[denoise_on or PRESETS[preset]["denoise_on"]])
         local_run = LocalRun(output, arguments, fresh=fresh)
         compiled = local_run.folder / "pipeline.yaml"
         # A second attempt on this machine would fail as the first did, minutes later.

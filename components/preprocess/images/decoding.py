@@ -5,6 +5,8 @@ import io
 import lzma
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -133,23 +135,39 @@ def upright_jpeg(data: bytes) -> tuple[int, int, bytes]:
     Raises:
         BadImage: empty, not one of the formats, too large by its header, or damaged.
     """
+    with _explained(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _refuse_many_pixels(image)
+        _decode_strictly(image, data)
+        upright = image.getexif().get(0x0112, 1) == 1
+        if image.format == "JPEG" and image.mode == "RGB" and upright:
+            return image.width, image.height, data
+        return _encode(ImageOps.exif_transpose(image))
+
+
+def check_header(data: bytes) -> tuple[int, int, bytes]:
+    """(width, height, nothing) of an image as its header has them; see `upright_jpeg` for what is refused."""
+    with _explained(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _refuse_many_pixels(image)
+        return image.width, image.height, b""
+
+
+@contextmanager
+def _explained(data: bytes) -> Iterator[None]:
     if not data:
         raise BadImage("image_empty", "0 bytes")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BadImage("image_too_large", f"{image.width}x{image.height}: over {MAX_PIXELS:,} pixels")
-            _decode_strictly(image, data)
-            upright = image.getexif().get(0x0112, 1) == 1
-            if image.format == "JPEG" and image.mode == "RGB" and upright:
-                return image.width, image.height, data
-            return _encode(ImageOps.exif_transpose(image))
+        yield
     except Image.DecompressionBombError as error:
         raise BadImage("image_too_large", str(error)) from error
     except UnidentifiedImageError as error:
         raise BadImage("not_an_image", f"starts with {data[:12]!r}; expected {', '.join(FORMATS)}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise BadImage("image_truncated", str(error)) from error
+
+
+def _refuse_many_pixels(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise BadImage("image_too_large", f"{image.width}x{image.height}: over {MAX_PIXELS:,} pixels")
 
 
 def _decode_strictly(image: Image.Image, data: bytes) -> None:

@@ -12,7 +12,13 @@ from components.data.image_store import write_image_store
 from components.preprocess.catalog.dialects import ID_PATTERN
 from components.preprocess.catalog.quarantine import DROPPED, WITHOUT_IMAGE, Finding
 from components.preprocess.catalog.records import Record
-from components.preprocess.images.decoding import BadImage, ImageSource, image_key, upright_jpeg
+from components.preprocess.images.decoding import (
+    BadImage,
+    ImageSource,
+    check_header,
+    image_key,
+    upright_jpeg,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +45,29 @@ def pack_images(
     return packer.findings, write_image_store(folder, stream)
 
 
+def look_through(
+    parts: Sequence[tuple[Sequence[Record], ImageSource, Literal["quarantine", "keep"]]], most: int | None
+) -> tuple[list[Finding], int]:
+    """Checks the images of all parts of a catalog as `pack_images` does, and packs none.
+
+    Args:
+        most: about so many are decoded, drawn by their content; of the others the header is read. None
+            decodes all.
+
+    Returns:
+        What was found, and how many different images were decoded.
+    """
+    count = sum(len(records) for records, *_ in parts)
+    packer = _Packer(1.0 if most is None else most / max(1, count))
+    packed = [packer.images(records, source, policy) for records, source, policy in parts]
+    return packer.findings, sum(len(data) > 0 for stream in packed for *_, data in stream)
+
+
 class _Packer:
-    def __init__(self) -> None:
+    """Reads records' images, decodes a share of them, and collects what is wrong with any."""
+
+    def __init__(self, decoded: float = 1.0) -> None:
+        self._decoded = decoded
         self.findings: list[Finding] = []
         self._known: dict[str, BadImage | None] = {}  # key -> what is wrong with the image
         self._done, self._start = 0, time.perf_counter()
@@ -54,7 +81,7 @@ class _Packer:
                 fresh = {
                     key: data for key, data in read if isinstance(data, bytes) and key not in self._known
                 }
-                for key, checked in zip(fresh, pool.map(_check, fresh.values()), strict=True):
+                for key, checked in zip(fresh, pool.map(self._check, fresh, fresh.values()), strict=True):
                     self._known[key] = checked if isinstance(checked, BadImage) else None
                     if not isinstance(checked, BadImage):
                         yield key, *checked
@@ -64,6 +91,13 @@ class _Packer:
                     if problem:
                         self.findings.append(record.finding(problem.reason, action, problem.detail))
                 self._report(len(window))
+
+    def _check(self, key: str, data: bytes) -> tuple[int, int, bytes] | BadImage:
+        drawn = int(key[:8], 16) < self._decoded * 2**32
+        try:
+            return upright_jpeg(data) if drawn else check_header(data)
+        except BadImage as problem:
+            return problem
 
     def _report(self, count: int) -> None:
         before, self._done = self._done, self._done + count
@@ -79,10 +113,3 @@ def _read(source: ImageSource, record: Record) -> tuple[str, bytes | BadImage]:
     except BadImage as problem:
         return "", problem
     return image_key(data), data
-
-
-def _check(data: bytes) -> tuple[int, int, bytes] | BadImage:
-    try:
-        return upright_jpeg(data)
-    except BadImage as problem:
-        return problem

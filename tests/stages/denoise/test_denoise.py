@@ -176,10 +176,15 @@ def test_ids_to_keep_are_flagged_but_never_removed(scene: Scene):
     assert set(kept) <= {issue["product_id"] for issue in scene.issues}
 
 
-def test_an_unknown_id_to_keep_is_refused(scene: Scene):
-    (scene.folder / "keep.txt").write_text("p1\nnobody\n")
-    with pytest.raises(InputError, match="1 ids are not in the catalog, the first is 'nobody'"):
-        scene.run(DenoiseConfig(), keep_ids=str(scene.folder / "keep.txt"))
+def test_an_unknown_id_to_keep_is_named_and_the_others_are_kept(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+):
+    scene.run(DenoiseConfig(share=0.5))
+    kept = sorted(scene.removed)[0]
+    (scene.folder / "keep.txt").write_text(f"{kept}\nnobody\n")
+    scene.run(DenoiseConfig(share=0.5), keep_ids=str(scene.folder / "keep.txt"))
+    assert "1 ids are not in the catalog, the first is 'nobody'" in caplog.text
+    assert kept not in scene.removed
 
 
 def test_a_missing_fold_is_refused(scene: Scene):

@@ -18,7 +18,13 @@ from synthetic import Run, make_classifier, make_products, true_labels, write_ru
 from components.core.artifacts import read_manifest
 from components.core.errors import InputError
 from components.core.stage import RUN_ID_VARIABLE
-from components.data.probabilities import Classifier, Probabilities, read_classifier, write_classifier
+from components.data.probabilities import (
+    Classifier,
+    Probabilities,
+    read_classifier,
+    read_classifiers,
+    write_classifier,
+)
 from components.data.products import read_products
 from components.evaluate.lineage import write_lineage
 from components.evaluate.predictions import write_predictions
@@ -74,8 +80,9 @@ def test_every_classifiers_figures_equal_scikit_learns(run: Run, metrics: dict, 
     products = read_products(run.products)
     rows = products.rows(split)
     labels = products.labels[rows]
-    folders = [*run.text, *run.image, *run.members.iterdir(), *run.feature_level.iterdir(), run.ensemble]
-    classifiers = {classifier.name: classifier for classifier in map(read_classifier, folders)}
+    found = [*map(read_classifier, [*run.text, *run.image, run.ensemble])]
+    found += [*read_classifiers(run.members), *read_classifiers(run.feature_level)]
+    classifiers = {classifier.name: classifier for classifier in found}
     entries = metrics[split]["classifiers"]
     assert sorted(entry["name"] for entry in entries) == sorted(classifiers)
     for entry in entries:

@@ -45,7 +45,8 @@ def test_a_profile_is_read_back_as_it_was_written(tmp_path: Path, profile: dict[
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "expected its profile.json"), ("[]", "expected"), ('{"format": "2"}', "anew")]
+    ("text", "message"),
+    [("{", "not the profile.json of"), ("[]", "expected"), ('{"format": "2"}', "anew")],
 )
 def test_another_file_is_refused_by_name(tmp_path: Path, text: str, message: str):
     (tmp_path / "metrics.json").write_text(text)

@@ -1,0 +1,112 @@
+"""What can be known of a run before its first stage."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components.core.errors import InputError
+from components.core.parameters import parse_values
+from components.data.hub import check_hub
+from components.data.ids import read_ids
+from components.data.uris import check_there, fetch, is_uri
+from components.preprocess.catalog.quarantine import SHOWN, Finding
+from components.preprocess.config import Sources
+from components.preprocess.reading import read_both_parts
+from components.preprocess.run import check_catalog
+
+TABLES = ("products", "labels", "test_products", "test_labels", "corrections")
+DECODED = 200  # pictures, unless all are asked for
+
+
+def check_before(arguments: Mapping[str, Any], loops: tuple[str, ...]) -> None:
+    """Tests what lies beside the catalog: pretrained weights, and the list of products to keep.
+
+    Args:
+        arguments: every parameter of the pipeline.
+        loops: the stages whose folds denoising reads.
+
+    Raises:
+        InputError: weights cannot be reached: a training would find out after the folds, or an hour.
+    """
+    _check_weights(arguments, loops)
+    if arguments["denoise_keep_ids"]:
+        known = []
+        with suppress(InputError):  # preprocess says what is wrong with the catalog
+            known = _ids(arguments)
+        read_ids(arguments["denoise_keep_ids"], known)
+
+
+def _ids(arguments: Mapping[str, Any]) -> list[str]:
+    config = parse_values(arguments)["preprocess_config"]
+    with tempfile.TemporaryDirectory() as folder:
+        uris = {name: arguments[f"catalog_{name}"] for name in TABLES}
+        paths = {name: fetch(uri, Path(folder) / name) for name, uri in uris.items() if uri}
+        train, test, _ = read_both_parts(paths, config, [])
+    return [record.product_id for record in [*train, *test]]
+
+
+def _check_weights(arguments: Mapping[str, Any], loops: tuple[str, ...]) -> None:
+    used = [("text", "text_configs"), ("image", "image_configs")]
+    used += [(stage, f"{stage}_fold_config") for stage in loops]
+    for stage, name in used:
+        given = arguments[name]
+        for config in [given] if isinstance(given, dict) else given:
+            _check_weights_of(stage, config)
+
+
+def _check_weights_of(stage: str, config: Mapping[str, Any]) -> None:
+    weights = str(config.get("weights", "scratch"))
+    if weights in ("scratch", "pretrained") or config.get("kind", "") in ("linear", "color_histogram"):
+        return
+    if stage == "image" or is_uri(weights) or weights.startswith((".", "/", "~")):
+        check_there(weights)
+    else:
+        check_hub(weights, "config.json", config.get("revision") or None)
+
+
+def check_run(arguments: Mapping[str, Any], *, decoded: int | None) -> Iterator[str]:
+    """Checks a run's catalog as preprocess will, and what else is given with it.
+
+    Args:
+        arguments: every parameter of the pipeline.
+        decoded: how many pictures are decoded; None for all.
+
+    Yields:
+        Lines that say what was found.
+
+    Raises:
+        InputError: something would stop the run.
+    """
+    values = parse_values(arguments)
+    sources = Sources(**{field.name: arguments[f"catalog_{field.name}"] for field in fields(Sources)})
+    findings: list[Finding] = []
+    try:
+        products, pictures = check_catalog(
+            sources,
+            values["preprocess_config"],
+            folds=values["denoise_folds"],
+            seed=values["seed"],
+            earlier_profile=arguments["catalog_earlier_profile"],
+            findings=findings,
+            decoded=decoded,
+        )
+    finally:
+        for line in _found(findings):
+            click.echo(line)
+    splits = Counter(products.table["split"])
+    yield ", ".join(f"{splits[split]:,} {split}" for split in ("train", "validation", "test")) + " products"
+    yield f"{len(products.classes)} classes; of all pictures the header was read, {pictures:,} were decoded"
+
+
+def _found(findings: list[Finding]) -> Iterator[str]:
+    for (reason, action), count in Counter((each.reason, each.action) for each in findings).most_common(
+        SHOWN
+    ):
+        first = next(each for each in findings if each.reason == reason)
+        yield f"{count:6,} {reason} ({action}); the first: {str(first)[:300]}"
