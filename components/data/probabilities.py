@@ -66,7 +66,7 @@ class Classifier:
         if split not in splits:
             raise InputError(
                 f"classifier {self.name} ({checkpoint}): no {split} matrix, it has "
-                f"{', '.join(sorted(splits))}; a training of one fold predicts nothing but that fold"
+                f"{', '.join(sorted(splits))} (a fold's training predicts that fold and validation alone)"
             )
         return splits[split].aligned(ids, where=f"classifier {self.name}, {split}")
 

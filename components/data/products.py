@@ -73,15 +73,20 @@ class Task:
     fit: np.ndarray
     predict: dict[str, np.ndarray]  # split name -> rows
 
+    @property
+    def of_fold(self) -> bool:
+        """Whether it is a fold's training, for denoising: nothing is chosen by what it predicts."""
+        return "out_of_fold" in self.predict
+
 
 def training_task(products: Products, *, fold: int | None, cleaned: bool) -> Task:
     """Which rows a classifier is fitted on, and which it predicts.
 
     Without a fold it is fitted on train and predicts validation and test. Given a fold it is fitted on the
-    other folds and predicts that fold, as `out_of_fold`: the matrix that denoising needs. The paper takes
-    folds of all labeled products (section 3.2.1); here they are of train alone: fitted on validation's labels
-    too, they would choose which train products go, and validation would flatter what is trained on the rest.
-    Test products are never fitted on, labeled or not.
+    other folds and predicts that fold, as `out_of_fold`, and validation: the matrices that denoising needs.
+    The paper takes folds of all labeled products (section 3.2.1). Here they are of train alone: with folds
+    of validation too, validation's labels choose which train products go, and the score of what is trained
+    on the rest flatters (benchmarks/label_leak.py measures it). Test products are never fitted on.
 
     Args:
         cleaned: leave out the rows that denoising removed.
@@ -93,18 +98,17 @@ def training_task(products: Products, *, fold: int | None, cleaned: bool) -> Tas
     if fold is None:
         fit = (table["split"] == "train").to_numpy()
         predict = {split: products.rows(split) for split in ("validation", "test")}
-        predict = {split: rows for split, rows in predict.items() if len(rows)}
     else:
         folds = table["fold"].fillna(-1).to_numpy(dtype=np.int64)
-        if not 0 <= fold <= folds.max():
+        if fold < 0 or fold not in folds:
             raise InputError(f"fold {fold} does not exist: the products have folds 0 to {folds.max()}")
         fit = (folds >= 0) & (folds != fold)
-        predict = {"out_of_fold": np.flatnonzero(folds == fold)}
+        predict = {"out_of_fold": np.flatnonzero(folds == fold), "validation": products.rows("validation")}
     if cleaned:
         fit = fit & ~table["removed"].to_numpy(dtype=bool)
     if not fit.any():
         raise InputError("no product is left to train on: check the split and what denoising removed")
-    return Task(np.flatnonzero(fit), predict)
+    return Task(np.flatnonzero(fit), {split: rows for split, rows in predict.items() if len(rows)})
 
 
 def read_products(folder: Path) -> Products:
@@ -152,6 +156,9 @@ def check_products(products: Products, *, where: str) -> None:
         f"label is not in 0..{count - 1}": (labels < -1) | (labels >= count),
         "label and code disagree": wrong_code,
         "a train or validation product has no label": (table["split"] != "test").to_numpy() & (labels < 0),
+        "a product outside train has a fold": (
+            table["fold"].notna() & (table["split"] != "train")
+        ).to_numpy(),
         "a removed product is not in train": (table["removed"] & (table["split"] != "train")).to_numpy(),
     }
     for rule, broken in rules.items():

@@ -21,10 +21,10 @@ def denoise_report(products: Products, images: ImageStore, issues: pd.DataFrame)
         products: the cleaned product table.
         issues: as `components.reports.page.read_issues` returns them.
     """
-    gallery = Gallery(products, images)
+    gallery, names = Gallery(products, images), class_labels(products)
     train = int((products.labels[products.rows("train")] >= 0).sum())
     removed = int(np.count_nonzero(issues["removed"]))
-    predicted = len(products.rows("out_of_fold"))
+    predicted = len(products.rows("train")) + len(products.rows("validation"))
     return render(
         "denoise",
         figures=[
@@ -40,6 +40,9 @@ def denoise_report(products: Products, images: ImageStore, issues: pd.DataFrame)
         pairs=_pairs(products, issues),
         pair_count=len(issues[["given_code", "suggested_code"]].drop_duplicates()),
         correction=_correction(issues),
+        exempt=[
+            names.get(code, code) for code in products.metadata.get("denoise", {}).get("exempt_classes", [])
+        ],
     )
 
 

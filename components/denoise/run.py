@@ -2,15 +2,11 @@
 
 import csv
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 
 from components.core.artifacts import whole_file, write_manifest
 from components.core.errors import InputError
@@ -18,30 +14,16 @@ from components.core.stage import Result
 from components.data.alignment import rows_of
 from components.data.ids import read_ids
 from components.data.image_store import ImageStore
-from components.data.probabilities import read_classifier
+from components.data.probabilities import Classifier, read_classifier
 from components.data.products import Products, read_products, write_products
 from components.denoise.config import DenoiseConfig
+from components.denoise.issues import LabelIssues, find_issues, known_classes
 from components.denoise.report import denoise_report
 from components.reports.page import ISSUES, safe_report
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class LabelIssues:
-    """Flagged products, worst first.
-
-    Attributes:
-        rows: row numbers in the product table.
-        suggested: the label that the model suggests for each.
-        scores: quality of each label by `DenoiseConfig.rank`, 0 (surely wrong) to 1.
-        removed: whether each is removed from train.
-    """
-
-    rows: np.ndarray
-    suggested: np.ndarray
-    scores: np.ndarray
-    removed: np.ndarray
+NAMES = {"out_of_fold": "train", "validation": "validation"}  # matrix -> whose products it predicts
 
 
 def run_denoise(
@@ -57,8 +39,8 @@ def run_denoise(
     """Ranks label issues by the classifiers' out-of-fold probabilities and marks the removed ones.
 
     Args:
-        out_of_fold: one classifier folder a fold and modality; where several predicted a product, the
-            mean of their probabilities counts.
+        out_of_fold: one classifier folder a fold and modality. Where several predicted a product, the mean of
+            their probabilities counts; validation is predicted by all.
         images: the image store, for the report's pictures.
         keep_ids: path or URI of product ids, one a line, that are never removed; "" for none.
         cleaned: file for the product table, its `removed` column set. Nothing leaves validation or test:
@@ -72,85 +54,59 @@ def run_denoise(
         InputError: a product was predicted by no fold, or a file breaks its rules.
     """
     catalog = read_products(products)
-    rows = catalog.rows("out_of_fold")
-    pred_probs = mean_out_of_fold(catalog, rows, out_of_fold)
-    issues = find_issues(catalog, rows, pred_probs, config, kept=read_ids(keep_ids, catalog.ids.tolist()))
+    classifiers = {str(path): read_classifier(path, classes=catalog.classes) for path in out_of_fold}
+    splits = [split for split in NAMES if len(catalog.rows(split))]
+    pred_probs = {split: mean_pred_probs(catalog, split, classifiers) for split in splits}
+    known = known_classes(catalog, pictured=any(each.modality == "image" for each in classifiers.values()))
+    issues = find_issues(
+        catalog, pred_probs, config, known=known, kept=read_ids(keep_ids, catalog.ids.tolist())
+    )
     removed = np.zeros(len(catalog.table), dtype=bool)
     removed[issues.rows[issues.removed]] = True
-    metadata = {**catalog.metadata, "denoise": {"flagged": len(issues.rows), "removed": int(removed.sum())}}
+    exempt = [code for code, each in zip(catalog.classes, known, strict=True) if not each]
+    counts = {"flagged": len(issues.rows), "removed": int(removed.sum())}
+    metadata = {**catalog.metadata, "denoise": {**counts, "exempt_classes": exempt}}
     cleaned_catalog = Products(catalog.table.assign(removed=removed), catalog.classes, metadata)
     write_products(cleaned_catalog, cleaned)
     table = issues_table(catalog, issues)
     write_issues(table, label_issues)
-    log.info("flagged %d of %d labeled products, removed %d from train", len(table), len(rows), removed.sum())
-    counts = {
-        "flagged": len(table),
-        "flagged_share": len(table) / len(rows),
-        "removed": int(removed.sum()),
-    }
+    labeled = sum(map(len, pred_probs.values()))
+    log.info("flagged %d of %d labeled products, removed %d from train", len(table), labeled, removed.sum())
+    if exempt:
+        log.warning("of %d classes, in one fold of train alone, nothing is flagged: %s", len(exempt), exempt)
     report = safe_report(lambda: denoise_report(cleaned_catalog, ImageStore(images), table))
-    return Result(counts, report)
+    return Result({**counts, "flagged_share": len(table) / labeled}, report)
 
 
-def mean_out_of_fold(products: Products, rows: np.ndarray, folders: Sequence[Path]) -> np.ndarray:
-    """Mean out-of-fold probabilities of `rows` over all classifiers, (len(rows), C) float64.
+def mean_pred_probs(products: Products, split: str, classifiers: Mapping[str, Classifier]) -> np.ndarray:
+    """Mean probabilities of a split's rows over all classifiers that predicted each, (n, C) float64.
+
+    Of `out_of_fold` that is one a modality, of validation every fold's.
+
+    Args:
+        classifiers: folder -> classifier.
 
     Raises:
-        InputError: a classifier has no out-of-fold matrix, or some product is in none.
+        InputError: a classifier has no matrix of the split, or some product is in none.
     """
+    rows = products.rows(split)
     total = np.zeros((len(rows), len(products.classes)))
     count = np.zeros(len(rows), np.int64)
-    for folder in folders:
-        classifier = read_classifier(folder, classes=products.classes)
-        matrix = next(iter(classifier.matrices.values())).get("out_of_fold")
-        if matrix is None:
-            raise InputError(
-                f"{folder} (classifier {classifier.name}): no out-of-fold matrix; give its training a fold"
-            )
+    for folder, classifier in classifiers.items():
         where = f"{folder} (classifier {classifier.name})"
-        at = rows_of(products.ids[rows], matrix.ids, what="labeled product", where=where)
+        matrix = next(iter(classifier.matrices.values())).get(split)
+        if matrix is None:
+            raise InputError(f"{where}: no {split} matrix; give its training a fold")
+        at = rows_of(products.ids[rows], matrix.ids, what=f"{NAMES[split]} product", where=where)
         total[at] += matrix.pred_probs
         count[at] += 1
     if (count == 0).any():
         first = products.ids[rows[np.flatnonzero(count == 0)[0]]]
         raise InputError(
-            f"{int((count == 0).sum())} labeled products were predicted by no fold, the first is {first!r}: "
-            "run every fold"
+            f"{int((count == 0).sum())} {NAMES[split]} products were predicted by no fold, the first is "
+            f"{first!r}: run every fold"
         )
     return total / count[:, None]
-
-
-def find_issues(
-    products: Products,
-    rows: np.ndarray,
-    pred_probs: np.ndarray,
-    config: DenoiseConfig,
-    *,
-    kept: frozenset[str],
-) -> LabelIssues:
-    """Flags label issues (Northcutt et al., arXiv:1911.00068) and ranks them.
-
-    Args:
-        rows: the labeled products, the rows of `pred_probs`.
-        pred_probs: (len(rows), C) out-of-fold probabilities.
-        kept: product ids that are never removed.
-    """
-    labels = products.labels[rows]
-    order: Any = find_label_issues(
-        labels,
-        pred_probs,
-        filter_by=config.filter_by,
-        return_indices_ranked_by=config.rank,
-        n_jobs=1,
-    )
-    order = np.asarray(order, dtype=np.int64)
-    # A low score alone may flag a product whose own label is still the likeliest.
-    order = order[pred_probs[order].argmax(axis=1) != labels[order]]
-    scores = get_label_quality_scores(labels, pred_probs, method=config.rank)[order]
-    in_train = products.table["split"].to_numpy()[rows[order]] == "train"
-    may_go = in_train & ~np.isin(products.ids[rows[order]].astype(str), list(kept))
-    removed = may_go & (np.cumsum(may_go) <= round(config.share * len(order)))
-    return LabelIssues(rows[order], pred_probs[order].argmax(axis=1), scores, removed)
 
 
 def issues_table(products: Products, issues: LabelIssues) -> pd.DataFrame:

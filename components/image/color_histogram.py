@@ -58,7 +58,7 @@ def train_color_histogram(
     seconds = time.perf_counter() - start
     log.info("%s: trained on %s products in %.0f s", config.name, f"{len(fit):,}", seconds)
     _save(setup.model, net, products, config)
-    features = None if "out_of_fold" in task.predict else hidden
+    features = None if task.of_fold else hidden
     metrics = {"training_seconds": seconds, "final_loss": loss}
     return Trained({"final": matrices}, features, metrics, device=device_name(device))
 

@@ -22,13 +22,13 @@ def image(
     image_metrics: Output[Metrics],
     image_report: Output[HTML],
 ):
-    """Trains one image classifier and predicts validation and test, or one fold.
+    """Trains one image classifier and predicts validation and test, or one fold and validation.
 
     Args:
         products: the product table.
         images: the image store.
         config: one image configuration; see docs/configuration.md.
-        fold: train on the other folds and predict this one; -1 for the whole training.
+        fold: train on the other folds, predict this one and validation; -1 for the whole training.
         seed: seed of every random draw.
         checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.
         gpu_type: the accelerator that the task asked for, "" for a CPU; checked before training.

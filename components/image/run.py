@@ -31,7 +31,7 @@ def run_image(
     """Trains one image configuration and writes its probabilities, pooled features and model.
 
     Args:
-        fold: train on the other folds and predict this one, out of fold; None for the whole training.
+        fold: train on the other folds, predict this one and validation; None for the whole training.
         checkpoints: a folder that outlives an attempt, from which a killed training goes on.
         gpu_type, gpu_count: the accelerators that the task asked for; "" and "0" for a CPU.
 

@@ -42,10 +42,9 @@ def train_network(
         SystemExit: SIGTERM came; a checkpoint is saved, status 143.
     """
     check_backbone(config.backbone, [stage.crop for stage in config.stages()])
-    fold_training = "out_of_fold" in task.predict
-    predicted = [*task.predict.values()] if fold_training else [np.arange(len(products.table))]
+    predicted = [*task.predict.values()] if task.of_fold else [np.arange(len(products.table))]
     keys, index = image_rows(products, np.unique(np.concatenate([task.fit, *predicted])))
-    fitting = _Fitting(store, keys, _examples(products, task, index), config, setup.seed, not fold_training)
+    fitting = _Fitting(store, keys, _examples(products, task, index), config, setup.seed, not task.of_fold)
     network = fitting.start(config.stages()[0], None)
     identity = fitting.identity(network)
     with training_folder(setup.checkpoints, identity) as folder, catch_sigterm() as termination:

@@ -29,11 +29,12 @@ class Average(Callback):
 
 
 class Evaluation(Callback):
-    """Scores every epoch on validation, and keeps what the newest epochs make of all splits.
+    """Scores every epoch on a split, and keeps what the newest epochs make of all splits.
 
     Args:
         predict: split -> (rows of the split, C) class probabilities.
         labels: split -> the labels of its rows.
+        scored: the split that every epoch is scored on; "" for none, where nothing may be chosen by a score.
         keeps: epoch, counted from 1 -> whether its probabilities may be wanted.
         newest: so many epochs are kept.
 
@@ -46,18 +47,20 @@ class Evaluation(Callback):
         predict: Callable[[str], np.ndarray],
         labels: Mapping[str, np.ndarray],
         *,
+        scored: str,
         keeps: Callable[[int], bool],
         newest: int,
     ) -> None:
         self.predict, self.labels, self.keeps, self.newest = predict, labels, keeps, newest
+        self.scored = scored
         self.kept: dict[int, dict[str, np.ndarray]] = {}
 
     def on_epoch_end(self, loop: TrainingLoop, curve: dict[str, float]) -> None:
         epoch = int(curve["epoch"])
         keep = self.keeps(epoch)
-        found = {split: self.predict(split) for split in self.labels if keep or split == "validation"}
-        if "validation" in found:
-            pred_probs, labels = found["validation"], self.labels["validation"]
+        found = {split: self.predict(split) for split in self.labels if keep or split == self.scored}
+        if self.scored in found:
+            pred_probs, labels = found[self.scored], self.labels[self.scored]
             of_class = pred_probs[np.arange(len(labels)), labels]
             curve["validation_loss"] = float(-np.log(np.maximum(of_class, 1e-12)).mean())
             curve["macro_f1"] = macro_f1(labels, pred_probs.argmax(axis=1), pred_probs.shape[1])

@@ -45,7 +45,7 @@ def training_report(classifier: Classifier, products: Products) -> str:
     device = {"device": metadata["device"]} if "device" in metadata else {}
     curves = metadata.get("curves", [])
     splits = next(iter(classifier.matrices.values()))
-    split = "validation" if "validation" in splits else "out_of_fold"
+    split = "out_of_fold" if "out_of_fold" in splits else "validation"
     if split not in splits:
         raise InputError(
             f"classifier {classifier.name}: neither a validation nor an out-of-fold matrix to report on"

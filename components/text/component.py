@@ -21,12 +21,12 @@ def text(
     text_metrics: Output[Metrics],
     text_report: Output[HTML],
 ):
-    """Trains one text classifier and predicts validation and test, or one fold.
+    """Trains one text classifier and predicts validation and test, or one fold and validation.
 
     Args:
         products: the product table.
         config: one text configuration; see docs/configuration.md.
-        fold: train on the other folds and predict this one; -1 for the whole training.
+        fold: train on the other folds, predict this one and validation; -1 for the whole training.
         seed: seed of every random draw.
         checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.
         gpu_type: the accelerator that the task asked for, "" for a CPU; checked before training.

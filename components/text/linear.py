@@ -45,7 +45,7 @@ def train_linear(products: Products, task: Task, config: LinearTextConfig, setup
     log.info("%s: fitted on %s products in %.0f s", config.name, f"{len(task.fit):,}", seconds)
     features = (
         _features(texts, task.fit, vectorizers, config, setup.seed)
-        if config.features and "out_of_fold" not in task.predict
+        if config.features and not task.of_fold
         else None
     )
     if config.refit and "test" in task.predict:

@@ -82,7 +82,11 @@ class Training:
         of_split = {split: labels[rows] for split, rows in self.task.predict.items()}
         # One more than is asked for, as one of them may be the best.
         return Evaluation(
-            self._predict, of_split, keeps=lambda epoch: bool(late) and epoch >= first, newest=late + 1
+            self._predict,
+            of_split,
+            scored="" if self.task.of_fold else "validation",
+            keeps=lambda epoch: bool(late) and epoch >= first,
+            newest=late + 1,
         )
 
     def _batches(self, epoch: int, first: int) -> list[np.ndarray]:

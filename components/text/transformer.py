@@ -37,10 +37,10 @@ def train_transformer(
 ) -> Trained:
     """Fine-tunes an encoder on `task.fit` and predicts `task.predict`.
 
-    The epoch with the best validation macro-F1 is the chosen one; without a validation split (a fold's
-    training) the last. Where a checkpoint of the same training lies in the setup's folder, it goes on from
-    there, and on a CPU ends with the same bytes. With several GPUs a process on each trains on its part of
-    the same batches as one would. The model is config.json, model.safetensors and tokenizer.json.
+    The epoch with the best validation macro-F1 is the chosen one, in a fold's training the last. Where a
+    checkpoint of the same training lies in the setup's folder, it goes on from there, and on a CPU ends with
+    the same bytes. With several GPUs a process on each trains on its part of the same batches as one would.
+    The model is config.json, model.safetensors and tokenizer.json.
 
     Returns:
         Matrices of the chosen epoch ("best" or "last") and of `config.late_checkpoints` late epochs; pooled
@@ -104,8 +104,7 @@ def _predict(training: Training, products: Products, pause: Callable[[], None]) 
     chosen = best_epoch(curves) or len(curves)
     if training.best.weights:
         training.predicted.load_state_dict(training.best.weights)
-    fold = "out_of_fold" in task.predict
-    rows = task.predict["out_of_fold"] if fold else np.arange(len(products.table))
+    rows = np.concatenate([*task.predict.values()]) if task.of_fold else np.arange(len(products.table))
     pred_probs, features = predict(training.predicted, training.tokens, rows, pause=pause)
     place = np.empty(len(products.table), np.int64)
     place[rows] = np.arange(len(rows))
@@ -120,7 +119,7 @@ def _predict(training: Training, products: Products, pause: Callable[[], None]) 
         "parameters": float(sum(weight.numel() for weight in training.model.parameters())),
     }
     device = device_name(training.model.device)
-    return Trained(matrices, None if fold else features, metrics, curves, device=device)
+    return Trained(matrices, None if task.of_fold else features, metrics, curves, device=device)
 
 
 def _identity(

@@ -71,7 +71,8 @@ def everything(line: Line) -> dict[str, Callback]:
         return torch.cat([scores, -scores], dim=1).softmax(1).numpy()
 
     average = Average(line.model, 0.5)
-    evaluation = Evaluation(predict, {"validation": ROWS % 2, "test": ROWS}, keeps=lambda _: True, newest=2)
+    labels = {"validation": ROWS % 2, "test": ROWS}
+    evaluation = Evaluation(predict, labels, scored="validation", keeps=lambda _: True, newest=2)
     return {"average": average, "evaluation": evaluation, "best": BestEpoch(average.average.module)}
 
 

@@ -110,7 +110,7 @@ def make_products(labels: np.ndarray, splits: np.ndarray, classes: tuple[str, ..
             "code": codes.where(known, None),
             "label": truth.where(known),
             "split": splits,
-            "fold": folds.where(known),
+            "fold": folds.where(pd.Series(splits) == "train"),
             "group": np.arange(len(labels)),
             "removed": False,
             "row_id": ids,

@@ -77,7 +77,7 @@ def write_catalog(
         }
     )
     table["label"] = table["label"].where(labeled)
-    table["fold"] = table["fold"].where(labeled)
+    table["fold"] = table["fold"].where(table["split"] == "train")
     products = Products(table, classes)
     write_products(products, folder / "products.parquet")
     images = ((f"k{row}", 40, 40, jpeg(product_image(labels[row], random))) for row in range(count))

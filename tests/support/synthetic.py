@@ -87,7 +87,7 @@ def make_products(
             ),
             "split": split,
             "fold": pd.array(
-                [number % 4 if name != "test" else None for number, name in enumerate(split)], dtype="Int64"
+                [number % 4 if name == "train" else None for number, name in enumerate(split)], dtype="Int64"
             ),
             "group": [number - number % 10 if number % 10 == 1 else number for number in range(count)],
             "removed": False,

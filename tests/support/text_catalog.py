@@ -37,9 +37,7 @@ def text_products(train: int = 72, validation: int = 18, test: int = 12, *, seed
                 dtype="Int64",
             ),
             "split": ["train"] * train + ["validation"] * validation + ["test"] * test,
-            "fold": pd.array(
-                [row // 3 % 3 if known else None for row, known in enumerate(labeled)], dtype="Int64"
-            ),
+            "fold": pd.array([row // 3 % 3 if row < train else None for row in range(count)], dtype="Int64"),
             "group": np.arange(count),
             "removed": False,
             "row_id": [str(row) for row in range(count)],

@@ -10,10 +10,10 @@ import pytest
 from components.core.configuration import parse_config
 from components.core.errors import InputError
 from components.data.image_store import write_image_store
-from components.data.probabilities import Classifier, Probabilities, write_classifier
+from components.data.probabilities import Classifier, Probabilities, read_classifier, write_classifier
 from components.data.products import SCHEMA, Products, read_products, write_products
 from components.denoise.config import DenoiseConfig
-from components.denoise.run import mean_out_of_fold, run_denoise
+from components.denoise.run import mean_pred_probs, run_denoise
 
 CLASSES = ("10", "20", "30", "40")
 COUNT, FOLDS = 800, 4
@@ -22,24 +22,26 @@ COUNT, FOLDS = 800, 4
 class Scene:
     """Products whose true classes a good out-of-fold classifier knows, with 5 % of the labels changed."""
 
-    def __init__(self, folder: Path, seed: int = 0) -> None:
+    def __init__(self, folder: Path, seed: int = 0, classes: int = len(CLASSES)) -> None:
         rng = np.random.default_rng(seed)
+        folder.mkdir(exist_ok=True)
         self.folder = folder
-        self.true = rng.integers(0, len(CLASSES), COUNT)
+        self.true = rng.integers(0, classes, COUNT)
         self.planted = rng.random(COUNT) < 0.05
-        shift = rng.integers(1, len(CLASSES), COUNT)
-        self.labels = np.where(self.planted, (self.true + shift) % len(CLASSES), self.true)
+        shift = rng.integers(1, classes, COUNT)
+        self.labels = np.where(self.planted, (self.true + shift) % classes, self.true)
         logits = rng.normal(0, 0.6, (COUNT, len(CLASSES)))
         logits[np.arange(COUNT), self.true] += 3
         self.pred_probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         self.ids = np.array([f"p{i}" for i in range(COUNT)], dtype=object)
-        self.folds = np.arange(COUNT) % FOLDS
+        self.validation = np.arange(COUNT) % 10 == 0
+        self.folds = np.where(self.validation, -1, np.arange(COUNT) % FOLDS)
         self.products = folder / "products"
         self._write_products()
         self.classifiers = [self.write_fold(fold) for fold in range(FOLDS)]
 
     def _write_products(self) -> None:
-        split = np.where(np.arange(COUNT) % 10 == 0, "validation", "train")
+        split = np.where(self.validation, "validation", "train")
         columns = {
             "product_id": self.ids,
             "title": "titre",
@@ -48,7 +50,7 @@ class Scene:
             "code": [CLASSES[label] for label in self.labels],
             "label": pd.array(self.labels, dtype="Int64"),
             "split": split,
-            "fold": pd.array(self.folds, dtype="Int64"),
+            "fold": pd.arrays.IntegerArray(self.folds, self.validation),
             "group": np.arange(COUNT),
             "removed": False,
             "row_id": self.ids,
@@ -59,10 +61,12 @@ class Scene:
         write_image_store(self.folder / "images", [])
 
     def write_fold(self, fold: int, classes: tuple[str, ...] = CLASSES, *, name: str = "") -> Path:
-        rows = self.folds == fold
-        matrix = Probabilities(self.ids[rows], classes, self.pred_probs[rows].astype(np.float32))
+        matrices = {
+            split: Probabilities(self.ids[rows], classes, self.pred_probs[rows].astype(np.float32))
+            for split, rows in (("out_of_fold", self.folds == fold), ("validation", self.validation))
+        }
         folder = self.folder / (name or f"fold{fold}")
-        write_classifier(folder, Classifier("folds", "image", {"final": {"out_of_fold": matrix}}))
+        write_classifier(folder, Classifier("folds", "text", {"final": matrices}))
         return folder
 
     def run(self, config: DenoiseConfig, classifiers: list[Path] | None = None, keep_ids: str = "") -> None:
@@ -111,7 +115,8 @@ def test_issues_name_the_given_and_the_suggested_code_worst_first(scene: Scene):
 
 def test_the_papers_share_is_ten_percent_of_the_flagged(scene: Scene):
     scene.run(DenoiseConfig())
-    assert len(scene.removed) == round(0.1 * len(scene.issues))
+    flagged = {issue["product_id"] for issue in scene.issues}
+    assert len(scene.removed) == round(0.1 * len(flagged & set(scene.ids[~scene.validation])))
 
 
 def test_no_product_is_flagged_in_favor_of_its_own_label(scene: Scene):
@@ -122,7 +127,7 @@ def test_no_product_is_flagged_in_favor_of_its_own_label(scene: Scene):
     scene.pred_probs[planted] = 0.01
     scene.pred_probs[rows[planted], own[planted]] = 0.28
     scene.pred_probs[rows[planted], true[planted]] = 0.7
-    unsure = ~planted & (rows % 40 == 0)  # their own label is the likeliest, at less than 0.28
+    unsure = ~planted & (rows % 40 == 1)  # their own label is the likeliest, at less than 0.28
     scene.pred_probs[unsure] = 0.2475
     scene.pred_probs[rows[unsure], own[unsure]] = 0.2575
     classifiers = [scene.write_fold(fold) for fold in range(FOLDS)]
@@ -150,12 +155,10 @@ def test_text_and_image_folds_are_averaged_product_by_product(scene: Scene):
     scene.pred_probs = np.roll(sure, 1, axis=1)  # a second classifier that is wrong everywhere
     wrong = [scene.write_fold(fold, name=f"wrong{fold}") for fold in range(FOLDS)]
     products = read_products(scene.products)
-    rows = products.rows("out_of_fold")
-    assert np.allclose(
-        mean_out_of_fold(products, rows, [*scene.classifiers, *wrong]),
-        (sure + scene.pred_probs) / 2,
-        atol=1e-6,
-    )
+    classifiers = {path.name: read_classifier(path) for path in [*scene.classifiers, *wrong]}
+    for split, rows in (("out_of_fold", ~scene.validation), ("validation", scene.validation)):
+        found = mean_pred_probs(products, split, classifiers)
+        assert np.allclose(found, ((sure + scene.pred_probs) / 2)[rows], atol=1e-6)
 
 
 def test_nothing_leaves_validation(scene: Scene):
@@ -165,6 +168,59 @@ def test_nothing_leaves_validation(scene: Scene):
     assert scene.removed == set(table.loc[table["removed"], "product_id"])
     flagged = {issue["product_id"] for issue in scene.issues}
     assert flagged & set(table.loc[table["split"] == "validation", "product_id"])
+
+
+def test_labels_of_validation_change_nothing_of_train(scene: Scene):
+    scene.run(DenoiseConfig(share=0.5))
+    before = [issue for issue in scene.issues if not scene.validation[int(issue["product_id"][1:])]]
+    scene.labels[scene.validation] = (scene.labels[scene.validation] + 1) % len(CLASSES)
+    scene._write_products()
+    scene.run(DenoiseConfig(share=0.5))
+    after = [issue for issue in scene.issues if not scene.validation[int(issue["product_id"][1:])]]
+    assert before == after
+    assert len(scene.issues) - len(after) > 0.7 * scene.validation.sum()
+
+
+def with_a_class_in_one_group(scene: Scene, products: int = 6) -> np.ndarray:
+    """Gives some products of fold 1 a class of their own, which the classifier of that fold never saw."""
+    rows = np.flatnonzero(scene.folds == 1)[:products]
+    scene.labels[rows] = CLASSES.index("40")
+    return rows
+
+
+@pytest.mark.parametrize("rule", ["prune_by_noise_rate", "confident_learning", "low_normalized_margin"])
+def test_a_class_that_a_fold_never_saw_changes_nothing_of_the_others(tmp_path: Path, rule: str):
+    flagged = {}
+    for with_class in (False, True):
+        scene = Scene(tmp_path / str(with_class), classes=3)
+        if with_class:
+            rows = with_a_class_in_one_group(scene)
+            scene.pred_probs[:, 3] = 0.002 * (scene.folds != 1)
+            scene.pred_probs /= scene.pred_probs.sum(axis=1, keepdims=True)
+        else:
+            rows = np.flatnonzero(scene.folds == 1)[:6]
+        scene._write_products()
+        scene.run(DenoiseConfig(filter_by=rule, share=1.0), [scene.write_fold(fold) for fold in range(FOLDS)])
+        flagged[with_class] = {issue["product_id"] for issue in scene.issues} - set(scene.ids[rows])
+        if with_class:
+            assert not set(scene.ids[rows]) & {issue["product_id"] for issue in scene.issues}
+            assert scene.cleaned.metadata["denoise"]["exempt_classes"] == ["40"]
+    assert flagged[True]
+    assert len(flagged[True] ^ flagged[False]) <= 0.1 * len(flagged[False])
+
+
+def test_a_class_that_is_flagged_whole_keeps_its_least_suspicious_product(scene: Scene):
+    rows = np.flatnonzero(scene.labels == 3)
+    train = rows[~scene.validation[rows]]
+    scene.labels[rows], scene.labels[train[:8]] = 0, 3
+    scene.pred_probs[:] = 0.05
+    scene.pred_probs[np.arange(COUNT), np.where(scene.labels == 3, 0, scene.labels)] = 0.85
+    scene.pred_probs[train[5], [0, 3]] = 0.5, 0.4
+    scene._write_products()
+    classifiers = [scene.write_fold(fold) for fold in range(FOLDS)]
+    scene.run(DenoiseConfig(filter_by="low_normalized_margin", share=1.0), classifiers)
+    assert scene.removed >= set(scene.ids[np.delete(train[:8], 5)])
+    assert scene.ids[train[5]] not in scene.removed
 
 
 def test_ids_to_keep_are_flagged_but_never_removed(scene: Scene):
@@ -188,7 +244,7 @@ def test_an_unknown_id_to_keep_is_named_and_the_others_are_kept(
 
 
 def test_a_missing_fold_is_refused(scene: Scene):
-    with pytest.raises(InputError, match="200 labeled products were predicted by no fold, the first is 'p2'"):
+    with pytest.raises(InputError, match="160 train products were predicted by no fold, the first is 'p2'"):
         scene.run(DenoiseConfig(), [scene.classifiers[0], scene.classifiers[1], scene.classifiers[3]])
 
 
@@ -196,7 +252,7 @@ def test_a_fold_of_another_catalog_is_refused_by_classifier_and_product(scene: S
     scene.ids[scene.folds == 1] += "x"
     scene.write_fold(1)
     first = scene.ids[scene.folds == 1][0]
-    with pytest.raises(InputError, match=rf"fold1 \(classifier folds\): no labeled product .* is '{first}'"):
+    with pytest.raises(InputError, match=rf"fold1 \(classifier folds\): no train product .* is '{first}'"):
         scene.run(DenoiseConfig())
 
 

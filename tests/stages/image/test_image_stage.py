@@ -63,7 +63,8 @@ def test_a_fold_is_predicted_by_a_model_that_never_saw_it(tmp_path):
     matrix = classifier.matrices["final"]["out_of_fold"]
     expected = catalog.ids[(catalog.table["fold"] == 1).fillna(False).to_numpy(dtype=bool)]
     assert matrix.ids.tolist() == expected.tolist()
-    assert list(classifier.matrices["final"]) == ["out_of_fold"]
+    assert sorted(classifier.matrices["final"]) == ["out_of_fold", "validation"]
+    assert all("macro_f1" not in curve for curve in classifier.metadata["curves"])
     assert read_features(tmp_path / "features.npz").values.shape == (90, 0)
 
 

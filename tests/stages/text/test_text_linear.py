@@ -37,7 +37,7 @@ def write_catalog(path: Path, seed: int = 0) -> Products:
         "code": [None if hidden else codes[label] for hidden, label in zip(test, labels, strict=True)],
         "label": pd.array(np.where(test, -1, labels), dtype="Int64"),
         "split": split,
-        "fold": pd.array([None if hidden else i % 4 for i, hidden in enumerate(test)], dtype="Int64"),
+        "fold": pd.array([i % 4 if i < 180 else None for i in range(240)], dtype="Int64"),
         "group": np.arange(240),
         "removed": [i < 20 for i in range(240)],
         "row_id": [str(i) for i in range(240)],
@@ -84,11 +84,12 @@ def test_features_cover_every_product(folder: Path):
 def test_a_fold_is_predicted_by_a_model_that_never_saw_it(folder: Path, tmp_path: Path):
     products = write_catalog(tmp_path / "products")
     task = training_task(products, fold=2, cleaned=False)
-    assert set(task.fit) & set(task.predict["out_of_fold"]) == set()
+    assert set(task.fit) == {i for i in range(180) if i % 4 != 2}
     run(folder, fold=2)
     [splits] = read_classifier(folder / "probabilities").matrices.values()
-    assert list(splits) == ["out_of_fold"]
-    assert set(splits["out_of_fold"].ids) == {f"p{i}" for i in range(210) if i % 4 == 2}
+    assert sorted(splits) == ["out_of_fold", "validation"]
+    assert set(splits["out_of_fold"].ids) == {f"p{i}" for i in range(180) if i % 4 == 2}
+    assert set(splits["validation"].ids) == {f"p{i}" for i in range(180, 210)}
     assert read_features(folder / "features").values.shape == (240, 0)
 
 

@@ -119,8 +119,10 @@ def test_the_chosen_epoch_is_the_best_on_validation(products, tmp_path):
 def test_a_fold_is_predicted_by_the_last_epoch_and_leaves_no_features(products, tmp_path):
     trained = train(products, tmp_path, fold=1)
     assert list(trained.matrices) == ["last"]
-    fold = training_task(products, fold=1, cleaned=False).predict["out_of_fold"]
-    assert trained.matrices["last"]["out_of_fold"].shape == (len(fold), 3)
+    predict = training_task(products, fold=1, cleaned=False).predict
+    shapes = {split: values.shape for split, values in trained.matrices["last"].items()}
+    assert shapes == {"out_of_fold": (len(predict["out_of_fold"]), 3), "validation": (18, 3)}
+    assert all("macro_f1" not in curve for curve in trained.curves)
     assert trained.features is None
     assert trained.metrics["chosen_epoch"] == 4
 
