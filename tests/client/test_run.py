@@ -198,9 +198,10 @@ def test_a_wrong_configuration_is_explained_without_a_traceback(run: Run):
     assert "Traceback" not in failed.stdout + failed.stderr
 
 
-def test_a_stages_complaint_is_shown_without_a_traceback(run: Run):
-    failed = run.start("--param", "denoise_folds=[1, 2]", status=2)
-    assert "[preprocess] error: folds = [1" in failed.stdout
+def test_a_stages_complaint_is_shown_without_a_traceback(run: Run, tmp_path: Path):
+    (tmp_path / "Y.tsv").write_text("id\tprdtypecode\nnobody\t10\n")
+    failed = run.start("--labels", tmp_path / "Y.tsv", status=2)
+    assert "[preprocess] error:" in failed.stdout
     assert "Traceback" not in failed.stdout + failed.stderr
 
 
