@@ -28,7 +28,7 @@ test: install-test
 	pyright
 	lint-imports
 	yamllint --strict .github manifests .pre-commit-config.yaml
-	$(PYTHON) -m pytest -m "not containers"
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not containers" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-containers: install-test
 	$(PYTHON) -m pytest -m containers
