@@ -76,12 +76,12 @@ def parse_json(text: str | bytes) -> Any:
 
 def reason(error: BaseException) -> str:
     """What an error says, in one line of bounded length."""
-    said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    cause = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
     if isinstance(error, KeyError):
-        said = f"it lacks {said}"
+        cause = f"it lacks {cause}"
     if isinstance(error, MemoryError):
-        said = "it needs more memory than there is"
-    line = " ".join(said.split())
+        cause = "it needs more memory than there is"
+    line = " ".join(cause.split())
     return line if len(line) <= REASON_LETTERS else f"{line[:REASON_LETTERS]}…"
 
 

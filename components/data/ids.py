@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def read_ids(uri: str, known: Collection[str]) -> frozenset[str]:
-    """The product ids of a file, one a line; those that are not in the catalog are told in a warning.
+    """The product ids of a file, one a line; those that are not in the catalog are named in a warning.
 
     Args:
         uri: a path or a URI; "" for none.

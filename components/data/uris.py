@@ -130,10 +130,10 @@ def check_there(place: str) -> None:
 
 
 def state_of(place: str) -> Any:
-    """What changes when the content of a path or URI does: told without reading what lies in a store.
+    """What changes when the content of a path or URI does: found without reading what lies in a store.
 
     Returns:
-        A path where something lies on this machine, whose bytes tell; for a store the names, sizes and ETags
+        A path where something lies on this machine, whose bytes count; for a store the names, sizes and ETags
         (or what else the store has) below `place`; `place` itself where neither is there.
 
     Raises:

@@ -117,8 +117,10 @@ def evaluate_split(
     return Evaluation(split, rows, labels, scored, best)
 
 
-def with_best_of(evaluation: Evaluation, other: Evaluation) -> Evaluation:
-    """The same scored, each row of Table 1 standing for the classifier that `other` chose."""
+def with_best_of(evaluation: Evaluation | None, other: Evaluation) -> Evaluation | None:
+    """The same, if any, each row of Table 1 standing for the classifier that `other` chose."""
+    if evaluation is None:
+        return None
     position = {row: other.classifiers.index(scored) for row, scored in other.best.items()}
     best = {row: evaluation.classifiers[index] for row, index in position.items()}
     return replace(evaluation, best=best)

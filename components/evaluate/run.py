@@ -70,8 +70,7 @@ def run_evaluate(
     validation = evaluate_split(table, classifiers, "validation", seed=seed)
     if validation is None:
         raise InputError(f"{products}: no labeled product in the validation split to evaluate on")
-    test = evaluate_split(table, classifiers, "test", seed=seed)
-    test = with_best_of(test, validation) if test else None
+    test = with_best_of(evaluate_split(table, classifiers, "test", seed=seed), validation)
     _write_documents(table, validation, test, results)
     report = safe_report(
         lambda: evaluate_report(

@@ -62,9 +62,8 @@ def run_fusion(
     of_image = Modality("image", to_inputs(pictures), image_features, image_models)
     if not texts and not pictures:
         raise InputError("fusion: no text classifier and no image classifier; give at least one")
-    decisions = [config for config in configs if isinstance(config, DecisionLevelConfig)]
     metrics, fused = _fuse_decisions(
-        table, of_text.inputs, of_image.inputs, decisions, members, folds=folds, seed=seed
+        table, of_text.inputs, of_image.inputs, configs, members, folds=folds, seed=seed
     )
     data = FeatureLevelData(table, images, of_text, of_image, seed)
     beside = [config for config in configs if isinstance(config, FeatureLevelConfig)]
@@ -95,7 +94,7 @@ def _fuse_decisions(
     table: Products,
     texts: list[Input],
     images: list[Input],
-    configs: Sequence[DecisionLevelConfig],
+    configs: Sequence[FusionConfig],
     folder: Path,
     *,
     folds: int,
@@ -109,7 +108,8 @@ def _fuse_decisions(
     labeled, setting = int((table.labels >= 0).sum()), "--param fusion_folds={}"
     folds = affordable_folds(labels, folds=folds, groups=groups, labeled=labeled, setting=setting)
     fold_of = stratified_folds(labels, folds=folds, seed=seed, groups=groups)
-    members = make_members(configs, [name for name, _ in texts], [name for name, _ in images])
+    decisions = [config for config in configs if isinstance(config, DecisionLevelConfig)]
+    members = make_members(decisions, names[: len(texts)], names[len(texts) :])
     fused = fuse_members(members, FusionData(validation, labels, fold_of, test, seed))
     made = []
     for number, member in enumerate(members):

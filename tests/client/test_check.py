@@ -79,8 +79,8 @@ def test_it_finds_what_preprocess_finds(spoil: Callable[[TinyCatalog], Any], lim
             refusals.append(str(error))
     assert refusals[0] == refusals[1]
     assert len(paths["quarantine"].read_text(encoding="utf-8").splitlines()) == 1 + len(findings)
-    said = paths["quarantine"].read_text(encoding="utf-8")
-    assert all(each.reason in said and each.detail[:20] in said for each in findings)
+    written = paths["quarantine"].read_text(encoding="utf-8")
+    assert all(each.reason in written and each.detail[:20] in written for each in findings)
 
 
 def options(sources: Sources) -> list[str]:
@@ -91,19 +91,19 @@ def options(sources: Sources) -> list[str]:
 def test_it_says_what_is_in_the_catalog_and_leaves_nothing(tmp_path: Path):
     sources = TinyCatalog(tmp_path).write()
     before = sorted(tmp_path.rglob("*"))
-    said = command("check", *options(sources), "--output", tmp_path / "out", "--fresh").output
-    assert "60 train" not in said
-    assert "6 test products" in said
-    assert "66 were decoded" in said
-    assert "nothing that stops a run was found" in said
+    output = command("check", *options(sources), "--output", tmp_path / "out", "--fresh").output
+    assert "60 train" not in output
+    assert "6 test products" in output
+    assert "66 were decoded" in output
+    assert "nothing that stops a run was found" in output
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_of_many_pictures_it_decodes_about_two_hundred_and_all_where_it_is_asked(tmp_path: Path):
     sources = TinyCatalog(tmp_path, products=900).write()
-    said = command("check", *options(sources)).output
+    output = command("check", *options(sources)).output
     every = command("check", *options(sources), "--all-pictures").output
-    few, all_of_them = (int(text.split("header was read, ")[1].split(" were")[0]) for text in (said, every))
+    few, all_of_them = (int(text.split("header was read, ")[1].split(" were")[0]) for text in (output, every))
     assert 10 < few < 400  # of the catalog's plain pictures many are equal
     assert few < all_of_them
 
@@ -126,24 +126,24 @@ def test_of_many_pictures_it_decodes_about_two_hundred_and_all_where_it_is_asked
         (["--param", "catalog_earlier_profile=/no/such"], "/no/such: no such file or folder"),
     ],
 )
-def test_what_would_stop_a_run_is_told(given: list[str], message: str, tmp_path: Path):
-    said = command("check", *options(TinyCatalog(tmp_path).write()), *given, status=2).output
-    assert f"error: {message}" in said or message in said
+def test_what_would_stop_a_run_is_reported(given: list[str], message: str, tmp_path: Path):
+    output = command("check", *options(TinyCatalog(tmp_path).write()), *given, status=2).output
+    assert f"error: {message}" in output or message in output
 
 
 def test_it_names_a_broken_catalog_and_what_was_found_in_it(tmp_path: Path):
     catalog = TinyCatalog(tmp_path)
     damage_pictures(catalog)
-    said = command("check", *options(catalog.write()), status=2).output
-    assert "1 image_missing (quarantined)" in said
-    assert "error: 4 of 66 rows cannot be used" in said
+    output = command("check", *options(catalog.write()), status=2).output
+    assert "1 image_missing (quarantined)" in output
+    assert "error: 4 of 66 rows cannot be used" in output
 
 
 def test_weights_that_are_not_there_stop_a_run_before_its_first_stage(tmp_path: Path):
     configs = json.dumps([{"name": "a", "weights": "/no/such"}])
     given = [*options(TinyCatalog(tmp_path).write()), "--output", tmp_path / "out"]
-    said = command("run", *given, "--param", f"text_configs={configs}", status=2).output
-    assert "error: /no/such: no such file or folder" in said
+    output = command("run", *given, "--param", f"text_configs={configs}", status=2).output
+    assert "error: /no/such: no such file or folder" in output
     assert not (tmp_path / "out").exists()
 
 
