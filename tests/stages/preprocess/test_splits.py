@@ -190,6 +190,12 @@ def test_an_earlier_runs_profile_says_what_was_validation(tmp_path: Path):
     assert set(profile["validation"]) == before
 
 
+def test_train_alone_has_folds(tmp_path: Path):
+    table = prepare(TinyCatalog(tmp_path)).products.table
+    assert (table["fold"].notna() == (table["split"] == "train")).all()
+    assert set(table["fold"].dropna()) == {0, 1, 2, 3}
+
+
 def test_products_that_cannot_be_split_are_refused_with_the_numbers():
     with pytest.raises(InputError, match=r"40 labeled products .* are 1 groups .* the largest of 40"):
         split_validation(names(40), np.arange(40) % 2, np.zeros(40, np.int64), 0.1, seed=0)

@@ -1,0 +1,146 @@
+"""Whether denoising lets validation's labels through: labels at random, that nothing can predict.
+
+    python benchmarks/label_leak.py                  20 draws of 1,400 products of 7 classes
+    python benchmarks/label_leak.py --draws 3 --products 300
+
+Every draw permutes the labels of texts that come in families of the same words. Text folds find label issues,
+the flagged go, and a text classifier trained on the rest predicts validation and test. What is right should be
+chance's share, within three standard errors of the mean over draws of guesses. The second row has the leak put
+back: folds of train and validation, as the paper has them (section 3.2.1).
+"""
+
+import argparse
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from components.data.products import SCHEMA, Products, Task, training_task
+from components.denoise.config import DenoiseConfig
+from components.denoise.issues import find_issues, known_classes
+from components.modeling.trained import TrainingSetup
+from components.preprocess.split import assign_folds
+from components.text.kinds.linear import LinearTextConfig
+from components.text.linear import train_linear
+
+CLASSES, FOLDS, FAMILY = 7, 4, 12
+CONFIG = LinearTextConfig(name="tfidf", kind="linear", features=0, char_ngrams=(), l2=0.02)
+DENOISE = DenoiseConfig(share=1.0, filter_by="low_self_confidence")
+SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Shares of right predictions, (draws,) for each split.
+
+    Attributes:
+        products: of each split.
+        chance: the share that guessing gets.
+    """
+
+    right: dict[str, np.ndarray]
+    products: dict[str, int]
+    chance: float = 1 / CLASSES
+
+    def above_chance(self, split: str) -> float:
+        """How many standard errors of the mean over draws, of guesses, the mean lies above chance."""
+        right = self.right[split]
+        error = np.sqrt(self.chance * (1 - self.chance) / (self.products[split] * len(right)))
+        return float((right.mean() - self.chance) / error)
+
+
+def random_labels(count: int, seed: int) -> Products:
+    """Products in families of twelve with the same words, labels at random; 4:3:3 by split."""
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(count) % CLASSES)
+    split = random.permutation(
+        np.repeat(["train", *SPLITS], [count - 2 * (3 * count // 10)] + 2 * [3 * count // 10])
+    )
+    train = np.flatnonzero(split == "train")
+    folds = np.full(count, -1)
+    folds[train] = assign_folds([str(row) for row in train], labels[train], train, FOLDS, seed)
+    words = [f"famille{row // FAMILY} modele{row // FAMILY}" for row in range(count)]
+    names = [f"p{row}" for row in range(count)]
+    columns = {
+        "product_id": names,
+        "title": words,
+        "description": "",
+        "image": None,
+        "code": [str(label) for label in labels],
+        "label": pd.array(labels, dtype="Int64"),
+        "split": split,
+        "fold": pd.arrays.IntegerArray(folds, folds < 0),
+        "group": np.arange(count),
+        "removed": False,
+        "row_id": names,
+        "image_id": "",
+    }
+    table = pd.DataFrame(columns).reindex(columns=SCHEMA.names)
+    return Products(table, tuple(str(label) for label in range(CLASSES)))
+
+
+def leaking_task(products: Products, fold: int) -> Task:
+    """A fold's training that is fitted on validation too."""
+    task = training_task(products, fold=fold, cleaned=False)
+    return Task(np.union1d(task.fit, products.rows("validation")), task.predict)
+
+
+def right_after_denoising(products: Products, *, leak: bool) -> dict[str, float]:
+    """Removes what is flagged, trains on the rest, and gives the share of right predictions by split."""
+    with tempfile.TemporaryDirectory() as folder:
+        setup = TrainingSetup(seed=0, model=Path(folder))
+        pred_probs = np.zeros((len(products.table), CLASSES))
+        for fold in range(FOLDS):
+            task = leaking_task(products, fold) if leak else training_task(products, fold=fold, cleaned=False)
+            predicted = train_linear(products, task, CONFIG, setup).matrices["final"]["out_of_fold"]
+            pred_probs[task.predict["out_of_fold"]] = predicted
+        rows = products.rows("out_of_fold")
+        issues = find_issues(
+            products,
+            {"out_of_fold": pred_probs[rows]},
+            DENOISE,
+            known=known_classes(products, pictured=False),
+            kept=frozenset(),
+        )
+        removed = np.zeros(len(products.table), bool)
+        removed[issues.rows[issues.removed]] = True
+        cleaned = Products(products.table.assign(removed=removed), products.classes)
+        task = training_task(cleaned, fold=None, cleaned=True)
+        matrices = train_linear(cleaned, task, CONFIG, setup).matrices["final"]
+    labels = products.labels
+    return {
+        split: float((matrices[split].argmax(axis=1) == labels[rows]).mean())
+        for split, rows in task.predict.items()
+    }
+
+
+def draw(count: int, draws: int, *, leak: bool) -> Draws:
+    """The shares of so many permutations."""
+    found = [right_after_denoising(random_labels(count, seed), leak=leak) for seed in range(draws)]
+    right = {split: np.array([each[split] for each in found]) for split in SPLITS}
+    return Draws(right, dict.fromkeys(SPLITS, 3 * count // 10))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--products", type=int, default=1400)
+    options = parser.parse_args()
+    print(f"{options.draws} draws, {options.products} products, chance {1 / CLASSES:.1%}\n")
+    print(f"{'folds of':24}{'validation':>12}{'errors above':>14}{'test':>8}{'errors above':>14}")
+    for name, leak in (("train alone", False), ("train and validation", True)):
+        found = draw(options.products, options.draws, leak=leak)
+        cells = [f"{found.right[split].mean():.1%}" for split in SPLITS]
+        errors = [f"{found.above_chance(split):.1f}" for split in SPLITS]
+        print(f"{name:24}{cells[0]:>12}{errors[0]:>14}{cells[1]:>8}{errors[1]:>14}")
+
+
+if __name__ == "__main__":
+    main()
