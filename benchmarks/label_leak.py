@@ -3,10 +3,10 @@
     python benchmarks/label_leak.py                  20 draws of 1,400 products of 7 classes
     python benchmarks/label_leak.py --draws 3 --products 300
 
-Every draw permutes the labels of texts that come in families of the same words. Text folds find label issues,
-the flagged go, and a text classifier trained on the rest predicts validation and test. What is right should be
-chance's share, within three standard errors of the mean over draws of guesses. The second row has the leak put
-back: folds of train and validation, as the paper has them (section 3.2.1).
+Every draw permutes the labels of texts that come in families of the same words. Text folds find label
+issues, the flagged go, and a text classifier trained on the rest predicts validation and test. What is right
+should be chance's share, within three standard errors of the mean over draws of guesses. The second row has
+the leak put back: folds of train and validation, as the paper has them (section 3.2.1).
 """
 
 import argparse

@@ -74,6 +74,13 @@ def test_duplicates_share_a_group_through_title_or_image():
     assert len({groups[0], groups[3], groups[4]}) == 3
 
 
+def test_titles_that_differ_in_case_punctuation_and_spaces_are_one():
+    titles = ["Piscine ronde", "piscine  ronde .", "PISCINE-RONDE!", "piscine ronde 2", "!!", "??", ""]
+    groups, _ = group_duplicates(titles, [None] * 7, np.zeros(7, np.int64))
+    assert len(set(groups[:3])) == 1
+    assert len(set(groups[2:])) == 5
+
+
 @pytest.mark.parametrize("count, shared", [(140, 42), (140, 14), (5000, 60)])
 def test_a_placeholder_picture_ties_nothing_together_and_is_named(count: int, shared: int):
     images = [*["none"] * shared, *map(str, range(count - shared))]
