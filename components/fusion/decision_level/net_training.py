@@ -138,8 +138,9 @@ class NetStack:
         """Scores every net on its held-out fold and keeps what is the best so far."""
         logits = self._held_out_logits()
         scores = macro_f1_of_folds(self.labels, logits.argmax(2), self.folds, logits.shape[2])
-        self.scores.append(scores)
-        figures = torch.stack([scores, scores.sum(1, keepdim=True) - scores])
+        # Rounded, since sums in another order, as on a GPU, differ in their last bits: these choose no epoch.
+        figures = torch.stack([scores, scores.sum(1, keepdim=True) - scores]).round(decimals=12)
+        self.scores.append(figures[0])
         better, better_elsewhere = figures > self.best
         self.best = torch.maximum(figures, self.best)
         for best, layer in zip(self.best_layers, self.layers, strict=True):
