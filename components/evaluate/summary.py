@@ -43,7 +43,7 @@ def worst_confusions(evaluation: Evaluation, classes: int, count: int) -> list[t
 
 
 def verdict(products: Products, evaluation: Evaluation) -> list[str]:
-    """Three sentences: how good, worth how much, and where to look next."""
+    """Three sentences: how good, worth how much, and where to look next; before them what spoils the run."""
     ensemble = evaluation.best["ensemble"]
     low, high = (percent(bound) for bound in ensemble.score.interval)
     row, difference, (least, most) = gain(evaluation)
@@ -57,6 +57,7 @@ def verdict(products: Products, evaluation: Evaluation) -> list[str]:
         else "too close to call on these products"
     )
     return [
+        *_test_without_images(products, evaluation),
         f"The ensemble reaches a macro-F1 of {percent(ensemble.score.macro_f1)} % on "
         f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {low} to {high}).",
         f"That is {abs(100 * difference):.2f} points {side} the best single "
@@ -64,6 +65,23 @@ def verdict(products: Products, evaluation: Evaluation) -> list[str]:
         f"{_better_alone(evaluation)}.",
         _where_to_look(products, evaluation),
     ]
+
+
+def _test_without_images(products: Products, evaluation: Evaluation) -> list[str]:
+    """A warning where most test products have no image, with what is known of such products."""
+    missing = products.table["image"].isna().to_numpy()
+    test, alike = products.rows("test"), missing[evaluation.rows]
+    if missing[test].sum() <= len(test) / 2:
+        return []
+    ensemble = evaluation.best["ensemble"]
+    known = (
+        f"of {alike.sum():,} {evaluation.split} products without one the ensemble gets "
+        f"{percent((ensemble.predicted == evaluation.labels)[alike].mean())} % right, of all "
+        f"{percent(ensemble.score.accuracy)} %"
+        if alike.any()
+        else f"no {evaluation.split} product is without one, so how well these are predicted is not known"
+    )
+    return [f"{missing[test].sum():,} of {len(test):,} test products have no picture: {known}."]
 
 
 def _better_alone(evaluation: Evaluation) -> str:

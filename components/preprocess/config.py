@@ -33,6 +33,18 @@ class PreprocessConfig(Config):
 
     columns: str = setting("", "field=column,... for catalogs in neither of the challenge's dialects")
     image_name: str = setting(IMAGE_NAME, "how an image file is called; the challenge's naming", expert=True)
+    image_separator: str = setting(
+        "",
+        "between the names of several images in one cell, of which the first that can be used is taken; "
+        "empty for comma, semicolon, bar or a new line",
+        expert=True,
+    )
+    max_image_pixels: Annotated[int, Field(gt=0, le=100_000_000)] = setting(
+        25_000_000,
+        "pixels of an image; larger JPEGs are read at a half to an eighth of their size, up to 100 million "
+        "pixels, and others count as images that cannot be used",
+        expert=True,
+    )
     validation_share: Annotated[float, Field(gt=0, le=0.5)] = setting(
         0.1,
         'share of the products that validate: "training and validation set at a ratio of 9:1"',
@@ -41,6 +53,12 @@ class PreprocessConfig(Config):
     on_bad_image: Literal["quarantine", "keep"] = setting(
         "quarantine",
         "what happens to a labeled product whose image cannot be used; a test product is kept without it",
+        expert=True,
+    )
+    max_test_without_image: Share = setting(
+        1,
+        "share of the test products that may be without a usable image before the run stops; "
+        "over a half is warned of",
         expert=True,
     )
     max_quarantined: Share = setting(0.02, "share of rows that may be left out before the run stops")

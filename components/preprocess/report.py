@@ -8,6 +8,7 @@ import numpy as np
 
 from components.data.products import SPLITS, Products
 from components.preprocess.catalog.quarantine import DROPPED, Finding
+from components.preprocess.images.coverage import MOST
 from components.preprocess.profile.drift import CHANCE, LARGE, Drift
 from components.preprocess.profile.profile import WORD_EDGES
 from components.preprocess.table import split_sentences
@@ -81,10 +82,23 @@ def _checks(
     """Is the data sound? One sentence for each thing that could spoil a training."""
     rows = sum(products.metadata.get("rows", {}).values()) or profile["products"] + dropped
     lost = f"{many(dropped, 'row')} of {rows:,} could not be used; the next table has the reasons."
-    checks = [check(not dropped, lost if dropped else "Every row of the catalog was taken.")]
+    checks = _images_checks(products)
+    checks += [check(not dropped, lost if dropped else "Every row of the catalog was taken.")]
     checks += [_sizes_check(profile["classes"]), _labels_check(profile["duplicates"]["contradictory"])]
     checks += [check(*each) for each in split_sentences(products.metadata.get("split", {}))]
     return [*checks, _missing_check(profile), *_drift_check(drift)]
+
+
+def _images_checks(products: Products) -> list[dict[str, Any]]:
+    """One for the labeled and one for the test products, where most of them have no picture."""
+    missing, is_test = products.table["image"].isna().to_numpy(), products.table["split"].to_numpy() == "test"
+    checks = []
+    for what, rows in (("labeled", ~is_test), ("test", is_test)):
+        without, count = int(missing[rows].sum()), int(rows.sum())
+        if without > MOST * count:
+            found = f"{without:,} of {many(count, f'{what} product')} have no picture that can be used"
+            checks.append(check(False, f"{found}: is it the right folder or archive?"))
+    return checks
 
 
 def _sizes_check(classes: dict[str, int]) -> dict[str, Any]:

@@ -27,8 +27,9 @@ from components.preprocess.catalog.quarantine import (
 )
 from components.preprocess.catalog.records import Record
 from components.preprocess.config import PreprocessConfig, Sources
-from components.preprocess.images.decoding import open_images
-from components.preprocess.images.packing import look_through, pack_images
+from components.preprocess.images.coverage import check_coverage
+from components.preprocess.images.packing import Part, look_through, pack_images
+from components.preprocess.images.sources import open_images
 from components.preprocess.profile.drift import catalog_drift
 from components.preprocess.profile.profile import fetch_profile, profile_catalog
 from components.preprocess.reading import read_both_parts
@@ -158,8 +159,13 @@ def _preprocess(
     log.info("read and cleaned %s labeled and %s test products", f"{len(train):,}", f"{len(test):,}")
     train_images = open_images(paths["images"])
     test_images = open_images(paths["test_images"]) if "test_images" in paths else train_images
-    found, count = read_images([(train, train_images, config.on_bad_image), (test, test_images, "keep")])
+    parts = [
+        Part("labeled", train, train_images, config.on_bad_image, config.image_separator),
+        Part("test", test, test_images, "keep", config.image_separator),
+    ]
+    found, count = read_images(parts, max_pixels=config.max_image_pixels)
     findings += found
+    check_coverage(parts, found, config.max_test_without_image)
     refuse_if_too_many(findings, sum(metadata["rows"].values()), config.max_quarantined)
     dropped = {finding.product_id for finding in found if finding.action == DROPPED}
     kept = [record for record in train if record.product_id not in dropped]

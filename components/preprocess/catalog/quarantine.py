@@ -65,9 +65,11 @@ def refuse_if_too_many(findings: list[Finding], rows: int, limit: float) -> None
     dropped = [finding for finding in findings if finding.action == DROPPED]
     if len(dropped) > limit * rows:
         reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(f.reason for f in dropped).most_common())
+        images = sum("image" in finding.reason for finding in dropped)
+        keep = f", keep the {images} without their image (on_bad_image=keep)" if images else ""
         raise InputError(
             f"{len(dropped)} of {rows} rows cannot be used ({len(dropped) / rows:.1%}, allowed {limit:.1%}): "
-            f"{reasons}\n{first_of(dropped)}\nMend them, or allow more with max_quarantined."
+            f"{reasons}\n{first_of(dropped)}\nMend them{keep}, or allow more with max_quarantined."
         )
 
 

@@ -29,7 +29,7 @@ class Record:
     title: str
     description: str
     image_id: str
-    image_name: str  # file name of the image
+    image_name: str  # file names of the images, "" where none is named
     code: str | None = None
     image: str | None = None  # key in the image store
 
@@ -150,9 +150,12 @@ def _record(row: Row, table: Table, dialect: Dialect, image_name: str) -> Record
         return values[columns[field]] if field in columns else ""
 
     product_id, image_id = value("product_id"), value("image_id")
-    name = (
-        value("image") if "image" in columns else image_name.format(image_id=image_id, product_id=product_id)
-    )
+    if "image" in columns:
+        name = value("image")
+    elif image_id or "{image_id" not in image_name:
+        name = image_name.format(image_id=image_id, product_id=product_id)
+    else:
+        name = ""
     return Record(
         file=table.path.name,
         line=row.line,

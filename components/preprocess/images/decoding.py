@@ -1,124 +1,41 @@
-"""Finds the catalog's images in a folder or a zip, checks each and makes it an upright RGB JPEG."""
+"""Checks an image wholly and makes it an upright RGB JPEG."""
 
 import hashlib
 import io
-import lzma
-import zipfile
-import zlib
+import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 import numpy as np
-import simplejpeg
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 
-from components.core.errors import InputError
+from components.preprocess.images.jpeg import reduce_jpeg, whole_jpeg
+from components.preprocess.images.sources import BadImage
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # an allow-list: EPS, TIFF and FITS are refused
-MAX_BYTES = 20 * 2**20
-MAX_PIXELS = 25_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP")  # an allow-list: EPS, TIFF and FITS are refused
+_SIGNATURE = re.compile(rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|....ftypavi[fs]|GIF8|BM", re.DOTALL)
+MAX_JPEG_PIXELS = 100_000_000  # of a JPEG that is decoded at a half, a quarter or an eighth of its size
+REDUCTIONS = (1, 2, 4, 8)  # that libjpeg decodes at
+MAX_SIDE = 65_500  # that libjpeg encodes
 JPEG_QUALITY = 95
 
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+Image.MAX_IMAGE_PIXELS = None  # `_reduction` is stricter, and knows which of the limits to name
+# One at a time: the coefficients of a progressive JPEG take up to 6 bytes a pixel, at any reduction.
+_large = threading.Lock()
 
-# What zipfile and its decompressors raise on a damaged, encrypted or exotically packed file.
-_DAMAGED_ZIP = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-)
-
-
-class BadImage(Exception):
-    """An image that cannot be used: a short reason code, and what was found."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-
-class ImageSource(Protocol):
-    """Where a catalog's images lie."""
-
-    def read(self, name: str) -> bytes:
-        """The bytes of one image; raises BadImage where there is none or its name is unsafe."""
-        ...
-
-
-class FolderImages:
-    """Images in a folder, at its top or in sub-folders named in the file name."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
-
-    def read(self, name: str) -> bytes:
-        """The bytes of `root/name`; see `ImageSource`."""
-        refuse_climbing(name)
-        try:
-            path = (self.root / name).resolve()
-            if not path.is_relative_to(self.root):
-                raise BadImage("image_outside_folder", f"{name!r} leads out of the image folder")
-            if not path.is_file():
-                raise BadImage("image_missing", f"no file {name!r} in the image folder")
-            _refuse_large(path.stat().st_size)
-            return path.read_bytes()
-        except (OSError, RuntimeError) as error:  # a RuntimeError: a link that leads to itself
-            raise BadImage("image_unreadable", f"{name!r}: {error}") from error
-
-
-class ZipImages:
-    """Images in a zip, found by file name whatever folder of the zip they lie in; never unpacked."""
-
-    def __init__(self, path: Path) -> None:
-        """Opens the zip.
-
-        Raises:
-            InputError: not a zip.
-        """
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except _DAMAGED_ZIP as error:
-            raise InputError(f"{path}: not a zip of images: {error}") from error
-        self._member: dict[str, zipfile.ZipInfo] = {}
-        for member in self._zip.infolist():
-            self._member.setdefault(PurePosixPath(member.filename).name, member)
-            self._member[member.filename] = member
-
-    def read(self, name: str) -> bytes:
-        """The bytes of the member `name`; see `ImageSource`."""
-        refuse_climbing(name)
-        member = self._member.get(name)
-        if member is None:
-            raise BadImage("image_missing", f"no file {name!r} in the zip")
-        _refuse_large(member.file_size)
-        try:
-            return self._zip.read(member)
-        except _DAMAGED_ZIP as error:
-            raise BadImage("image_unreadable", f"{name!r}: {error}") from error
-
-
-def open_images(path: Path) -> ImageSource:
-    """Images in a folder or a zip.
-
-    Raises:
-        InputError: neither.
-    """
-    return FolderImages(path) if path.is_dir() else ZipImages(path)
-
-
-def refuse_climbing(name: str) -> None:
-    """Refuses a file name that could lead out of its folder."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or "\0" in name or not name:
-        raise BadImage("image_outside_folder", f"{name!r} is not a plain file name inside the image folder")
+ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 
 
 def image_key(data: bytes) -> str:
@@ -126,67 +43,102 @@ def image_key(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def upright_jpeg(data: bytes) -> tuple[int, int, bytes]:
+def upright_jpeg(data: bytes, max_pixels: int) -> tuple[int, int, bytes]:
     """Checks an image wholly and returns (width, height, JPEG bytes), upright and RGB.
 
     A sound RGB JPEG is passed on unchanged. Others are converted: the first frame of an animation,
-    transparency on white, 16 bits scaled to 8, EXIF rotation applied.
+    transparency on white, 16 bits scaled to 8, EXIF rotation applied, larger JPEGs reduced.
+
+    Args:
+        max_pixels: more are refused by the header, of a JPEG more than 100 million.
 
     Raises:
         BadImage: empty, not one of the formats, too large by its header, or damaged.
     """
-    with _explained(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        _refuse_many_pixels(image)
-        _decode_strictly(image, data)
-        upright = image.getexif().get(0x0112, 1) == 1
-        if image.format == "JPEG" and image.mode == "RGB" and upright:
-            return image.width, image.height, data
-        return _encode(ImageOps.exif_transpose(image))
+    with _opened(data) as image:
+        reduction = _reduction(image, max_pixels)
+        if not _is_jpeg(image):
+            return _encode(image)
+        if reduction == 1:
+            return _upright_jpeg(image, data, reduction)
+        with _large:
+            return _upright_jpeg(image, data, reduction)
 
 
-def check_header(data: bytes) -> tuple[int, int, bytes]:
+def check_header(data: bytes, max_pixels: int) -> tuple[int, int, bytes]:
     """(width, height, nothing) of an image as its header has them; see `upright_jpeg` for what is refused."""
-    with _explained(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        _refuse_many_pixels(image)
+    with _opened(data) as image:
+        _reduction(image, max_pixels)
         return image.width, image.height, b""
 
 
 @contextmanager
-def _explained(data: bytes) -> Iterator[None]:
+def _opened(data: bytes) -> Iterator[Image.Image]:
     if not data:
         raise BadImage("image_empty", "0 bytes")
     try:
-        yield
-    except Image.DecompressionBombError as error:
-        raise BadImage("image_too_large", str(error)) from error
+        with Image.open(io.BytesIO(_without_texts(data)), formats=FORMATS) as image:
+            yield image
     except UnidentifiedImageError as error:
+        if _SIGNATURE.match(data):
+            raise BadImage("image_truncated", "its header is damaged or incomplete") from error
         raise BadImage("not_an_image", f"starts with {data[:12]!r}; expected {', '.join(FORMATS)}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (BadImage, MemoryError):
+        raise
+    except Exception as error:  # the formats' decoders raise whatever damage leads them to
         raise BadImage("image_truncated", str(error)) from error
 
 
-def _refuse_many_pixels(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise BadImage("image_too_large", f"{image.width}x{image.height}: over {MAX_PIXELS:,} pixels")
+def _is_jpeg(image: Image.Image) -> bool:
+    return image.format in ("JPEG", "MPO")
 
 
-def _decode_strictly(image: Image.Image, data: bytes) -> None:
-    if image.format in ("JPEG", "MPO"):
-        # The trainings' decoder: it refuses damage that Pillow paints over, and would stop them hours later.
-        simplejpeg.decode_jpeg(data, colorspace="RGB")
-    else:
-        image.load()
+def _reduction(image: Image.Image, max_pixels: int) -> int:
+    """At which part of its size the image is decoded, to have at most `max_pixels`."""
+    width, height = image.size
+    parts = REDUCTIONS if _is_jpeg(image) and width * height <= MAX_JPEG_PIXELS else REDUCTIONS[:1]
+    for part in parts:
+        if -(-width // part) * -(-height // part) <= max_pixels:
+            return part
+    limit = f"max_image_pixels = {max_pixels:,}"
+    if _is_jpeg(image):
+        limit = f"{MAX_JPEG_PIXELS:,} pixels, the most of a JPEG, or 64 times {limit}"
+    raise BadImage("image_too_large", f"{width}x{height}: over {limit}; save it smaller")
+
+
+def _upright_jpeg(image: Image.Image, data: bytes, reduction: int) -> tuple[int, int, bytes]:
+    whole = whole_jpeg(data, reduction)
+    if whole is data and reduction == 1 and image.mode == "RGB" and _orientation(image) not in _TURNS:
+        return image.width, image.height, data
+    with Image.open(io.BytesIO(whole), formats=FORMATS) as tidy:
+        reduce_jpeg(tidy, reduction)
+        return _encode(tidy)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # Pillow raises whatever a damaged EXIF block leads to; it says nothing of the rows
+        return 1
 
 
 def _encode(image: Image.Image) -> tuple[int, int, bytes]:
+    turn = _TURNS.get(_orientation(image))
+    straight_inks = image.mode == "CMYK" and _is_jpeg(image) and "adobe" not in image.info
+    image.load()
+    if straight_inks:  # Pillow takes every CMYK JPEG for one of Adobe's, which hold inks inverted
+        image = ImageChops.invert(image)
     if image.mode.startswith("I") or image.mode == "F":
         image = _scaled_gray(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
+    image = image.convert("RGB")
+    image = image.transpose(turn) if turn is not None else image
+    image.thumbnail((MAX_SIDE, MAX_SIDE))
     file = io.BytesIO()
-    image.convert("RGB").save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return image.width, image.height, file.getvalue()
 
 
@@ -196,6 +148,14 @@ def _scaled_gray(image: Image.Image) -> Image.Image:
     return Image.fromarray((values / 257).clip(0, 255).astype(np.uint8))
 
 
-def _refuse_large(size: int) -> None:
-    if size > MAX_BYTES:
-        raise BadImage("image_too_large", f"{size:,} bytes, at most {MAX_BYTES:,} are read")
+def _without_texts(data: bytes) -> bytes:
+    """A PNG without its texts and color profile: Pillow refuses images whose texts are long."""
+    if not data.startswith(_PNG):
+        return data
+    chunks, at = [_PNG], len(_PNG)
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")  # length, name, content, checksum
+        if data[at + 4 : at + 8] not in _PNG_TEXTS:
+            chunks.append(data[at:end])
+        at = end
+    return b"".join(chunks)

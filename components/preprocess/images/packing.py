@@ -2,23 +2,18 @@
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 from components.data.image_store import write_image_store
-from components.preprocess.catalog.dialects import ID_PATTERN
-from components.preprocess.catalog.quarantine import DROPPED, WITHOUT_IMAGE, Finding
+from components.preprocess.catalog.quarantine import DROPPED, IGNORED, WITHOUT_IMAGE, Finding
 from components.preprocess.catalog.records import Record
-from components.preprocess.images.decoding import (
-    BadImage,
-    ImageSource,
-    check_header,
-    image_key,
-    upright_jpeg,
-)
+from components.preprocess.images.decoding import check_header, image_key, upright_jpeg
+from components.preprocess.images.names import ImageNames
+from components.preprocess.images.sources import BadImage, ImageSource
 
 log = logging.getLogger(__name__)
 
@@ -28,74 +23,107 @@ REPORT_EVERY = 5_000
 Packed = tuple[str, int, int, bytes]
 
 
-def pack_images(
-    parts: Sequence[tuple[Sequence[Record], ImageSource, Literal["quarantine", "keep"]]], folder: Path
-) -> tuple[list[Finding], int]:
+class Part:
+    """The labeled or the test products with their images.
+
+    Attributes:
+        what: "labeled" or "test", for messages.
+        policy: what happens to a product whose image cannot be used: quarantine it, or keep it without.
+    """
+
+    def __init__(
+        self, what: str, records: Sequence[Record], source: ImageSource, policy: str, separator: str
+    ) -> None:
+        self.what, self.records, self.policy = what, records, policy
+        self.names = ImageNames(source, (record.image_name for record in records), separator)
+
+
+def pack_images(parts: Sequence[Part], *, folder: Path, max_pixels: int) -> tuple[list[Finding], int]:
     """Packs the images of all parts of a catalog into one store and sets every record's `image` key.
 
+    Of a product with several images the first that can be used is taken.
+
     Args:
-        parts: records, where their images lie, and what to do with a product whose image cannot be
-            used: quarantine it, or keep it without an image.
+        max_pixels: of an image; see `upright_jpeg`.
 
     Returns:
         What was found, and how many different images the store holds.
     """
-    packer = _Packer()
-    stream = (image for records, source, policy in parts for image in packer.images(records, source, policy))
+    packer = _Packer(max_pixels)
+    stream = (image for part in parts for image in packer.images(part))
     return packer.findings, write_image_store(folder, stream)
 
 
-def look_through(
-    parts: Sequence[tuple[Sequence[Record], ImageSource, Literal["quarantine", "keep"]]], most: int | None
-) -> tuple[list[Finding], int]:
+def look_through(parts: Sequence[Part], *, most: int | None, max_pixels: int) -> tuple[list[Finding], int]:
     """Checks the images of all parts of a catalog as `pack_images` does, and packs none.
 
     Args:
         most: about so many are decoded, drawn by their content; of the others the header is read. None
             decodes all.
+        max_pixels: of an image; see `upright_jpeg`.
 
     Returns:
         What was found, and how many different images were decoded.
     """
-    count = sum(len(records) for records, *_ in parts)
-    packer = _Packer(1.0 if most is None else most / max(1, count))
-    packed = [packer.images(records, source, policy) for records, source, policy in parts]
-    return packer.findings, sum(len(data) > 0 for stream in packed for *_, data in stream)
+    count = sum(len(part.records) for part in parts)
+    packer = _Packer(max_pixels, 1.0 if most is None else most / max(1, count))
+    return packer.findings, sum(len(data) > 0 for part in parts for *_, data in packer.images(part))
 
 
 class _Packer:
     """Reads records' images, decodes a share of them, and collects what is wrong with any."""
 
-    def __init__(self, decoded: float = 1.0) -> None:
-        self._decoded = decoded
+    def __init__(self, max_pixels: int, decoded: float = 1.0) -> None:
+        self._max_pixels, self._decoded = max_pixels, decoded
         self.findings: list[Finding] = []
         self._known: dict[str, BadImage | None] = {}  # key -> what is wrong with the image
         self._done, self._start = 0, time.perf_counter()
 
-    def images(self, records: Sequence[Record], source: ImageSource, policy: str) -> Iterator[Packed]:
-        action = DROPPED if policy == "quarantine" else WITHOUT_IMAGE
+    def images(self, part: Part) -> Iterator[Packed]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(records), WINDOW):
-                window = records[start : start + WINDOW]
-                read = [_read(source, record) for record in window]
-                fresh = {
-                    key: data for key, data in read if isinstance(data, bytes) and key not in self._known
-                }
-                for key, checked in zip(fresh, pool.map(self._check, fresh, fresh.values()), strict=True):
-                    self._known[key] = checked if isinstance(checked, BadImage) else None
-                    if not isinstance(checked, BadImage):
-                        yield key, *checked
-                for record, (key, data) in zip(window, read, strict=True):
-                    problem = data if isinstance(data, BadImage) else self._known[key]
-                    record.image = None if problem else key
-                    if problem:
-                        self.findings.append(record.finding(problem.reason, action, problem.detail))
+            for start in range(0, len(part.records), WINDOW):
+                window = part.records[start : start + WINDOW]
+                waiting = [(record, part.names.split(record.image_name)) for record in window]
+                while waiting:
+                    read = [_read(part.names, record, names) for record, names in waiting]
+                    yield from self._fresh(pool, read)
+                    waiting = self._settle(waiting, read, part.policy)
                 self._report(len(window))
+
+    def _fresh(
+        self, pool: ThreadPoolExecutor, read: Sequence[tuple[str, bytes | BadImage]]
+    ) -> Iterator[Packed]:
+        """The images that are seen for the first time and can be used."""
+        fresh = {key: data for key, data in read if isinstance(data, bytes) and key not in self._known}
+        for key, checked in zip(fresh, pool.map(self._check, fresh, fresh.values()), strict=True):
+            self._known[key] = checked if isinstance(checked, BadImage) else None
+            if not isinstance(checked, BadImage):
+                yield key, *checked
+
+    def _settle(
+        self,
+        waiting: Sequence[tuple[Record, list[str]]],
+        read: Sequence[tuple[str, bytes | BadImage]],
+        policy: str,
+    ) -> list[tuple[Record, list[str]]]:
+        """Sets the records' keys; returns those whose next image is to be tried."""
+        left = []
+        for (record, names), (key, data) in zip(waiting, read, strict=True):
+            problem = data if isinstance(data, BadImage) else self._known[key]
+            record.image = None if problem else key
+            if problem and len(names) > 1:
+                detail = f"{problem.detail}; the product's next image is tried"
+                self.findings.append(record.finding(problem.reason, IGNORED, detail))
+                left.append((record, names[1:]))
+            elif problem:
+                action = DROPPED if policy == "quarantine" else WITHOUT_IMAGE
+                self.findings.append(record.finding(problem.reason, action, problem.detail))
+        return left
 
     def _check(self, key: str, data: bytes) -> tuple[int, int, bytes] | BadImage:
         drawn = int(key[:8], 16) < self._decoded * 2**32
         try:
-            return upright_jpeg(data) if drawn else check_header(data)
+            return (upright_jpeg if drawn else check_header)(data, self._max_pixels)
         except BadImage as problem:
             return problem
 
@@ -105,11 +133,13 @@ class _Packer:
             log.info("packed %s images in %.0f s", f"{self._done:,}", time.perf_counter() - self._start)
 
 
-def _read(source: ImageSource, record: Record) -> tuple[str, bytes | BadImage]:
+def _read(images: ImageNames, record: Record, names: Sequence[str]) -> tuple[str, bytes | BadImage]:
     try:
-        if record.image_id and not ID_PATTERN.fullmatch(record.image_id):
-            raise BadImage("bad_image_id", f"{record.image_id!r}: expected letters, digits and . _ : -")
-        data = source.read(record.image_name)
+        if record.image_id.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", record.image_id):
+            raise BadImage("bad_image_id", f"{record.image_id!r} leads out of the image folder")
+        if not names:
+            raise BadImage("no_image_named", "no picture is named")
+        data = images.read(names[0])
     except BadImage as problem:
         return "", problem
     return image_key(data), data

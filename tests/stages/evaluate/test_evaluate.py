@@ -372,3 +372,16 @@ def test_the_lineage_names_the_run_and_where_each_input_lies(
         write_lineage(tmp_path, lineage)
         record = json.loads((tmp_path / "lineage.json").read_text(encoding="utf-8"))
         assert record == {"run": run_id, "inputs": uris}
+
+
+@pytest.mark.parametrize("alike", [0, 5])
+def test_the_verdict_begins_with_a_test_split_without_pictures(tmp_path: Path, alike: int) -> None:
+    products = make_products()
+    without = [*products.rows("test"), *products.rows("validation")[:alike]]
+    products.table["image"] = [f"image-{row}" for row in range(len(products.table))]
+    products.table.loc[without, "image"] = None
+    evaluate(write_run(tmp_path, products), tmp_path / "out")
+    first = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))["verdict"][0]
+    assert first.startswith("48 of 48 test products have no picture: ")
+    known = "of 5 validation products without one the ensemble gets 100.00 % right, of all"
+    assert (known if alike else "how well these are predicted is not known") in first

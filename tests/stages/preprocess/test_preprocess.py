@@ -184,7 +184,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(catalog: TinyCatalog):
     assert len(prepare(catalog).findings_of("image_too_large")) == 1
 
 
-@pytest.mark.parametrize("image_id", ["../../etc/passwd", "/etc/passwd", "..\\x", "a/b"])
+@pytest.mark.parametrize("image_id", ["../../etc/passwd", "/etc/passwd", "..\\x"])
 def test_an_image_id_that_climbs_out_is_refused(catalog: TinyCatalog, image_id: str):
     catalog.rows[3][3] = image_id
     prepared = prepare(catalog)

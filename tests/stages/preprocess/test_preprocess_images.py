@@ -12,9 +12,9 @@ from tiny_catalog import Prepared, TinyCatalog, prepare
 
 from components.core.errors import InputError
 from components.preprocess.config import PreprocessConfig, Sources
-from components.preprocess.images.decoding import MAX_BYTES, open_images
+from components.preprocess.images.sources import MAX_BYTES, open_images
 
-MARKER = b"\xff\xc4"  # starts the Huffman tables, behind the quantization tables
+MARKER = b"\xff\xc4"  # of the Huffman tables, behind the quantization tables
 
 
 @pytest.fixture
@@ -37,15 +37,15 @@ def turned() -> Image.Exif:
 
 SOUND = noise()
 DAMAGED = {
-    "bytes before a marker": SOUND.replace(MARKER, b"\0\0\0" + MARKER, 1),
+    "bytes before a marker, and data that end early": SOUND.replace(MARKER, b"\0\0\0" + MARKER, 1)[:-300],
     "data that end early": SOUND[:-300] + b"\xff\xd9",
+    "a download that was filled up with zeros": SOUND[:-300] + bytes(3000) + b"\xff\xd9",
     "data that end early, turned": noise(exif=turned())[:-300] + b"\xff\xd9",
 }
 
 
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
-def test_a_jpeg_that_only_the_trainings_would_refuse_is_found(catalog: TinyCatalog, data: bytes):
-    Image.open(io.BytesIO(data)).load()  # Pillow lets it pass
+def test_a_jpeg_of_which_rows_are_missing_is_left_out(catalog: TinyCatalog, data: bytes):
     train, test = catalog.rows[3], catalog.test_rows[2]
     for row in (train, test):
         catalog.images[catalog.image_name(row)] = data
@@ -100,7 +100,7 @@ def test_a_file_name_too_long_for_any_folder_costs_one_product(catalog: TinyCata
     catalog.rows[3][3] = "9" * 128
     catalog.rows[3][4] = "8" * 128
     prepared = prepare(catalog)
-    assert [one["product_id"] for one in prepared.findings_of("image_unreadable")] == ["8" * 128]
+    assert [one["product_id"] for one in prepared.findings_of("image_missing")] == ["8" * 128]
 
 
 def padded(size: int) -> bytes:
@@ -116,7 +116,7 @@ def test_an_image_over_20_megabytes_is_not_read(catalog: TinyCatalog, packed: bo
     prepared = Prepared(catalog.folder, sources, PreprocessConfig())
     [finding] = prepared.findings
     assert (finding["product_id"], finding["reason"]) == (large[4], "image_too_large")
-    assert finding["detail"] == "20,971,521 bytes, at most 20,971,520 are read"
+    assert finding["detail"] == "20,971,521 bytes; 20,971,520 bytes is the limit of a file: save it smaller"
 
 
 def test_a_zip_of_a_version_to_come_is_reported(tmp_path: Path):

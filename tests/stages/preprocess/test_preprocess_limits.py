@@ -12,7 +12,7 @@ from components.core.errors import InputError
 from components.preprocess.catalog import dialects
 from components.preprocess.catalog.quarantine import DROPPED, Finding, write_findings
 from components.preprocess.config import PreprocessConfig, Sources
-from components.preprocess.images import decoding as images
+from components.preprocess.images import sources as images
 
 SETTINGS = PreprocessConfig(max_quarantined=0.2)
 
@@ -44,7 +44,7 @@ def test_an_image_of_too_many_bytes_is_left_out_unread(
         sources = replace(sources, images=str(catalog.folder / "images.zip"))
     [finding] = Prepared(catalog.folder, sources, SETTINGS).findings_of("image_too_large")
     assert finding["product_id"] == "5007"
-    assert f"{largest + 1:,} bytes, at most {largest:,} are read" in finding["detail"]
+    assert f"{largest + 1:,} bytes; {largest:,} bytes is the limit of a file" in finding["detail"]
 
 
 def test_a_field_of_too_many_characters_is_left_out_with_its_line(

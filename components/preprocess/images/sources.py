@@ -1,0 +1,136 @@
+"""Where a catalog's images lie: a folder or a zip; all files are listed, and each is read when asked for."""
+
+import lzma
+import os
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from components.core.errors import InputError
+
+MAX_BYTES = 20 * 2**20
+UTF8_NAME = 0x800  # a zip member's flag
+# What zipfile and its decompressors raise on a damaged, encrypted or exotically packed file.
+_DAMAGED_ZIP = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+
+class BadImage(Exception):
+    """An image that cannot be used: a short reason code, and what was found."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class ImageSource(Protocol):
+    """A place with images.
+
+    Attributes:
+        where: what it is called in messages.
+        paths: of all its files, relative, as they are spelled there.
+    """
+
+    where: str
+    paths: list[str]
+
+    def read(self, number: int) -> bytes:
+        """The bytes of `paths[number]`; raises BadImage where they cannot or must not be read."""
+        ...
+
+
+class FolderImages:
+    """Images in a folder and its sub-folders; see `ImageSource`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.where = f"the folder {root.name}"
+        self.paths = sorted(
+            os.path.relpath(os.path.join(folder, name), self.root)
+            for folder, _, names in os.walk(self.root)
+            for name in names
+        )
+
+    def read(self, number: int) -> bytes:
+        """The bytes of one file of the folder."""
+        name = self.paths[number]
+        try:
+            path = (self.root / name).resolve()
+            if not path.is_relative_to(self.root):
+                raise BadImage("image_outside_folder", f"{name!r} leads out of the image folder")
+            if not path.is_file():
+                raise BadImage("image_unreadable", f"{name!r} is not a regular file")
+            _refuse_large(path.stat().st_size)
+            return path.read_bytes()
+        except (OSError, RuntimeError) as error:  # a RuntimeError: a link that leads to itself
+            raise BadImage("image_unreadable", f"{name!r}: {error}") from error
+
+
+class ZipImages:
+    """Images in a zip, which is never unpacked; see `ImageSource`."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the zip.
+
+        Raises:
+            InputError: not a zip.
+        """
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except _DAMAGED_ZIP as error:
+            raise InputError(f"{path}: not a zip of images: {error}") from error
+        self.where = f"the zip {path.name}"
+        self._members = [member for member in self._zip.infolist() if not member.is_dir()]
+        self.paths = [_member_name(member) for member in self._members]
+
+    def read(self, number: int) -> bytes:
+        """The bytes of one member, of which a wrong size in its header never makes more than is allowed."""
+        _refuse_large(self._members[number].file_size)
+        try:
+            with self._zip.open(self._members[number]) as file:
+                data = file.read(MAX_BYTES + 1)
+        except _DAMAGED_ZIP as error:
+            raise BadImage("image_unreadable", f"{self.paths[number]!r}: {error}") from error
+        _refuse_large(len(data))
+        return data
+
+
+def open_images(path: Path) -> ImageSource:
+    """Images in a folder or a zip.
+
+    Raises:
+        InputError: neither.
+    """
+    return FolderImages(path) if path.is_dir() else ZipImages(path)
+
+
+def refuse_climbing(name: str) -> None:
+    """Refuses a file name that leads out of its folder."""
+    if ".." in PurePosixPath(name.replace("\\", "/")).parts or "\0" in name:
+        raise BadImage("image_outside_folder", f"{name!r} leads out of the image folder")
+
+
+def _member_name(member: zipfile.ZipInfo) -> str:
+    # Some archivers write UTF-8 without saying so, which zipfile takes for the code page of MS-DOS.
+    if member.flag_bits & UTF8_NAME or member.filename.isascii():
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
+
+
+def _refuse_large(size: int) -> None:
+    if size > MAX_BYTES:
+        limit = f"{MAX_BYTES:,} bytes is the limit of a file"
+        raise BadImage("image_too_large", f"{size:,} bytes; {limit}: save it smaller")
