@@ -1,4 +1,4 @@
-"""Whether the products have images at all: a wrong folder or archive is noticed before anything is trained."""
+"""Whether the products have images at all: a wrong folder or archive is noticed before any training."""
 
 import logging
 from collections import Counter
