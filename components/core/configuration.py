@@ -92,6 +92,8 @@ def _read(value: Any) -> Any:
         return int(value)
     if isinstance(value, list | tuple):
         return tuple(_read(item) for item in value)
+    if isinstance(value, dict):  # the launcher passes mappings in any order
+        return {key: _read(value[key]) for key in sorted(value)}
     return value
 
 

@@ -1,5 +1,6 @@
 """Runs one stage as a process of its own: log lines, errors for people, reuse of finished work."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -7,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +20,7 @@ from typing import Any, Protocol
 
 from components.core.artifacts import read_manifest, sha256, write_manifest, write_text
 from components.core.errors import InputError
+from components.core.reading import reason
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +138,25 @@ def process_of(name: str) -> Iterator[None]:
         # Every line is marked as the stage's: a run shows marked lines alone.
         log.error("error: %s", str(error).replace("\n", f"\n[{name}] "))
         sys.exit(2)
+    except (OSError, MemoryError, RuntimeError) as error:
+        if not (cause := _limit(error)):
+            raise
+        log.error("error: %s (%s)", cause, reason(error))
+        sys.exit(1)
+
+
+def _limit(error: Exception) -> str:
+    """What to do about a limit of the machine that an error comes from; "" for any other error."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or "not enough memory" in str(error):
+        return "the memory ran out: give the stage more, or take smaller batches"
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return f"a disk is full: free some space, in {tempfile.gettempdir()} (TMPDIR) too, and start again"
+    if number == errno.EAGAIN or "can't start new thread" in str(error):
+        return "no further process or thread may start: raise the limit of processes (pids)"
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "no further file may be opened: raise the limit of open files"
+    return ""
 
 
 def _end_with_the_run(lock: str) -> None:

@@ -199,7 +199,7 @@ def _lineage(
         for scored in evaluation.classifiers
     }
     groups = {
-        "Run": metadata,
+        "Run": dict(sorted(metadata.items())),  # the launcher passes mappings in any order
         "Catalog": catalog,
         "Classifiers": {name: value for name, value in classifiers.items() if value},
     }

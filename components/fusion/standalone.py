@@ -1,5 +1,6 @@
 """Fusion of probability matrices from elsewhere: no catalog, no pipeline."""
 
+import csv
 from collections.abc import Sequence, Set
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import pandas as pd
 
 from components.core.artifacts import write_json
 from components.core.errors import InputError
+from components.core.reading import reading
 from components.data.probabilities import Probabilities, read_matrix, write_matrix
 from components.fusion.config import FUSION_KINDS, DecisionLevelConfig
 from components.fusion.decision_level.members import FusionData, Member, fuse_members
 from components.modeling.cross_fitting import stratified_folds
 from components.modeling.metrics import f1_per_class, macro_f1
+
+TABLE_BYTES = 2**30
 
 
 def fuse(
@@ -83,16 +87,28 @@ def _per_class(
 
 def _read_labels(path: Path, *, known_ids: Set[str]) -> tuple[np.ndarray, np.ndarray]:
     """Ids and codes as strings, both (N,)."""
-    try:
+    with reading(path, "a table of labels", most=TABLE_BYTES):
         separator, first = _separator(path)
-        # A first line that names a product is no header.
-        header = None if first in known_ids else 0
-        # Codes and ids stay text: "007" is not 7, and "NA" is a code like another.
-        table = pd.read_csv(
-            path, sep=separator, header=header, encoding="utf-8-sig", dtype=str, keep_default_na=False
+        # A first line that names a product is no header. Codes and ids stay text: "007" is not 7, and "NA" is
+        # a code like another. A stray quote in a title of a tab-separated table is a letter.
+        table: Any = pd.read_csv(
+            path,
+            sep=separator,
+            header=None if first in known_ids else 0,
+            encoding="utf-8-sig",
+            dtype=str,
+            keep_default_na=False,
+            quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
         )
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a table of labels: {error}") from error
+    swallowed = [column for column in table if table[column].str.contains("[\r\n]").any()]
+    if swallowed:
+        raise InputError(
+            f"{path}: column {str(swallowed[0])!r} holds a line break: a quote opens a cell and swallows "
+            "rows; double the quotes inside quoted cells, or leave this column out"
+        )
+    if separator == "\t":
+        table = table.apply(lambda cells: cells.str.replace(r'^"(.*)"$', r"\1", regex=True))
+        table.columns = [str(name).strip('"') for name in table.columns]
     if {"id", "code"} <= set(table.columns):
         table = table[["id", "code"]]
     if table.shape[1] != 2 or not len(table):

@@ -100,9 +100,9 @@ def figure(name: str, value: str, unit: str = "") -> dict[str, str]:
 
 
 def words(value: Any) -> str:
-    """A configuration's value as one line of text: nested mappings and lists too."""
+    """A configuration's value as one line of text: nested mappings, by the alphabet, and lists too."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {words(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key} {words(inner)}" for key, inner in sorted(value.items()))
     if isinstance(value, list | tuple):
         return "; ".join(words(item) for item in value)
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,18 +1,23 @@
 """`pipeline.py fuse` on probability matrices from elsewhere."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from components.core.errors import InputError
 from components.data.probabilities import read_matrix
+from components.fusion.standalone import fuse as fuse_matrices
 
 ROOT = Path(__file__).parents[2]
 CODES = np.array(["10", "20", "30"])
+MEAN: dict[str, Any] = {"kind": "mean", "folds": 4, "seed": 0}
 
 
 @pytest.fixture
@@ -82,3 +87,30 @@ def test_labels_without_a_header_keep_their_first_row(folder: Path):
     fuse(folder, *arguments, "--labels", "labels.tsv", "--output", "with")
     fuse(folder, *arguments, "--labels", "bare.tsv", "--output", "without")
     assert (folder / "with" / "oof.npz").read_bytes() == (folder / "without" / "oof.npz").read_bytes()
+
+
+def labels_with_titles(folder: Path, separator: str, ending: str) -> Path:
+    lines = [line.split("\t") for line in (folder / "labels.tsv").read_text().splitlines()]
+    titles = ["title", *["x"] * (len(lines) - 1)]
+    titles[4], titles[40] = '"Lamp', f"Screen 24{ending}"
+    rows = [separator.join([line[0], title, line[1]]) for line, title in zip(lines, titles, strict=True)]
+    rows[0] = separator.join(["id", "title", "code"])
+    path = folder / "titles.txt"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_stray_quotes_in_a_column_beside_swallow_no_label(folder: Path, tmp_path: Path):
+    text, ids = [folder / "text1.npz"], (folder / "labels.tsv").read_text().count("\n") - 1
+    fuse_matrices(text, [], labels_with_titles(folder, "\t", '"'), **MEAN, output=tmp_path)
+    assert json.loads((tmp_path / "metrics.json").read_text())["rows"] == ids
+    with pytest.raises(InputError, match="a quote opens a cell and swallows rows"):
+        fuse_matrices(text, [], labels_with_titles(folder, ",", '"'), **MEAN, output=tmp_path)
+
+
+@pytest.mark.parametrize("option", ["labels", "text"])
+def test_a_pipe_is_refused_at_once(option: str, folder: Path, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    given = {"text": folder / "text1.npz", "labels": folder / "labels.tsv", option: tmp_path / "pipe"}
+    with pytest.raises(InputError, match="a pipe, a socket or a device"):
+        fuse_matrices([given["text"]], [], given["labels"], **MEAN, output=tmp_path)

@@ -41,6 +41,12 @@ def test_numbers_as_kubeflow_passes_them_become_what_the_field_is():
     assert [type(value) for value in (tree.depth, *tree.size, tree.share)] == [int, int, int, float]
 
 
+def test_a_mapping_has_one_order_whatever_order_it_came_in():
+    assert (
+        list(parse(parts={"b": 1, "a": 2}).parts) == list(parse(parts={"a": 2, "b": 1}).parts) == ["a", "b"]
+    )
+
+
 def test_a_configuration_survives_json():
     tree = parse(depth=4, parts={"b": 0.5})
     assert parse_config(Tree, json.loads(json.dumps(tree.model_dump())), where="again") == tree

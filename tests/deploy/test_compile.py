@@ -112,6 +112,11 @@ def test_every_report_and_metric_says_its_stage(documents):
     assert all(name.startswith(f"{stage}_") for stage, name in shown)
 
 
+def test_one_pipeline_is_one_file_byte_for_byte(package, tmp_path: Path):
+    preset, path = package
+    assert compiled(tmp_path, "--preset", preset).read_bytes() == path.read_bytes()
+
+
 def test_what_no_person_sets_is_no_parameter(documents):
     _, spec, _ = documents
     assert not {"facts", "metadata", "graph"} & set(spec["root"]["inputDefinitions"]["parameters"])

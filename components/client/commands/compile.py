@@ -1,7 +1,10 @@
 """The command `compile`, and the options of every command that compiles the pipeline."""
 
+import ast
 import dataclasses
 import functools
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +117,7 @@ def compile_pipeline(
     chosen = {"denoise_on": denoise_on} if denoise_on else {}
     graph = build_pipeline({**PRESETS[preset], **chosen}, **options)
     compiler.Compiler().compile(graph, str(output))
+    _sort_header(output)
     if namespace:
         digest = content_digest(output)[:12]
         named = KubernetesManifestOptions(
@@ -127,6 +131,16 @@ def compile_pipeline(
         compiler.Compiler().compile(
             graph, str(output), kubernetes_manifest_format=True, kubernetes_manifest_options=named
         )
+
+
+def _sort_header(package: Path) -> None:
+    # The compiler writes the defaults of mappings into its comments in another order each time.
+    def in_order(line: re.Match[str]) -> str:
+        return f"{line[1]}{json.dumps(ast.literal_eval(line[2]), sort_keys=True)}]"
+
+    text = package.read_text(encoding="utf-8")
+    sorted_text = re.sub(r"(?m)^(#.*\[Default: )([\[{].*)\]$", in_order, text)
+    package.write_text(sorted_text, encoding="utf-8")
 
 
 def pipeline_defaults(build_pipeline: Callable, preset: str) -> dict[str, Any]:

@@ -60,6 +60,8 @@ class Console(io.TextIOBase):
             click.echo(f"\nThe run stopped. Everything it printed is in {self.path}.", err=True)
             sys.exit(2)
         tail = self.path.read_text(encoding="utf-8").splitlines()[-30:]
+        if not any("Traceback" in line for line in tail):
+            tail += ["", "Its process ended without a word: most likely the system killed it for its memory."]
         click.echo(
             "\n".join(["", *tail, "", f"A stage failed ({error}). The whole log: {self.path}"]), err=True
         )

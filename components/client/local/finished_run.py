@@ -100,7 +100,7 @@ def read_run(folder: Path) -> FinishedRun:
 def write_record(folder: Path, **record: Any) -> None:
     """Writes the record of a finished run: its parameters, how long it took, the digests of what it left."""
     paths = [path for path in folder.iterdir() if path.suffix in SUFFIXES and path.name not in (RUN, LOG)]
-    paths += (folder / "reports").glob("*.html")
+    paths += [*(folder / "reports").glob("*.html"), *folder.glob("report.html")]
     digests = {path.relative_to(folder).as_posix(): sha256(path) for path in sorted(paths)}
     write_sealed(folder / RUN, {**record, "finished": True, "files": digests})
 

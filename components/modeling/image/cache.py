@@ -90,7 +90,6 @@ class ImageCache:
         channels = 3 if device.type == "cuda" else PIXEL
         self._shape = (*size, channels)
         self._pool = ThreadPoolExecutor(os.cpu_count())
-        self._folder: str | None = None
         wanted = len(keys) * int(np.prod(self._shape))
         self.place = _choose(wanted, device) if place == "auto" else place
         if self.place != "stream":
@@ -136,8 +135,6 @@ class ImageCache:
         """Frees the images."""
         self._pool.shutdown(cancel_futures=True)
         self._pixels = torch.empty(0)
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> "ImageCache":
         return self
@@ -155,9 +152,9 @@ class ImageCache:
             return torch.empty(shape, dtype=torch.uint8, device=self.device)
         if self.place == "memory":
             return torch.empty(shape, dtype=torch.uint8)
-        self._folder = tempfile.mkdtemp(prefix="images-")
-        mapped = np.memmap(Path(self._folder) / "pixels", dtype=np.uint8, mode="w+", shape=shape)
-        return torch.from_numpy(mapped)
+        # The file has no name any more once it is mapped: a killed process leaves nothing behind.
+        with tempfile.TemporaryFile(prefix="images-") as file:
+            return torch.from_numpy(np.memmap(file, dtype=np.uint8, mode="w+", shape=shape))
 
     def _fill(self, wanted: int, pause: Callable[[], None]) -> None:
         start = reported = time.perf_counter()
