@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
