@@ -25,10 +25,10 @@ def test_a_limit_is_named_with_its_remedy(error: Exception, message: str, capsys
     with pytest.raises(SystemExit) as ended, process_of("text a"):
         raise error
     assert ended.value.code == 1
-    said = capsys.readouterr().out
-    assert said.startswith("[text a] error: ")
-    assert message in said
-    assert "Traceback" not in said
+    output = capsys.readouterr().out
+    assert output.startswith("[text a] error: ")
+    assert message in output
+    assert "Traceback" not in output
 
 
 def test_another_error_keeps_its_traceback():

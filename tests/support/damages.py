@@ -31,7 +31,7 @@ from components.evaluate.run import run_evaluate  # noqa: E402
 from components.reports.page import read_issues  # noqa: E402
 
 COUNT = 650
-# How a damage ends well: refused with a line, told in a warning, or without effect on what is read.
+# How a damage ends well: refused with a line, named in a warning, or without effect on what is read.
 REFUSED, WARNED, HARMLESS = "refused", "warned of", "harmless"
 WELL = (REFUSED, WARNED, HARMLESS)
 
@@ -146,7 +146,7 @@ def damage(folder: Path, draw: random.Random) -> str:
 def outcomes(folder: Path, count: int, seed: int) -> Iterator[tuple[str, str, str]]:
     """Tries `count` damages; yields what was damaged, how, and how it ended.
 
-    Another end than those of `WELL` is a fault: another value that nobody told of, or a traceback.
+    Another end than those of `WELL` is a fault: another value that nobody was warned of, or a traceback.
     """
     draw = random.Random(seed)
     every = readers(folder / "whole")
@@ -168,8 +168,8 @@ def _outcome(reader: Reader, copy: Path, whole: str) -> str:
         return REFUSED if len(str(error)) < 2_000 else f"a long message: {error}"
     except Exception as error:
         return f"traceback: {type(error).__name__}: {error}"
-    told = WARNED if warnings.getvalue() else "silent: another value was read"
-    return HARMLESS if read == whole else told
+    ending = WARNED if warnings.getvalue() else "silent: another value was read"
+    return HARMLESS if read == whole else ending
 
 
 def main() -> None:
