@@ -53,10 +53,11 @@ def _line(installed: dict[str, Any]) -> str:
     return f"{name}=={installed['metadata']['version']} \\\n    --hash=sha256:{digest}\n"
 
 
-def _tested() -> tuple[str, ...]:
+def _tested() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the tests need, and packages of weights: of these nothing runs, what they need is left out."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    return (*project["dependencies"], *extras["run"], *extras["test"])
+    return (*project["dependencies"], *extras["run"], *extras["test"]), tuple(extras["pretrained"])
 
 
 def main() -> None:
@@ -73,8 +74,9 @@ def main() -> None:
     write("docker/requirements-tables.txt", "Every stage: tables, images, reports, object stores.", tables)
     write("docker/requirements-torch.txt", "Trainings: torch with CUDA, pretrained models.", torch)
     # What the images compute with has the same version here, as far as kfp's own pins allow.
-    tested = resolve(_tested(), tuple(pin for pin in TORCH if "<" in pin))
-    write("tests/constraints.txt", "What `make test` installs.", tested)
+    packages, weights = _tested()
+    tested = resolve(packages, tuple(pin for pin in TORCH if "<" in pin))
+    write("tests/constraints.txt", "What `make test` installs.", (*tested, *weights))
 
 
 if __name__ == "__main__":

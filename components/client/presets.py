@@ -7,6 +7,8 @@ no network and no pretrained weights.
 
 from typing import Any
 
+from components.core.errors import InputError
+
 PAPER: dict[str, Any] = {
     "name": "paper",
     "denoise_on": "image",
@@ -124,3 +126,40 @@ PRESETS = {preset["name"]: preset for preset in (PAPER, LAPTOP)}
 # Whose out-of-fold probabilities denoising reads, by `denoise_on`.
 FOLDS_OF = {"text": ("text",), "image": ("image",), "both": ("text", "image")}
 DENOISE_ON = tuple(FOLDS_OF)
+
+
+def pretrained_configs(
+    preset: dict[str, Any], *, image_weights: str = "", text_weights: str = ""
+) -> dict[str, Any]:
+    """The parameters that change where a preset of small models is given pretrained weights.
+
+    The image network becomes the better of itself and a classifier on the weights' features, image folds use
+    such a classifier, and another one is added to the texts'.
+
+    Args:
+        image_weights: a folder or URI with config.json and model.safetensors, or a name of timm's.
+        text_weights: a folder, a URI or a name on the hub.
+
+    Raises:
+        InputError: the preset has pretrained weights of its own.
+    """
+    if (image_weights or text_weights) and preset is not LAPTOP:
+        raise InputError("--image-weights and --text-weights go with the preset laptop, which has none")
+    found: dict[str, Any] = {}
+    if image_weights:
+        scratch, *others = preset["image_configs"]
+        frozen = {"name": "frozen-image", "kind": "frozen", **_image_source(image_weights)}
+        # What fails where the weights are wrong comes before minutes of training.
+        small = {key: value for key, value in scratch.items() if key != "cleaned"}
+        candidates = [{**frozen, "refit": True}, small]
+        best = {"name": "best-image", "kind": "best_of", "cleaned": True, "candidates": candidates}
+        found |= {"image_fold_config": frozen, "image_configs": [best, *others]}
+    if text_weights:
+        frozen = {"name": "frozen-text", "kind": "frozen", "weights": text_weights, "refit": True}
+        found["text_configs"] = [*preset["text_configs"], frozen]
+    return found
+
+
+def _image_source(weights: str) -> dict[str, str]:
+    named = weights.startswith("hf-hub:") or "/" not in weights
+    return {"backbone": weights} if named else {"weights": weights}

@@ -44,16 +44,17 @@ def image(
 
     from components.core.stage import Result, paths_of, run_stage
     from components.data.uris import state_of
-    from components.image.config import PARAMETERS
+    from components.image.config import IMAGE_KINDS
     from components.image.run import run_image
 
-    weights = partial(state_of, config.get("weights", ""))
+    places = [each.get("weights", "") for each in (config, *config.get("candidates", []))]
+    weights = [partial(state_of, place) for place in places]
     settings = {"fold": None if fold < 0 else fold, "seed": seed}
     inputs = paths_of(products=products, images=images)
     outputs = paths_of(probabilities=probabilities, features=features, model=model)
 
     def work() -> Result:
-        parsed = PARAMETERS["image_fold_config"](config)
+        parsed = IMAGE_KINDS.parse(config)
         gpus = {"gpu_type": gpu_type, "gpu_count": gpu_count}
         kept = Path(checkpoints) if checkpoints else None
         return run_image(config=parsed, checkpoints=kept, **gpus, **settings, **inputs, **outputs)

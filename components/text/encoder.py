@@ -19,6 +19,7 @@ from components.modeling.text.cpu_linear import use_onednn
 from components.modeling.text.encoder import load_encoder
 from components.modeling.text.forward import ATTENTION
 from components.modeling.text.tokens import SPECIAL_TOKENS, train_tokenizer
+from components.text.kinds.frozen import FrozenTextConfig
 from components.text.kinds.transformer import TransformerConfig
 from components.text.weights import find_weights
 
@@ -42,23 +43,23 @@ def prepare_encoder(
         return _new_encoder([*table["title"], *table["description"]], len(products.classes), config)
     folder = find_weights(config.weights, revision=config.revision or None)
     model, tokenizer = load_encoder(folder, classes=len(products.classes))
-    if config.max_tokens > (limit := _longest_text(model)):
-        raise InputError(
-            f"text configuration {config.name!r}: max_tokens = {config.max_tokens}, but {config.weights} "
-            f"takes texts of {limit} tokens at most"
-        )
+    check_max_tokens(model, config)
     return model, tokenizer
 
 
-def _longest_text(model: PreTrainedModel) -> float:
-    """Tokens that a model has a learned position for; no limit where it learns none."""
+def check_max_tokens(model: PreTrainedModel, config: TransformerConfig | FrozenTextConfig) -> None:
+    """Raises InputError where a model learned no positions for texts as long as the configuration wants."""
     # The RoBERTa family counts positions from behind its padding token's.
     limits = [
         table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
         for name, table in model.named_modules()
         if name.endswith("embeddings.position_embeddings") and isinstance(table, nn.Embedding)
     ]
-    return min(limits, default=np.inf)
+    if limits and config.max_tokens > min(limits):
+        raise InputError(
+            f"text configuration {config.name!r}: max_tokens = {config.max_tokens}, but {config.weights} "
+            f"takes texts of {min(limits)} tokens at most"
+        )
 
 
 def _new_encoder(

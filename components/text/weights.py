@@ -19,6 +19,7 @@ from components.modeling.text.encoder import ALLOWED
 
 log = logging.getLogger(__name__)
 
+POOLING = "1_Pooling/config.json"  # of a folder of sentence-transformers: how its texts are pooled
 HUB_PATTERNS = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt", "*.model")
 
 
@@ -52,8 +53,10 @@ def _fetch(uri: str, cache: Path) -> Path:
     filesystem, root = open_store(uri)
     with explained(f"weights {uri}"):
         found = {Path(entry["name"]).name: entry for entry in filesystem.ls(root, detail=True)}
-        files = [entry for name, entry in sorted(found.items()) if ALLOWED.fullmatch(name)]
-        folder = cache / tokenize(uri, *(filesystem.ukey(entry["name"]) for entry in files))
+        files = {name: entry for name, entry in sorted(found.items()) if ALLOWED.fullmatch(name)}
+        if filesystem.exists(f"{root}/{POOLING}"):
+            files[POOLING] = filesystem.info(f"{root}/{POOLING}")
+        folder = cache / tokenize(uri, *(filesystem.ukey(entry["name"]) for entry in files.values()))
         if not _is_whole(folder):
             _download(filesystem, files, folder)
     read_manifest(folder)
@@ -72,14 +75,15 @@ def _is_whole(folder: Path) -> bool:
     return True
 
 
-def _download(filesystem: fsspec.AbstractFileSystem, files: list[dict[str, Any]], folder: Path) -> None:
+def _download(filesystem: fsspec.AbstractFileSystem, files: dict[str, dict[str, Any]], folder: Path) -> None:
     # All or nothing, under another name until it is whole: other tasks may share the cache.
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         whole = Path(temporary) / "weights"
         whole.mkdir()
-        for entry in files:
-            target = whole / Path(entry["name"]).name
+        for name, entry in files.items():
+            target = whole / name
+            target.parent.mkdir(exist_ok=True)
             filesystem.get_file(entry["name"], str(target))
             size, expected = target.stat().st_size, entry.get("size")
             if expected is not None and size != expected:

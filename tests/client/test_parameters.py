@@ -5,7 +5,7 @@ import json
 import pytest
 
 from components.client.parameters import RENAMED, parse_parameters
-from components.client.presets import PRESETS
+from components.client.presets import PRESETS, pretrained_configs
 from components.core.errors import InputError
 from components.core.project import STAGE_NAMES
 from pipeline import build_pipeline
@@ -104,7 +104,10 @@ def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
         ('text_configs={"name": "a"}', "text_configs: {'name': 'a'} is not a JSON list of objects"),
         ("image_configs=[]", "one or more objects"),
         ('text_configs=[{"name": "a", "epoch": 3}]', "unknown key 'epoch'"),
-        ('text_configs=[{"name": "a", "kind": "tree"}]', "kind = 'tree' is not one of linear, transformer"),
+        (
+            'text_configs=[{"name": "a", "kind": "tree"}]',
+            "kind = 'tree' is not one of frozen, linear, transformer",
+        ),
         ('image_configs=[{"name": "a", "crop": [300, 300]}]', "crop must lie within resize"),
         ('image_configs=[{"name": "a"}, {"name": "a"}]', "image configurations: a is named twice"),
         (
@@ -137,3 +140,28 @@ def test_every_new_name_is_a_parameter():
 def test_every_name_says_what_it_is_about():
     groups = {name.partition("_")[0] for name in TYPES}
     assert groups == {"catalog", "cluster", "seed", *STAGE_NAMES} - {"evaluate"}
+
+
+def test_pretrained_weights_stand_beside_the_laptops_small_models():
+    weights = {"image_weights": "/weights/image", "text_weights": "org/encoder"}
+    found = pretrained_configs(PRESETS["laptop"], **weights)
+    assert parse_parameters([f"{key}={json.dumps(value)}" for key, value in found.items()], TYPES) == found
+    best, colors = found["image_configs"]
+    assert [each["name"] for each in best["candidates"]] == ["frozen-image", "small-resnet"]
+    assert best["candidates"][0]["weights"] == found["image_fold_config"]["weights"] == "/weights/image"
+    assert (best["cleaned"], colors) == (True, PRESETS["laptop"]["image_configs"][1])
+    assert [each["name"] for each in found["text_configs"]] == ["tfidf", "tfidf-cleaned", "frozen-text"]
+    assert found["text_configs"][2]["weights"] == "org/encoder"
+
+
+def test_image_weights_may_be_a_name_of_timms():
+    for name in ("efficientnet_b0.ra_in1k", "hf-hub:org/model"):
+        assert (
+            pretrained_configs(PRESETS["laptop"], image_weights=name)["image_fold_config"]["backbone"] == name
+        )
+    assert pretrained_configs(PRESETS["laptop"]) == {}
+
+
+def test_the_papers_preset_takes_no_other_weights():
+    with pytest.raises(InputError, match="--text-weights go with the preset laptop"):
+        pretrained_configs(PRESETS["paper"], text_weights="org/encoder")

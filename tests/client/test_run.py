@@ -211,6 +211,23 @@ def test_an_unknown_parameter_is_named(tmp_path: Path):
     assert "Did you mean seed?" in failed.stderr
 
 
+def test_a_path_in_which_the_local_runner_would_put_the_interpreter_is_refused(tmp_path: Path):
+    weights = tmp_path / "lib" / "python3.11" / "weights"
+    weights.mkdir(parents=True)
+    done = command("run", "--text-weights", weights, "--output", tmp_path / "run", status=2)
+    assert f"{weights}: no path" in done.stderr
+    assert "may contain 'python3'" in done.stderr
+    assert not (tmp_path / "run").exists()
+    inside = command("run", "--output", tmp_path / "python3", status=2)
+    assert "may contain 'python3'" in inside.stderr
+
+
+def test_weights_that_are_not_there_are_named_before_anything_starts(tmp_path: Path):
+    for option in ("--image-weights", "--text-weights"):
+        done = command("run", option, tmp_path / "none", "--output", tmp_path / "run", status=2)
+        assert f"{tmp_path / 'none'}: no such file or folder" in done.stderr
+
+
 def test_columns_and_other_settings_of_preprocess_go_together(tmp_path: Path):
     (tmp_path / "shop.csv").write_text("sku,name\n1,robe\n")
     options = ["--columns", "product_id=sku,title=name,code=type", "--output", tmp_path / "output"]

@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,12 @@ from components.text.config import TEXT_KINDS, TextConfig
 ROOT = Path(__file__).parents[2]
 REGISTRIES = (TEXT_KINDS, IMAGE_KINDS, FUSION_KINDS)
 ALL = [(registry, name) for registry in REGISTRIES for name in registry.kinds()]
+CANDIDATES = [{"name": name, "kind": "color_histogram"} for name in ("a", "b")]
+# Kind -> what a configuration of it cannot do without.
+NEEDED: dict[tuple[str, str], dict[str, Any]] = {
+    ("image", "best_of"): {"candidates": CANDIDATES},
+    ("image", "frozen"): {"weights": "some/folder"},
+}
 HEAVY = ("torch", "pandas", "numpy", "pyarrow", "sklearn", "scipy", "transformers", "kfp")
 HALF = """
 from typing import Literal
@@ -27,10 +34,15 @@ class Config(TextConfig):
 """
 
 
+def smallest(registry: Registry, name: str) -> dict[str, Any]:
+    """A configuration that sets what it must."""
+    return {"name": "a", "kind": name, **NEEDED.get((registry.stage, name), {})}
+
+
 @pytest.mark.parametrize("registry, name", ALL, ids=[f"{registry.stage}-{name}" for registry, name in ALL])
 def test_every_kind_has_a_configuration_and_a_function_that_fits_it(registry: Registry, name: str):
     kind = registry.kinds()[name]
-    config = registry.parse({"name": "a", "kind": name})
+    config = registry.parse(smallest(registry, name))
     assert registry.of(config) is kind
     assert isinstance(kind.wants_gpu(config), bool)
     assert inspect.isfunction(kind.load_fit())
@@ -40,7 +52,7 @@ def test_every_kind_has_a_configuration_and_a_function_that_fits_it(registry: Re
 def test_null_stands_for_no_default(registry: Registry, name: str):
     for key in set(registry.kinds()[name].config.model_fields) - {"kind"}:
         with pytest.raises(InputError, match=f"{key} = null should be"):
-            registry.parse({"name": "a", "kind": name, key: None})
+            registry.parse({**smallest(registry, name), key: None})
 
 
 def test_kinds_are_read_without_what_fits_them():
@@ -60,16 +72,16 @@ def test_what_trains_backbones_wants_a_gpu():
     assert FUSION_KINDS.any_wants_gpu([{"name": "mean", "kind": "mean"}, joint])
     assert not FUSION_KINDS.any_wants_gpu([{**joint, "training": "step_by_step"}])
     assert not FUSION_KINDS.any_wants_gpu([{**joint, "accelerator": "cpu"}])
-    wants = {name for registry, name in ALL if registry.any_wants_gpu([{"name": "a", "kind": name}])}
-    assert wants == {"transformer", "network"}
+    wants = {name for registry, name in ALL if registry.any_wants_gpu([smallest(registry, name)])}
+    assert wants == {"transformer", "network", "frozen"}
 
 
 @pytest.mark.parametrize("registry, name", ALL, ids=[f"{registry.stage}-{name}" for registry, name in ALL])
 def test_no_kind_asks_for_a_gpu_that_its_configuration_forbids(registry: Registry, name: str):
     if "accelerator" in registry.kinds()[name].config.model_fields:
-        assert not registry.any_wants_gpu([{"name": "a", "kind": name, "accelerator": "cpu"}])
+        assert not registry.any_wants_gpu([{**smallest(registry, name), "accelerator": "cpu"}])
     else:
-        assert not registry.any_wants_gpu([{"name": "a", "kind": name}])
+        assert not registry.any_wants_gpu([smallest(registry, name)])
 
 
 @pytest.mark.parametrize(

@@ -85,14 +85,16 @@ def write_catalog(
     return folder / "products.parquet", folder / "images", products
 
 
-def run_image_stage(folder, config=None, *, fold=None, checkpoints=None, without_image=(), seed=0):
+def run_image_stage(
+    folder, config=None, *, defaults=CONFIG, fold=None, checkpoints=None, without_image=(), seed=0
+):
     """The image stage on the tiny catalog: its metrics, its probabilities, the catalog."""
     folder.mkdir(exist_ok=True)
     products, images, catalog = write_catalog(folder, without_image=without_image)
     result = run_image(
         products,
         images,
-        IMAGE_KINDS.parse({**CONFIG, **(config or {})}),
+        IMAGE_KINDS.parse({**defaults, **(config or {})}),
         fold=fold,
         seed=seed,
         probabilities=folder / "probabilities",

@@ -1,6 +1,8 @@
 """The command `run`: the compiled pipeline on this machine."""
 
 import functools
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from components.client.commands.compile import (
 )
 from components.client.commands.failure import exit_on_input_error
 from components.client.local.run import LocalRun
-from components.client.presets import FOLDS_OF, PRESETS
+from components.client.presets import FOLDS_OF, PRESETS, pretrained_configs
+from components.core.errors import InputError
 from components.core.parameters import LARGEST_SEED, check_texts
 
 # Of the options that name a file, those that are not about the catalog.
@@ -51,6 +54,12 @@ OPTIONS = (
         "--columns", default="", help="Another catalog's columns: product_id=sku,title=name,...,code=type"
     ),
     click.option(
+        "--image-weights", default="", help="Pretrained: a folder, a URI, or a name of timm's. Preset laptop."
+    ),
+    click.option(
+        "--text-weights", default="", help="Pretrained: a folder, a URI, or a name on the hub. Preset laptop."
+    ),
+    click.option(
         "--output", type=click.Path(path_type=Path), help="Folder for the results. [runs/<catalog>]"
     ),
     click.option("--param", multiple=True, metavar="KEY=JSON", help="Any other parameter of the pipeline."),
@@ -71,7 +80,11 @@ def read_arguments(build_pipeline: Callable, preset: str, options: dict[str, Any
         InputError: one of them is wrong.
     """
     columns, param = options.pop("columns"), options.pop("param")
-    arguments: dict[str, Any] = {"seed": options.pop("seed")}
+    weights = {name: _absolute(options.pop(name)) for name in ("image_weights", "text_weights")}
+    arguments: dict[str, Any] = {
+        "seed": options.pop("seed"),
+        **pretrained_configs(PRESETS[preset], **weights),
+    }
     files = {name: value for name, value in options.items() if value is not None}
     arguments |= {PARAMETERS.get(name, f"catalog_{name}"): str(value) for name, value in files.items()}
     arguments |= pipeline_arguments(build_pipeline, preset, param)
@@ -104,6 +117,7 @@ def run(
         arguments = read_arguments(build_pipeline, preset, options)
         every = {**pipeline_defaults(build_pipeline, preset), **arguments}
         check_before(every, FOLDS_OF[denoise_on or PRESETS[preset]["denoise_on"]])
+        _refuse_interpreters((output or Path()).resolve(), arguments)
         local_run = LocalRun(output, arguments, fresh=fresh)
         compiled = local_run.folder / "pipeline.yaml"
         # A second attempt on this machine would fail as the first did, minutes later.
@@ -111,3 +125,17 @@ def run(
         compile_pipeline(build_pipeline, preset, compiled, denoise_on=denoise_on, settings=once)
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(local_run.artifacts))
         local_run.execute(kfp_components.load_component_from_file(str(compiled)))
+
+
+def _refuse_interpreters(folder: Path, arguments: dict[str, Any]) -> None:
+    # kfp's local runner puts the interpreter's path in place of these letters, wherever they stand.
+    if found := re.findall(r'[^"]*python3[^"]*', json.dumps([str(folder), arguments])):
+        raise InputError(
+            f"{found[0]}: no path or value of a run on this machine may contain 'python3', which the local "
+            "runner of Kubeflow Pipelines takes for the interpreter; put it under another one"
+        )
+
+
+def _absolute(weights: str) -> str:
+    # The stages run elsewhere. What is no folder here is a name or a URI.
+    return str(Path(weights).absolute()) if weights and Path(weights).exists() else weights

@@ -61,6 +61,8 @@ def _check_weights(arguments: Mapping[str, Any], loops: tuple[str, ...]) -> None
 
 
 def _check_weights_of(stage: str, config: Mapping[str, Any]) -> None:
+    for candidate in config.get("candidates", ()):
+        _check_weights_of(stage, candidate)
     weights = str(config.get("weights", "scratch"))
     if weights in ("scratch", "pretrained") or config.get("kind", "") in ("linear", "color_histogram"):
         return

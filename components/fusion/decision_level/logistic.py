@@ -6,7 +6,7 @@ and how small a probability still counts. Beside these candidates stands the wei
 inputs, softmax(sum of w_m log p_m), which few rows are enough to fit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,6 +15,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+
+from components.modeling.ridge import bounding_curvature, fit_ridge, minimize
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,11 @@ def fit_candidates(pred_probs: np.ndarray, labels: np.ndarray, ways: Sequence[Ca
     for clip_min, alike in groupby(ways, key=lambda way: way.clip_min):
         logs = to_logs(pred_probs, clip_min)
         columns = _columns(logs)
-        # The curvature of the cross-entropy is bounded by that of this quadratic (Boehning 1992).
-        curvature = columns.T @ columns / 4
+        curvature = bounding_curvature(columns)
         weights = torch.zeros(columns.shape[1], logs.shape[2], dtype=torch.float64)
         for way in alike:
             if np.isfinite(way.l2):
-                weights = _fit_ridge(columns, targets, curvature, way.l2, weights)
+                weights = fit_ridge(columns, targets, curvature, way.l2, weights)
                 fitted.append(Stacked(weights.numpy(), clip_min))
             else:
                 fitted.append(Stacked(_product_weights(logs, targets).numpy(), clip_min))
@@ -90,44 +91,6 @@ def _fit_weights(logs: Tensor, targets: Tensor) -> Tensor:
         return fit + 0.5 * (weights - equal).square().sum()
 
     return minimize(loss, equal, rows=len(targets))
-
-
-def _fit_ridge(columns: Tensor, targets: Tensor, curvature: Tensor, ridge: float, start: Tensor) -> Tensor:
-    penalty = torch.full((len(curvature),), ridge, dtype=torch.float64)
-    penalty[-1] = 0  # the bias
-    # In the coordinates of the bounding quadratic all directions are about equally steep.
-    factor = torch.linalg.cholesky(curvature + penalty.diag())
-    whitened = torch.linalg.solve_triangular(factor, columns.T, upper=False).T
-
-    def loss(rotated: Tensor) -> Tensor:
-        weights = torch.linalg.solve_triangular(factor.T, rotated, upper=True)
-        fit = cross_entropy(whitened @ rotated, targets, reduction="sum")
-        return fit + 0.5 * (penalty @ weights.square()).sum()
-
-    rotated = minimize(loss, factor.T @ start, rows=len(targets))
-    return torch.linalg.solve_triangular(factor.T, rotated, upper=True)
-
-
-def minimize(loss: Callable[[Tensor], Tensor], start: Tensor, *, rows: int) -> Tensor:
-    """Where a smooth, convex loss, summed over `rows` rows, is least: shaped as `start`."""
-    parameter = start.clone().requires_grad_()
-    # Losses are sums over rows: a millionth of a nat a row is more precise than any choice made by them.
-    optimizer = torch.optim.LBFGS(
-        [parameter],
-        max_iter=300,
-        tolerance_grad=1e-2,
-        tolerance_change=1e-6 * rows,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = loss(parameter)
-        value.backward()
-        return value
-
-    optimizer.step(closure)
-    return parameter.detach()
 
 
 def to_logs(pred_probs: np.ndarray, clip_min: float) -> Tensor:

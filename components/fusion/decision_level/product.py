@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from components.fusion.decision_level.logistic import minimize, to_logs
+from components.fusion.decision_level.logistic import to_logs
+from components.modeling.ridge import minimize
 
 # Smaller probabilities say no more than "not this class"; their logarithms would only add noise.
 CLIP_MIN = 1e-5

@@ -1,6 +1,5 @@
 """A network on pixels, trained plainly and then by destruction and construction learning: the paper's."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -9,11 +8,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from components.core.configuration import Accelerator, Share, ShareBelowOne, setting
 from components.core.kinds import Kind
-from components.image.config import ImageConfig
+from components.image.config import ImageConfig, problems_of_weights
 
-# timm's names, with or without the tag of their weights, or a model on the hub that timm reads. Whether timm
-# has them is for the stage to find: neither timm nor torch is installed where a run starts.
-BACKBONE = re.compile(r"[a-z]\w*(\.\w+)?|hf-hub:\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?", re.ASCII)
 Size = tuple[PositiveInt, PositiveInt]
 
 
@@ -156,7 +152,7 @@ class NetworkConfig(ImageConfig):
         return (plain, dcl)
 
     def problems(self) -> Iterator[str]:
-        yield from self._problems_of_weights()
+        yield from problems_of_weights(self.backbone, self.weights)
         for prefix, stage in zip(("", "dcl_"), self.stages(), strict=False):
             if any(inner > outer for inner, outer in zip(stage.crop, stage.resize, strict=True)):
                 yield f"{prefix}crop must lie within {prefix}resize"
@@ -168,22 +164,6 @@ class NetworkConfig(ImageConfig):
             yield "keep_stage1 needs dcl_epochs"
         if self.dcl_epochs and any(side % self.dcl_blocks for side in self.dcl_crop):
             yield f"dcl_crop must divide into {self.dcl_blocks} blocks a side (dcl_blocks)"
-
-    def _problems_of_weights(self) -> Iterator[str]:
-        own = self.weights == "scratch" or "/" in self.weights or self.weights.endswith(".safetensors")
-        if not BACKBONE.fullmatch(self.backbone):
-            yield (
-                f"backbone {self.backbone!r} is no name of timm's (resnet152, convnext_tiny.fb_in1k, "
-                "hf-hub:org/model, ...) and not small_resnet"
-            )
-        if not own and self.weights != "pretrained":
-            yield (
-                f"weights {self.weights!r} are neither 'pretrained' (once 'imagenet'; of several a tag in "
-                "the backbone's name says which, as in resnet50.tv2_in1k) nor 'scratch' nor a .safetensors "
-                "file or a folder, with a / in its name"
-            )
-        if not own and self.backbone == "small_resnet":
-            yield "small_resnet has no weights but yours: name a .safetensors file, or weights 'scratch'"
 
 
 KIND = Kind(

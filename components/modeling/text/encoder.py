@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from components.core.artifacts import write_json, write_manifest
 from components.core.errors import InputError
@@ -29,6 +29,7 @@ from components.modeling.text.cpu_linear import use_onednn
 from components.modeling.text.forward import ATTENTION, PACKABLE
 
 disable_progress_bar()  # a stage's log is read as a file
+set_verbosity_error()  # what is missing in a folder is checked here
 
 ALLOWED = re.compile(
     r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|tokenizer\.json|"

@@ -86,14 +86,14 @@ def _last_layer(layer: Any, hidden_states: Tensor, *_: Any, packing: Packing, **
 
 def _pool(_: nn.Module, __: Any, output: Any, *, packing: Packing, mean: bool) -> Any:
     hidden = output if isinstance(output, Tensor) else output.last_hidden_state
-    pooled = _means(hidden[0], packing) if mean else hidden[0].index_select(0, packing.starts)
+    pooled = text_means(hidden[0], packing) if mean else hidden[0].index_select(0, packing.starts)
     if isinstance(output, Tensor):
         return pooled[:, None]
     output.last_hidden_state = pooled[:, None]
     return output
 
 
-def _means(hidden: Tensor, packing: Packing) -> Tensor:
+def text_means(hidden: Tensor, packing: Packing) -> Tensor:
     """Each text's mean over its tokens: (T, H) to (B, H)."""
     place = torch.arange(len(hidden), device=hidden.device)
     text = torch.searchsorted(packing.starts, place, right=True) - 1

@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"kind": "shapes"}, "not one of color_histogram, network"),
+        ({"kind": "shapes"}, "not one of best_of, color_histogram, frozen, network"),
         ({"dropout": 1.0}, "dropout"),
         ({"hidden": 0}, "hidden = 0 should be greater than 0"),
         ({"backbone": "resnet50"}, "unknown key 'backbone'"),

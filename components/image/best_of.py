@@ -1,0 +1,62 @@
+"""Several image classifiers are trained, and the best on validation is taken."""
+
+import dataclasses
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from components.core.errors import InputError
+from components.data.image_store import ImageStore
+from components.data.products import Products, Task
+from components.image.config import IMAGE_KINDS
+from components.image.kinds.best_of import BestOfConfig
+from components.modeling.linear_probe import log_loss
+from components.modeling.metrics import macro_f1
+from components.modeling.trained import Trained, TrainingSetup
+
+log = logging.getLogger(__name__)
+
+
+def train_best_of(
+    products: Products, store: ImageStore, task: Task, config: BestOfConfig, setup: TrainingSetup
+) -> Trained:
+    """Trains every candidate on `task.fit` and takes the one with the least log-loss on validation.
+
+    The metrics have every candidate's log-loss and macro-F1.
+
+    Raises:
+        InputError: no validation products to choose by, or see the candidates' trainings.
+    """
+    if task.of_fold or "validation" not in task.predict:
+        raise InputError(f"{config.name}: no validation products by which the best candidate may be chosen")
+    labels, trained = products.labels[task.predict["validation"]], {}
+    setup.model.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=setup.model.parent) as folder:
+        for candidate in config.parsed():
+            # Under the name by which the run knows the one that is taken.
+            named = candidate.model_copy(update={"name": config.name, "cleaned": config.cleaned})
+            own = dataclasses.replace(setup, model=Path(folder) / candidate.name)
+            trained[candidate.name] = IMAGE_KINDS.of(named).load_fit()(products, store, task, named, own)
+        losses = {name: log_loss(_validation(each), labels) for name, each in trained.items()}
+        best = min(losses, key=losses.__getitem__)
+        shutil.copytree(Path(folder) / best, setup.model, dirs_exist_ok=True)
+    log.info("%s takes %s: log-loss on validation %.4f", config.name, best, losses[best])
+    metrics = {f"log_loss_{name}": loss for name, loss in losses.items()}
+    for name, each in trained.items():
+        metrics[f"macro_f1_{name}"] = macro_f1(labels, _validation(each).argmax(1), len(products.classes))
+
+    def delete_checkpoints() -> None:
+        for each in trained.values():
+            if each.delete_checkpoints is not None:
+                each.delete_checkpoints()
+
+    taken: Trained = trained[best]
+    metrics |= taken.metrics
+    return dataclasses.replace(taken, metrics=metrics, delete_checkpoints=delete_checkpoints)
+
+
+def _validation(trained: Trained) -> np.ndarray:
+    return next(iter(trained.matrices.values()))["validation"]

@@ -1,0 +1,96 @@
+"""Pooled features of pictures from a backbone as it is, computed once a picture."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from huggingface_hub.constants import HF_HOME
+from safetensors.torch import save_file
+
+from components.core.artifacts import whole_file, write_json
+from components.core.errors import InputError
+from components.data.feature_cache import FeatureCache
+from components.data.image_store import ImageStore
+from components.data.uris import fetch
+from components.modeling.checkpoint import digest_of
+from components.modeling.image.augmentation import center_crop, normalize
+from components.modeling.image.backbones import Backbone, check_backbone
+from components.modeling.image.cache import ImageCache
+from components.modeling.image.pretrained import FILE, load_weights
+
+BATCH = {"cpu": 32, "cuda": 256}
+
+
+def load_backbone(name: str, weights: str, size: tuple[int, int]) -> Backbone:
+    """A backbone with pretrained weights for images of `size` = (height, width).
+
+    Args:
+        name: "" takes the one that config.json of the folder `weights` names as its "architecture".
+
+    Raises:
+        InputError: no such backbone or weights, or they do not belong together.
+    """
+    name = name or _architecture(weights)
+    check_backbone(name, [size])
+    backbone = Backbone(name, size)
+    load_weights(backbone, weights)
+    return backbone.to(memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
+
+
+def _architecture(weights: str) -> str:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            text = fetch(f"{weights.rstrip('/')}/config.json", Path(folder)).read_text(encoding="utf-8")
+        return str(json.loads(text)["architecture"])
+    except (InputError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"weights {weights!r}: without a backbone in the configuration they must be a folder whose "
+            f'config.json names it as "architecture", as the hub\'s models of timm do: {error!r}'
+        ) from error
+
+
+def save_backbone(backbone: Backbone, folder: Path) -> None:
+    """Writes a folder of weights that `load_backbone` reads."""
+    tensors = {key: value.cpu().contiguous() for key, value in backbone.body.state_dict().items()}
+    with whole_file(folder / FILE) as temporary:
+        save_file(tensors, temporary)
+    write_json(folder / "config.json", {"architecture": backbone.name})
+
+
+def embed_images(
+    backbone: Backbone, store: ImageStore, keys: list[str], *, fit: str, device: torch.device
+) -> np.ndarray:
+    """Pooled features (len(keys), W) float32 of images, each brought to the backbone's size.
+
+    They are kept below `HF_HOME` for other folds and runs; on a cluster, mount a volume there.
+
+    Args:
+        fit: what is done to an image of another aspect, see `decode`.
+
+    Raises:
+        InputError: an image cannot be decoded.
+    """
+    weights, normalized = digest_of(backbone.state_dict()), (backbone.mean, backbone.std)
+    identity = f"{weights} {backbone.name} {backbone.crop} {normalized} {fit} {device.type}"
+    backbone.to(device)
+
+    def compute(places: np.ndarray) -> np.ndarray:
+        chosen = [keys[place] for place in places]
+        with ImageCache(store, chosen, backbone.crop, fit=fit, place="stream", device=device) as images:
+            return _embed(backbone, images, len(chosen))
+
+    cache = FeatureCache(Path(HF_HOME) / "features", identity)
+    return cache.features([store.encoded(key) for key in keys], compute)
+
+
+def _embed(backbone: Backbone, images: ImageCache, count: int) -> np.ndarray:
+    device, pooled = images.device, []
+    size = BATCH[device.type]
+    rows = (np.arange(start, min(start + size, count)) for start in range(0, count, size))
+    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+        for batch in images.batches(rows):
+            pixels = center_crop(batch, backbone.crop)
+            pooled.append(backbone(normalize(pixels, backbone.mean, backbone.std))[1].float().cpu())
+    return torch.cat(pooled).numpy()

@@ -1,0 +1,109 @@
+"""Pooled features of texts from an encoder as it is, computed once a text."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from huggingface_hub.constants import HF_HOME
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from components.core.artifacts import write_json
+from components.core.errors import InputError
+from components.data.feature_cache import FeatureCache
+from components.modeling.checkpoint import digest_of
+from components.modeling.text.encoder import load_encoder
+from components.modeling.text.forward import text_means
+from components.modeling.text.packing import TextBatch, make_batch
+from components.modeling.text.tokens import Tokens, tokenize
+from components.text.predict import BATCH_TOKENS, batches_by_length
+from components.text.weights import POOLING
+
+FIRST, MEAN = "pooling_mode_cls_token", "pooling_mode_mean_tokens"
+
+
+@dataclass(frozen=True)
+class TextEmbedder:
+    """An encoder as it is, which makes features of title and description, read as a pair.
+
+    Attributes:
+        pooling: FIRST or MEAN.
+        max_tokens: the longest pair.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    pooling: str
+    max_tokens: int
+
+    @classmethod
+    def load(cls, folder: Path, *, max_tokens: int, device: torch.device) -> "TextEmbedder":
+        """Reads config.json, model.safetensors and tokenizer.json.
+
+        Texts are pooled as `1_Pooling` of the folder says, else by the mean over tokens.
+
+        Raises:
+            InputError: the folder cannot be loaded, must not be, or pools in another way.
+        """
+        model, tokenizer = load_encoder(folder)
+        model.to(device).eval()  # pyright: ignore
+        return cls(model, tokenizer, _pooling(folder), max_tokens)
+
+    def features(self, table: pd.DataFrame) -> np.ndarray:
+        """Pooled features (N, D) float32 of the products of a table; kept below `HF_HOME` for other runs."""
+        titles, descriptions = table["title"].tolist(), table["description"].tolist()
+        tokens = tokenize(self.tokenizer, titles, descriptions, max_tokens=self.max_tokens)
+        # The tokens are the text as the encoder sees it.
+        ends = zip(tokens.offsets, tokens.offsets[1:], strict=False)
+        contents = [tokens.ids[start:end].tobytes() for start, end in ends]
+        state = self.model.base_model.state_dict().items()
+        # A pooler is not used, and is made anew where the folder has none.
+        weights = digest_of({name: value for name, value in state if not name.startswith("pooler.")})
+        cache = FeatureCache(Path(HF_HOME) / "features", f"{weights} {self.pooling} {self.model.device.type}")
+        return cache.features(contents, lambda rows: self._embed(tokens, rows))
+
+    def save(self, folder: Path) -> None:
+        """Writes what `load` reads."""
+        encoder: Any = self.model.base_model
+        encoder.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        write_json(folder / POOLING, {self.pooling: True})
+
+    def _embed(self, tokens: Tokens, rows: np.ndarray) -> np.ndarray:
+        model = self.model
+        features = np.empty((len(rows), model.config.hidden_size), np.float32)
+        on_gpu = model.device.type == "cuda"
+        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+            for places in batches_by_length(tokens.lengths[rows], BATCH_TOKENS[model.device.type]):
+                batch = make_batch(model, tokens, rows[places], model.device)
+                pooled = _pooled(model, batch, self.pooling).float().cpu().numpy()
+                features[np.searchsorted(rows, batch.rows)] = pooled  # rows ascend, those of a batch do not
+        return features
+
+
+def _pooling(folder: Path) -> str:
+    if not (folder / POOLING).is_file():
+        return MEAN
+    try:
+        modes = json.loads((folder / POOLING).read_text(encoding="utf-8"))
+        chosen = [key for key, value in modes.items() if key.startswith("pooling_mode") and value is True]
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{folder / POOLING}: no JSON object: {error}") from error
+    if chosen not in ([FIRST], [MEAN]):
+        raise InputError(f"{folder / POOLING}: pools by {chosen}; expected {FIRST} or {MEAN}, one alone")
+    return chosen[0]
+
+
+def _pooled(model: PreTrainedModel, batch: TextBatch, pooling: str) -> Tensor:
+    if batch.packing is not None:
+        states = model.base_model(**batch.inputs, packing=batch.packing).last_hidden_state[0]
+        return states[batch.packing.starts] if pooling == FIRST else text_means(states, batch.packing)
+    states = model.base_model(**batch.inputs).last_hidden_state
+    if pooling == FIRST:
+        return states[:, 0]
+    real = batch.inputs["attention_mask"][..., None]
+    return (states * real).sum(dim=1) / real.sum(dim=1)

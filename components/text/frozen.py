@@ -1,0 +1,44 @@
+"""The frozen text classifier: a pretrained encoder's pooled features, and a classifier on them."""
+
+import time
+
+import numpy as np
+
+from components.data.products import Products, Task
+from components.modeling.device import choose_device, device_name
+from components.modeling.feature_classifier import feature_fit, save_classifier, train_on_features
+from components.modeling.trained import Trained, TrainingSetup
+from components.text.embedding import TextEmbedder
+from components.text.encoder import check_max_tokens
+from components.text.kinds.frozen import FrozenTextConfig
+from components.text.weights import find_weights
+
+
+def train_frozen(products: Products, task: Task, config: FrozenTextConfig, setup: TrainingSetup) -> Trained:
+    """Trains on `task.fit` and predicts `task.predict`.
+
+    Raises:
+        InputError: the weights cannot be had, must not be opened, or pool in a way of their own.
+    """
+    start = time.perf_counter()
+    wanted = [*task.predict.values()] if task.of_fold else [np.arange(len(products.table))]
+    rows = np.unique(np.concatenate([task.fit, *wanted]))
+    device = choose_device(config.accelerator)
+    folder = find_weights(config.weights, revision=config.revision or None)
+    embedder = TextEmbedder.load(folder, max_tokens=config.max_tokens, device=device)
+    check_max_tokens(embedder.model, config)
+    embedded = embedder.features(products.table.iloc[rows])
+    features = np.zeros((len(products.table), embedded.shape[1]), np.float32)
+    features[rows] = embedded
+    known = np.ones(len(features), dtype=bool)
+    name = f"classifier {config.name}"
+    fit = feature_fit(products, config, name=name, seed=setup.seed)
+    matrices, classifiers = train_on_features(
+        features, known, products, task, fit, refit=config.refit, name=name
+    )
+    embedder.save(setup.model / "encoder")
+    save_classifier(setup.model, classifiers[-1], products, config.model_dump())
+    metrics = {"training_seconds": time.perf_counter() - start, **classifiers[0].metrics}
+    return Trained(
+        {"final": matrices}, None if task.of_fold else features, metrics, device=device_name(device)
+    )
