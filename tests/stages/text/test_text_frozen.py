@@ -89,7 +89,7 @@ def test_a_text_is_computed_once_for_all_folds_and_runs(tmp_path, folder, monkey
     assert sum(counts) == before
     assert np.array_equal(again.features, first.features)
     assert fold.features is None
-    assert list(fold.matrices["final"]) == ["out_of_fold"]
+    assert list(fold.matrices["final"]) == ["out_of_fold", "validation"]
 
 
 def test_weights_without_a_pooler_are_known_again(tmp_path):
