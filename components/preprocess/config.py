@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from components.core.configuration import Config, Share, parse_config, setting
 from components.core.errors import InputError
@@ -61,11 +61,18 @@ class PreprocessConfig(Config):
         "over a half is warned of",
         expert=True,
     )
+    min_products: PositiveInt = setting(1, "classes of fewer labeled products are small")
+    small_classes: Literal["keep", "drop", "merge"] = setting(
+        "keep", "what happens to them; of too few different products none is validated or denoised"
+    )
+    merged_class: str = setting("other", "code of the class that small ones are merged into")
     max_quarantined: Share = setting(0.02, "share of rows that may be left out before the run stops")
 
     OLD_KEYS: ClassVar = {"folds": OF_THE_PIPELINE, "seed": OF_THE_PIPELINE}
 
     def problems(self) -> Iterator[str]:
+        if not self.merged_class.strip():
+            yield "merged_class is empty: expected the code of a class"
         try:
             self.image_name.format(image_id="", product_id="")
         except (KeyError, IndexError, ValueError):

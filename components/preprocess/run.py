@@ -21,7 +21,6 @@ from components.preprocess.catalog.quarantine import (
     FLAGGED,
     NORMALIZED,
     Finding,
-    first_of,
     refuse_if_too_many,
     write_findings,
 )
@@ -34,6 +33,7 @@ from components.preprocess.profile.drift import catalog_drift
 from components.preprocess.profile.profile import fetch_profile, profile_catalog
 from components.preprocess.reading import read_both_parts
 from components.preprocess.report import preprocess_report
+from components.preprocess.small_classes import settle_small_classes
 from components.preprocess.table import SplitSettings, product_table
 from components.reports.page import safe_report
 
@@ -169,7 +169,8 @@ def _preprocess(
     refuse_if_too_many(findings, sum(metadata["rows"].values()), config.max_quarantined)
     dropped = {finding.product_id for finding in found if finding.action == DROPPED}
     kept = [record for record in train if record.product_id not in dropped]
-    _refuse_classes({record.code for record in train}, kept, split.folds)
+    _refuse_vanished_classes({record.code for record in train}, kept)
+    kept = settle_small_classes(kept, test, config, findings)
     table, metadata["split"] = product_table(kept, test, split)
     _report_findings(findings)
     _check_nothing_is_lost(metadata["rows"], len(table), _quarantined(findings))
@@ -205,16 +206,7 @@ def _clean(record: Record, findings: list[Finding]) -> None:
     record.description = clean_text(record.description)
 
 
-def _refuse_classes(codes_before: set[str | None], kept: list[Record], folds: int) -> None:
-    counts = Counter(record.code for record in kept)
-    vanished = sorted(map(str, codes_before - set(counts)))
+def _refuse_vanished_classes(codes_before: set[str | None], kept: list[Record]) -> None:
+    vanished = sorted(map(str, codes_before - {record.code for record in kept}))
     if vanished:
         raise InputError(f"no usable product is left of {len(vanished)} classes: {', '.join(vanished[:20])}")
-    small = sorted(f"{code!r} has {count}" for code, count in counts.items() if count < folds)
-    if small:
-        raise InputError(
-            f"{len(small)} classes have fewer products than the {folds} folds\n{first_of(small)}\n"
-            "Add products, merge or drop these classes, or use fewer folds."
-        )
-    if len(counts) < 2:
-        raise InputError(f"the catalog has {len(counts)} class; at least two are needed")

@@ -124,10 +124,34 @@ def test_a_product_in_both_train_and_test_is_refused(catalog: TinyCatalog):
         prepare(catalog)
 
 
-def test_a_class_smaller_than_the_folds_is_named(catalog: TinyCatalog):
-    catalog.codes[0] = "99"
-    with pytest.raises(InputError, match="'99' has 1"):
-        prepare(catalog)
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_small_class_is_kept(catalog: TinyCatalog, size: int):
+    catalog.codes[:size] = ["99"] * size
+    table = prepare(catalog).products.table
+    splits = sorted(table.loc[table["code"] == "99", "split"])
+    assert splits == ["train", "validation"][:size]
+
+
+def test_small_classes_are_dropped_on_request(catalog: TinyCatalog):
+    catalog.codes[:3] = ["98", "99", "99"]
+    prepared = prepare(catalog, min_products=3, small_classes="drop", max_quarantined=0.02)
+    assert prepared.products.classes == ("10", "20", "30")
+    assert len(prepared.products.table) == 63
+    assert [each["action"] for each in prepared.findings_of("small_class")] == ["quarantined"] * 3
+
+
+def test_small_classes_are_merged_on_request(catalog: TinyCatalog):
+    catalog.codes[:3] = ["98", "99", "99"]
+    prepared = prepare(catalog, min_products=3, small_classes="merge", merged_class="rest")
+    assert prepared.products.classes == ("10", "20", "30", "rest")
+    assert (prepared.products.table["code"] == "rest").sum() == 3
+    assert prepared.findings_of("small_class")[0]["detail"] == "class '98' of 1 became 'rest'"
+
+
+def test_one_class_is_none(catalog: TinyCatalog):
+    catalog.codes[:] = ["98", *["99"] * 59]
+    with pytest.raises(InputError, match=r"has 1 class once small ones are out \('98' 1\); at least two"):
+        prepare(catalog, min_products=2, small_classes="drop")
 
 
 def test_labels_of_other_products_are_refused(catalog: TinyCatalog):
