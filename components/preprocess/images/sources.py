@@ -1,6 +1,5 @@
 """Where a catalog's images lie: a folder or a zip; all files are listed, and each is read when asked for."""
 
-import lzma
 import os
 import zipfile
 import zlib
@@ -10,6 +9,8 @@ from typing import Protocol
 from components.core.errors import InputError
 
 MAX_BYTES = 20 * 2**20
+# Of the others a few hundred bytes unpack to gigabytes before a reader can stop.
+BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 UTF8_NAME = 0x800  # a zip member's flag
 # What zipfile and its decompressors raise on a damaged, encrypted or exotically packed file.
 _DAMAGED_ZIP = (
@@ -20,7 +21,6 @@ _DAMAGED_ZIP = (
     NotImplementedError,
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
 )
 
 
@@ -95,12 +95,15 @@ class ZipImages:
 
     def read(self, number: int) -> bytes:
         """The bytes of one member, of which a wrong size in its header never makes more than is allowed."""
-        _refuse_large(self._members[number].file_size)
+        member, name = self._members[number], self.paths[number]
+        _refuse_large(member.file_size)
+        if member.compress_type not in BOUNDED:
+            raise BadImage("image_unreadable", f"{name!r} is not packed by deflate: make the zip anew")
         try:
-            with self._zip.open(self._members[number]) as file:
+            with self._zip.open(member) as file:
                 data = file.read(MAX_BYTES + 1)
         except _DAMAGED_ZIP as error:
-            raise BadImage("image_unreadable", f"{self.paths[number]!r}: {error}") from error
+            raise BadImage("image_unreadable", f"{name!r}: {error}") from error
         _refuse_large(len(data))
         return data
 
