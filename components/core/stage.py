@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 # Set by `pipeline.py run`: where finished work is kept for the next run into the same folder.
 FINISHED_VARIABLE = "FINISHED_STAGES"
+DECODED_VARIABLE = "DECODED_IMAGES"  # where its trainings keep the images that they share
 LOCK_VARIABLE = "RUN_LOCK"  # the file that is locked as long as that run lives
 # After so many days a training's folder that nobody has touched is removed.
 CHECKPOINT_DAYS_VARIABLE = "PIPELINE_CHECKPOINT_DAYS"

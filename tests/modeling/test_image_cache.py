@@ -10,7 +10,9 @@ from image_catalog import jpeg, product_image
 from PIL import Image
 
 from components.core.errors import InputError
+from components.core.stage import DECODED_VARIABLE
 from components.data.image_store import ImageStore, write_image_store
+from components.modeling.image import cache
 from components.modeling.image.cache import ImageCache, decode
 
 CPU = torch.device("cpu")
@@ -59,6 +61,42 @@ def test_images_on_the_disk_have_no_name_that_a_killed_process_could_leave(store
     with ImageCache(store, store.keys, (32, 24), fit="stretch", place="disk", device=CPU) as cache:
         assert list((tmp_path / "scratch").iterdir()) == []
         assert cache.fetch(np.array([0])).images.shape[1:3] == (32, 24)
+
+
+@pytest.mark.parametrize("place", ["memory", "stream"])
+def test_trainings_of_one_machine_decode_a_store_once(store, place, monkeypatch, tmp_path):
+    monkeypatch.setenv(DECODED_VARIABLE, str(tmp_path / "shared"))
+    expected, calls = [decode(store.encoded(key), (32, 24)) for key in store.keys], []
+    monkeypatch.setattr(cache, "decode", lambda *args, **named: calls.append(1) or decode(*args, **named))
+    for keys in (store.keys[2:], store.keys[::-1]):
+        with ImageCache(store, keys, (32, 24), fit="stretch", place=place, device=CPU) as images:
+            batch = images.fetch(np.arange(len(keys)))
+        for key, image in zip(keys, batch.images[batch.rows], strict=True):
+            assert torch.equal(image[..., :3], expected[store.keys.index(key)])
+    assert len(calls) == len(store)
+    with ImageCache(store, store.keys, (24, 24), fit="stretch", place=place, device=CPU):
+        assert len(calls) == 2 * len(store)
+
+
+def test_what_was_cut_off_while_decoding_is_decoded_again(store, monkeypatch, tmp_path):
+    monkeypatch.setenv(DECODED_VARIABLE, str(tmp_path / "shared"))
+
+    def leave() -> None:
+        raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        ImageCache(store, store.keys, (8, 8), fit="stretch", place="stream", device=CPU, pause=leave)
+    with ImageCache(store, store.keys, (8, 8), fit="stretch", place="stream", device=CPU) as images:
+        batch = images.fetch(np.arange(7))
+    assert torch.equal(batch.images[6, ..., :3], decode(store.encoded("k6"), (8, 8)))
+
+
+def test_images_that_the_disk_has_no_room_for_are_not_shared(store, monkeypatch, tmp_path):
+    monkeypatch.setenv(DECODED_VARIABLE, str(tmp_path / "shared"))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    with ImageCache(store, store.keys, (8, 8), fit="stretch", place="stream", device=CPU) as images:
+        images.fetch(np.arange(7))
+    assert not [path for path in (tmp_path / "shared").iterdir() if path.suffix != ".lock"]
 
 
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path):

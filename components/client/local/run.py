@@ -16,7 +16,7 @@ from components.client.local.finished_run import RUN, read_run, write_record
 from components.core.artifacts import MANIFEST, write_sealed
 from components.core.errors import InputError
 from components.core.project import TRAININGS
-from components.core.stage import FINISHED_VARIABLE, LOCK_VARIABLE
+from components.core.stage import DECODED_VARIABLE, FINISHED_VARIABLE, LOCK_VARIABLE
 
 LOCK = ".lock"
 RESULTS = (
@@ -45,6 +45,7 @@ class LocalRun:
         name = Path(products).parent.name if products else "sample"
         self.folder = (folder or Path("runs") / name).resolve()
         self.finished, self.artifacts = self.folder / ".finished", self.folder / "artifacts"
+        self.decoded = self.folder / ".decoded"
         self.arguments = arguments
         self._take_folder()
         if fresh:
@@ -89,7 +90,8 @@ class LocalRun:
             self._gather()
             console.explain(error)
         self._gather()
-        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        for folder in (self.folder / "checkpoints", self.decoded):
+            shutil.rmtree(folder, ignore_errors=True)
         Path(self._alive.lock_file).unlink()
         write_record(self.folder, **record, seconds=time.perf_counter() - start)
         write_index(read_run(self.folder))
@@ -139,6 +141,7 @@ class LocalRun:
         os.environ |= {
             FINISHED_VARIABLE: str(self.finished),
             LOCK_VARIABLE: self._alive.lock_file,
+            DECODED_VARIABLE: str(self.decoded),
             "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
             "PYTHONUNBUFFERED": "1",
             # Threads that spin while they wait cost a busy machine ten times the work they do.

@@ -18,6 +18,7 @@ from torch import Tensor
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.modeling.image.augmentation import PIXEL, WHITE, ImageBatch
+from components.modeling.image.decoded import DecodedImages, share_decoded
 
 log = logging.getLogger(__name__)
 
@@ -90,15 +91,18 @@ class ImageCache:
         channels = 3 if device.type == "cuda" else PIXEL
         self._shape = (*size, channels)
         self._pool = ThreadPoolExecutor(os.cpu_count())
+        self._decoded: DecodedImages | None = None
+        self._pixels = torch.empty(0)
         wanted = len(keys) * int(np.prod(self._shape))
         self.place = _choose(wanted, device) if place == "auto" else place
-        if self.place != "stream":
-            self._pixels = self._allocate()
-            try:
+        try:
+            self._decoded = share_decoded(store, size, fit, self._decode_all, pause)
+            if self.place != "stream":
+                self._pixels = self._allocate()
                 self._fill(wanted, pause)
-            except BaseException:
-                self.close()
-                raise
+        except BaseException:
+            self.close()
+            raise
 
     def fetch(self, rows: np.ndarray) -> ImageBatch:
         """The images of `rows`, on the training's device.
@@ -173,13 +177,18 @@ class ImageCache:
 
     def _decode_into(self, image: Tensor, row: int) -> None:
         key = self._keys[row]
+        image[..., :3] = self._decoded[key] if self._decoded else self._decode(key)
+
+    def _decode_all(self, keys: list[str]) -> Iterator[Tensor]:
+        return self._pool.map(self._decode, keys)
+
+    def _decode(self, key: str) -> Tensor:
         try:
-            pixels = decode(self._store.encoded(key), self._size, fit=self._fit)
+            return decode(self._store.encoded(key), self._size, fit=self._fit)
         except ValueError as error:
             raise InputError(
                 f"{self._store.folder}: image {key!r} cannot be decoded: {error}; make the store again"
             ) from error
-        image[..., :3] = pixels
 
 
 def _choose(wanted: int, device: torch.device) -> str:
