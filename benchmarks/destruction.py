@@ -66,8 +66,8 @@ def neighbors_shuffled(items: list) -> list:
     return done
 
 
-def pil_destroy(image: Image.Image) -> Image.Image:
-    cut = image.crop((CUT, CUT, image.width - CUT, image.height - CUT))
+def pil_destroy(image: Image.Image, border: int = CUT) -> Image.Image:
+    cut = image.crop((border, border, image.width - border, image.height - border))
     blocks, side = blocks_of(cut), cut.width // BLOCKS
     rows = [neighbors_shuffled(blocks[row * BLOCKS : (row + 1) * BLOCKS]) for row in range(BLOCKS)]
     destroyed = Image.new("RGB", (side * BLOCKS, side * BLOCKS))
@@ -77,15 +77,17 @@ def pil_destroy(image: Image.Image) -> Image.Image:
     return destroyed.resize(image.size)
 
 
-def pil_pair(jpeg: bytes) -> tuple[Image.Image, Image.Image]:
+def pil_pair(
+    jpeg: bytes, resize: int = RESIZE, crop: int = CROP, border: int = CUT
+) -> tuple[Image.Image, Image.Image]:
     """The augmented image and its destruction, as published: one image at a time."""
-    image = Image.open(io.BytesIO(jpeg)).convert("RGB").resize((RESIZE, RESIZE), Image.Resampling.BILINEAR)
+    image = Image.open(io.BytesIO(jpeg)).convert("RGB").resize((resize, resize), Image.Resampling.BILINEAR)
     image = image.rotate(random.uniform(-15, 15))
-    left, top = random.randint(0, RESIZE - CROP), random.randint(0, RESIZE - CROP)
-    image = image.crop((left, top, left + CROP, top + CROP))
+    left, top = random.randint(0, resize - crop), random.randint(0, resize - crop)
+    image = image.crop((left, top, left + crop, top + crop))
     if random.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return image, pil_destroy(image)
+    return image, pil_destroy(image, border)
 
 
 def pil_targets(image: Image.Image, destroyed: Image.Image) -> list[float]:
