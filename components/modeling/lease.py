@@ -22,7 +22,7 @@ from typing import Any
 from components.core.errors import InputError
 from components.core.reading import parse_json_object
 from components.core.stage import CHECKPOINT_DAYS_VARIABLE, RUN_ID_VARIABLE
-from components.modeling.processes import Group
+from components.modeling.processes import from_first, process_rank
 
 log = logging.getLogger(__name__)
 
@@ -33,31 +33,27 @@ FOLDER = re.compile(r"[0-9a-f]{16}(-[\w.-]+)?")
 
 
 @contextmanager
-def training_folder(
-    root: Path | None,
-    training: str,
-    group: Group = Group(),  # noqa: B008
-) -> Iterator[Callable[[], Path] | None]:
+def training_folder(root: Path | None, training: str) -> Iterator[Callable[[], Path] | None]:
     """Gives what names the folder of a training's checkpoints, held for this run while the block lasts.
 
     That is the folder in which a run of the same training was stopped, or one with this run's own name where
     another run is at work there. It is to be asked anew at every save: a run that was cut off from the volume
-    for so long that another took its place goes on in a folder of its own.
+    for so long that another took its place goes on in a folder of its own. Of processes that train together
+    number 0 alone holds the lease and may save.
 
     Args:
         root: the folder of all trainings, on a cluster a mounted volume; None keeps nothing.
         training: the `fingerprint` of the training.
-        group: the training's processes; rank 0 alone holds the lease and may save.
     """
     if root is None:
         yield None
-    elif group.rank > 0:
-        folder = group.first(None)
+    elif process_rank() > 0:
+        folder = from_first(None)
         yield lambda: folder
     else:
         _remove_untouched(root)
         lease = _Lease(root, training[:16])
-        group.first(lease.folder())
+        from_first(lease.folder())
         try:
             yield lease.folder
         finally:

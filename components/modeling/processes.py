@@ -1,154 +1,167 @@
-"""Several processes, one a GPU of one node, that train one model on the same batches."""
+"""Several processes, one a GPU, that train one model on the same batches: started here, or by torchrun.
 
+Which of them this is, and how many there are, is what `torch.distributed` says; alone where it was not begun.
+"""
+
+import json
 import logging
+import os
+import signal
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
-from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, start_processes
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor, distributed
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from components.core.errors import InputError
-from components.modeling.termination import Termination, catch_sigterm
+
+TERMINATED = 128 + signal.SIGTERM
+STARTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE")  # torchrun's variables: this process is one of its own
 
 
-@dataclass(frozen=True)
-class Group:
-    """The processes of one training, and which of them this is; alone by default."""
+def process_rank() -> int:
+    """This process's number among those that train together, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
 
-    rank: int = 0
-    size: int = 1
 
-    def parallel(self, model: nn.Module) -> nn.Module:
-        """The model as it is to be called: in a group each gradient is its mean over the processes."""
-        return DistributedDataParallel(model) if self.size > 1 else model
+def process_count() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
 
-    def without_exchange(self, model: nn.Module) -> AbstractContextManager:
-        """Within the block gradients of a `parallel` model stay this process's own."""
-        return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
-    def first(self, value: Any) -> Any:
-        """The value of rank 0. All processes must call it."""
-        values = [value]
-        if self.size > 1:
-            distributed.broadcast_object_list(values)
-        return values[0]
+def share(rows: np.ndarray) -> tuple[np.ndarray, int]:
+    """This process's rows of a batch, and how many of the batch's they are.
 
-    def any(self, *flags: bool) -> list[bool]:
-        """For each flag, whether a process of the group has raised it. All processes must call it."""
-        if self.size == 1:
-            return list(flags)
-        raised = torch.tensor(flags, dtype=torch.int32)
+    Of fewer rows than processes one gets the first, and 0: it has gradients to exchange, which must weigh
+    nothing.
+    """
+    part = rows[process_rank() :: process_count()]
+    return (part, len(part)) if len(part) else (rows[:1], 0)
+
+
+def from_first(value: Any) -> Any:
+    """The value of process 0. All must call it."""
+    values = [value]
+    if process_count() > 1:
+        distributed.broadcast_object_list(values)
+    return values[0]
+
+
+def in_any(*flags: bool) -> list[bool]:
+    """For each flag, whether a process has raised it. All must call it."""
+    raised = torch.tensor(flags, dtype=torch.int32)
+    if process_count() > 1:
         distributed.all_reduce(raised, distributed.ReduceOp.MAX)
-        return [bool(flag) for flag in raised]
+    return raised.bool().tolist()
 
-    def mean(self, values: Tensor) -> Tensor:
-        """The mean of the processes' values. All processes must call it."""
-        if self.size > 1:
-            distributed.all_reduce(values)
-        return values / self.size
 
-    def add_up(self, tensors: list[Tensor]) -> None:
-        """Each tensor becomes its sum over the processes. All processes must call it."""
-        if self.size > 1:
-            flat = torch.cat([tensor.flatten() for tensor in tensors])
-            distributed.all_reduce(flat)
-            parts = flat.split([tensor.numel() for tensor in tensors])
-            for tensor, part in zip(tensors, parts, strict=True):
-                tensor.copy_(part.view_as(tensor))
+def mean(values: Tensor) -> Tensor:
+    """The mean of the processes' values. All must call it."""
+    if process_count() > 1:
+        distributed.all_reduce(values)
+    return values / process_count()
 
-    def interleaved(self, part: np.ndarray) -> np.ndarray:
-        """The rows of which each process holds `rows[rank::size]`, put together. All must call it."""
-        if self.size == 1:
-            return part
-        parts: list[Any] = [None] * self.size
-        distributed.all_gather_object(parts, part)
-        rows = np.empty((sum(map(len, parts)), *part.shape[1:]), part.dtype)
-        for rank, values in enumerate(parts):
-            rows[rank :: self.size] = values
-        return rows
+
+def interleaved(part: np.ndarray) -> np.ndarray:
+    """The rows of which each process holds `rows[rank::count]`, put together. All must call it."""
+    if process_count() == 1:
+        return part
+    parts: list[Any] = [None] * process_count()
+    distributed.all_gather_object(parts, part)
+    rows = np.empty((sum(map(len, parts)), *part.shape[1:]), part.dtype)
+    for rank, values in enumerate(parts):
+        rows[rank :: len(parts)] = values
+    return rows
 
 
 def train_together(train: Callable[..., Any], count: int, label: str, *arguments: Any) -> Any:
-    """Calls `train(Group(rank, count), *arguments)` in `count` processes and returns what rank 0 returns.
+    """Calls `train(*arguments)` in `count` processes of this node and returns what process 0 returns.
 
-    SIGTERM is passed on to them. One that dies takes the others with it.
+    In a process of torchrun's (several nodes, each with its processes) it joins those instead; all but
+    process 0 end there, with status 0.
 
     Args:
-        label: marks the log lines of rank 0.
+        count: processes to start; below 2 this one trains alone.
+        label: marks the log lines of process 0.
 
     Raises:
         InputError: what a process raised.
         SystemExit: with status 143, once all have left on SIGTERM.
     """
-    outcomes = get_context("spawn").SimpleQueue()
-    with tempfile.TemporaryDirectory(prefix="processes-") as folder, catch_sigterm() as termination:
-        meeting = Path(folder) / "meeting"
-        context = start_processes(
-            _work, (count, label, meeting, outcomes, train, arguments), count, join=False
-        )
-        assert context is not None
-        try:
-            outcome = _first_outcome(context, outcomes, termination)
-        finally:
-            _kill(context)
-    if isinstance(outcome, BaseException):
-        raise outcome
+    if all(name in os.environ for name in STARTED):
+        outcome = _join(train, arguments)
+        if int(os.environ["RANK"]) > 0:
+            sys.exit(0)
+        return outcome
+    return _launch(train, count, label, arguments) if count > 1 else train(*arguments)
+
+
+def _join(train: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        backend = "cpu:gloo,cuda:nccl"
+    if int(os.environ["RANK"]) > 0:
+        logging.getLogger("components").setLevel(logging.WARNING)
+    distributed.init_process_group(backend)
+    outcome = train(*arguments)
+    distributed.destroy_process_group()
     return outcome
 
 
-def _kill(context: ProcessContext) -> None:
-    for process in context.processes:
-        if process is not None:
-            process.kill()
-
-
-def _first_outcome(context: ProcessContext, outcomes: Any, termination: Termination) -> Any:
-    ended = False
-    while outcomes.empty():
-        if ended:
-            raise RuntimeError("the training's processes ended without a result")
-        if termination.requested:
-            for process in context.processes:
-                process.terminate()
+def _launch(train: Callable[..., Any], count: int, label: str, arguments: tuple[Any, ...]) -> Any:
+    # What fails is reported from here, once: the agent would print a traceback of its own for each process.
+    agent = logging.getLogger("torch.distributed.elastic")
+    agent.propagate = False
+    agent.addHandler(logging.NullHandler())
+    before = signal.getsignal(signal.SIGTERM)
+    with tempfile.TemporaryDirectory(prefix="processes-") as folder:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=count,
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",  # a pod's own name need not be one that it can look up
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(folder),
+            signals_to_handle="SIGTERM",
+        )
         try:
-            ended = context.join(timeout=0.2, grace_period=5)
-        except ProcessExitedException:
-            if termination.requested:  # it came before the training had begun
-                sys.exit(143)
+            return elastic_launch(config, _work)(train, count, label, arguments)[0]
+        except SignalException:
+            sys.exit(TERMINATED)
+        except ChildFailedError as error:
+            if error.get_first_failure()[1].exitcode in (TERMINATED, -signal.SIGTERM):
+                sys.exit(TERMINATED)
+            _raise_input_error(Path(folder))
             raise
-    return outcomes.get()
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
-def _work(
-    rank: int,
-    count: int,
-    label: str,
-    meeting: Path,
-    outcomes: Any,
-    train: Callable[..., Any],
-    arguments: tuple[Any, ...],
-) -> None:
-    if rank == 0:
+def _raise_input_error(folder: Path) -> None:
+    # The process that found it may not be the one that ended first: the others lose their connection to it.
+    prefix = f"{InputError.__name__}: "
+    for path in sorted(folder.rglob("error.json")):
+        message = json.loads(path.read_text(encoding="utf-8"))["message"]["message"]
+        if message.startswith(prefix):
+            raise InputError(message.removeprefix(prefix)) from None
+
+
+def _work(train: Callable[..., Any], count: int, label: str, arguments: tuple[Any, ...]) -> Any:
+    if os.environ["RANK"] == "0":
         logging.basicConfig(level=logging.WARNING, format=f"[{label}] %(message)s", stream=sys.stdout)
         logging.getLogger("components").setLevel(logging.INFO)
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
-    backend = "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(rank)
-        backend = "cpu:gloo,cuda:nccl"
-    distributed.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=count)
-    try:
-        outcome = train(Group(rank, count), *arguments)
-    except (InputError, SystemExit) as error:
-        outcome = error
-    if rank == 0 or isinstance(outcome, InputError):
-        outcomes.put(outcome)
+    outcome = _join(train, arguments)
+    return outcome if os.environ["RANK"] == "0" else None

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from components.core.errors import InputError
 from components.modeling.checkpoint import Checkpoints
-from components.modeling.processes import Group
+from components.modeling.processes import in_any, mean, process_count, process_rank
 from components.modeling.termination import Termination
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Plan:
 class TrainingLoop:
     """One training, from its start or its newest checkpoint to its end.
 
-    In a group every process runs a loop of its own: all take the same decisions, and rank 0 alone writes.
+    Processes that train together run a loop each: all take the same decisions, and process 0 alone writes.
 
     Attributes:
         steps: steps taken.
@@ -96,9 +96,8 @@ class TrainingLoop:
         *,
         checkpoints: Checkpoints | None = None,
         termination: Termination | None = None,
-        group: Group = Group(),  # noqa: B008
     ) -> None:
-        self.step, self.plan, self.callbacks, self.group = step, plan, callbacks or {}, group
+        self.step, self.plan, self.callbacks = step, plan, callbacks or {}
         self.checkpoints, self.termination = checkpoints, termination or Termination()
         self.steps = 0
         self.curves: list[dict[str, float]] = []
@@ -133,7 +132,7 @@ class TrainingLoop:
 
     def take_step(self, batch: Any) -> None:
         if self.plan.seed is not None:
-            draws = np.random.SeedSequence([self.plan.seed, self.steps, self.group.rank])
+            draws = np.random.SeedSequence([self.plan.seed, self.steps, process_rank()])
             torch.manual_seed(int(draws.generate_state(1)[0]))
         loss = self.step(batch, self.plan.learning_rate(self.steps))
         self.steps += 1
@@ -146,7 +145,7 @@ class TrainingLoop:
     def read_losses(self) -> None:
         if not self.unread:
             return
-        values = self.group.mean(torch.stack(self.unread)).tolist()
+        values = mean(torch.stack(self.unread)).tolist()
         self.unread.clear()
         for step, value in enumerate(values, start=self.steps - len(values)):
             if not math.isfinite(value):
@@ -160,9 +159,9 @@ class TrainingLoop:
     def pause(self) -> None:
         """To be called between the parts of something long: saves and leaves where SIGTERM has come.
 
-        In a group it does nothing: its processes are at different places, and leave after the step.
+        Of several processes none does anything: they are at different places, and leave after the step.
         """
-        if self.group.size == 1 and self.termination.requested:
+        if process_count() == 1 and self.termination.requested:
             self.save()
             self.termination.leave()
 
@@ -172,7 +171,7 @@ class TrainingLoop:
         self.saved_at = time.monotonic()
         # An epoch's end is a number of its own: predicting it may be what a kill interrupts.
         number = self.steps + len(self.curves)
-        if self.checkpoints is None or self.group.rank > 0 or not number:
+        if self.checkpoints is None or process_rank() > 0 or not number:
             return
         parts = {"step": self.step, **self.callbacks}
         tensors = {f"{part}.{key}": t for part, one in parts.items() for key, t in one.state_dict().items()}
@@ -216,7 +215,7 @@ class TrainingLoop:
 
     def _save_if_due(self) -> None:
         overdue = time.monotonic() - self.saved_at >= 60 * self.plan.checkpoint_minutes
-        leaving, due = self.group.any(self.termination.requested, overdue)
+        leaving, due = in_any(self.termination.requested, overdue)
         if leaving or due:
             self.save()
         if leaving:

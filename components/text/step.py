@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
-from components.modeling.processes import Group
+from components.modeling.processes import process_count, share
 from components.modeling.step import OptimizerStep
 from components.modeling.text.packed_step import CudaGraphs, PackedStep, StepSettings
 from components.modeling.text.packing import TextBatch, logits, make_batch, packs, split_batch
@@ -36,27 +37,28 @@ class Gradients:
         labels: np.ndarray,
         weights: Tensor,
         config: TransformerConfig,
-        group: Group,
         pause: Callable[[], None],
     ) -> None:
         self.model, self.tokens, self.labels, self.config = model, tokens, labels, config
-        self.group, self.pause, self.device = group, pause, model.device
+        self.pause, self.device = pause, model.device
         self.weights = weights.to(self.device)
-        self.classifier = group.parallel(_Classifier(model))
+        classifier = _Classifier(model)
+        self.classifier = DistributedDataParallel(classifier) if process_count() > 1 else classifier
 
     def __call__(self, rows: np.ndarray) -> Tensor:
         """Adds the gradients of the batch of `rows`; returns its mean loss, of this process's share."""
         whole = self.weights[torch.from_numpy(self.labels[rows])].sum()
         total = torch.zeros((), device=self.device)
-        passes = split_batch(self.model, self.tokens, self._share(rows), self.config.accumulation)
-        # The group takes a mean of what must be a sum; a process without a text adds nothing.
-        factor = self.group.size if self.group.rank < len(rows) else 0
+        # By length, so that all processes have as much to do.
+        rows, counted = share(rows[np.argsort(self.tokens.lengths[rows], kind="stable")])
+        passes = split_batch(self.model, self.tokens, rows, self.config.accumulation)
+        # DistributedDataParallel takes a mean over the processes of what must be a sum.
+        factor = process_count() if counted else 0
         for part in passes:
             self.pause()
             batch = make_batch(self.model, self.tokens, part, self.device)
             labels = torch.from_numpy(self.labels[batch.rows]).to(self.device)
-            last = part is passes[-1]
-            with nullcontext() if last else self.group.without_exchange(self.classifier):
+            with self._exchange(last=part is passes[-1]):
                 with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
                     outputs = self.classifier(batch)
                 loss = batch_loss(outputs, labels, self.weights, whole, self.config.label_smoothing)
@@ -64,10 +66,10 @@ class Gradients:
             total += loss.detach() * factor
         return total
 
-    def _share(self, rows: np.ndarray) -> np.ndarray:
-        """This process's rows of a batch, as long as any other's; its shortest where there are too few."""
-        rows = rows[np.argsort(self.tokens.lengths[rows], kind="stable")]
-        return rows[self.group.rank :: self.group.size] if self.group.rank < len(rows) else rows[:1]
+    def _exchange(self, *, last: bool) -> AbstractContextManager:
+        # Processes need not have as many passes: the last one alone takes the means of all gradients.
+        together = isinstance(self.classifier, DistributedDataParallel)
+        return self.classifier.no_sync() if together and not last else nullcontext()
 
 
 class _Classifier(nn.Module):
@@ -87,7 +89,6 @@ def make_step(
     labels: np.ndarray,
     weights: Tensor,
     config: TransformerConfig,
-    group: Group,
     pause: Callable[[], None],
 ) -> OptimizerStep:
     """The step of a training: on a GPU that packs the encoder's texts it is captured, else a plain one.
@@ -100,7 +101,7 @@ def make_step(
     """
     optimizer = make_optimizer(model, config)
     if model.device.type == "cpu" or not packs(model):
-        gradients = Gradients(model, tokens, labels, weights, config, group, pause)
+        gradients = Gradients(model, tokens, labels, weights, config, pause)
         return OptimizerStep(model, optimizer, gradients, max_grad_norm=config.max_grad_norm)
     settings = StepSettings(
         config.batch_size,
@@ -109,7 +110,7 @@ def make_step(
         config.max_grad_norm,
         config.label_smoothing,
     )
-    step = PackedStep(model, optimizer, tokens, labels, weights, settings, capture=CudaGraphs(), group=group)
+    step = PackedStep(model, optimizer, tokens, labels, weights, settings, capture=CudaGraphs())
     step.check_memory()
     return step
 

@@ -7,7 +7,7 @@ from components.data.products import Task
 from components.modeling import schedules
 from components.modeling.callbacks import Average, BestEpoch, Evaluation
 from components.modeling.checkpoint import Checkpoints
-from components.modeling.processes import Group
+from components.modeling.processes import interleaved, process_count, process_rank
 from components.modeling.termination import Termination
 from components.modeling.text.encoder import head
 from components.modeling.text.tokens import Tokens
@@ -20,7 +20,7 @@ from components.text.step import class_weights, make_step
 class Training:
     """One training, from its start or its newest checkpoint to its end.
 
-    In a group every process takes its share of each batch and holds the same weights.
+    Of processes that train together each takes its share of each batch and holds the same weights.
 
     Attributes:
         predicted: the model that is evaluated: the averaged one where weights are averaged.
@@ -40,16 +40,15 @@ class Training:
         seed: int,
         checkpoints: Checkpoints | None,
         termination: Termination,
-        group: Group = Group(),  # noqa: B008
     ) -> None:
         self.model, self.tokens, self.task, self.config = model, tokens, task, config
-        self.seed, self.group = seed, group
+        self.seed = seed
         self.average = Average(model, config.ema) if config.ema else None
         self.predicted: PreTrainedModel = self.average.average.module if self.average else model  # type: ignore[assignment]
         self.evaluation = self._evaluation(labels)
         self.best = BestEpoch(self.predicted)
         weights = class_weights(labels[task.fit], head(model).out_features, balanced=config.class_weights)
-        self.step = make_step(model, tokens, labels, weights, config, group, lambda: self.loop.pause())
+        self.step = make_step(model, tokens, labels, weights, config, lambda: self.loop.pause())
         averages = {"average": self.average} if self.average else {}
         self.loop = TrainingLoop(
             self.step,
@@ -57,7 +56,6 @@ class Training:
             {**averages, "evaluation": self.evaluation, "best": self.best},
             checkpoints=checkpoints,
             termination=termination,
-            group=group,
         )
 
     def run(self) -> None:
@@ -94,6 +92,6 @@ class Training:
         return shuffled_batches(self.task.fit, self.config.batch_size, numbers, seed=self.seed, epoch=epoch)
 
     def _predict(self, split: str) -> np.ndarray:
-        rows = self.task.predict[split][self.group.rank :: self.group.size]
+        rows = self.task.predict[split][process_rank() :: process_count()]
         pred_probs, _ = predict(self.predicted, self.tokens, rows, pause=self.loop.pause)
-        return self.group.interleaved(pred_probs)
+        return interleaved(pred_probs)

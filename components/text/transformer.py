@@ -15,7 +15,7 @@ from components.modeling.callbacks import best_epoch
 from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
 from components.modeling.device import choose_device, device_name
 from components.modeling.lease import remove_training, training_folder
-from components.modeling.processes import Group, train_together
+from components.modeling.processes import interleaved, process_count, process_rank, train_together
 from components.modeling.termination import catch_sigterm
 from components.modeling.text.encoder import save_encoder
 from components.modeling.text.tokens import Tokens, tokenize
@@ -51,19 +51,15 @@ def train_transformer(
         SystemExit: SIGTERM came; a checkpoint is saved, status 143.
     """
     started = time.monotonic()
-    arguments = (products, task, config, setup)
-    if setup.gpus > 1:
-        if config.weights != "scratch":
-            find_weights(config.weights, revision=config.revision or None)  # fetched once, for all of them
-        trained = train_together(_train, setup.gpus, "text", *arguments)
-    else:
-        trained = _train(Group(), *arguments)
+    if setup.gpus > 1 and config.weights != "scratch":
+        find_weights(config.weights, revision=config.revision or None)  # fetched once, for all processes
+    label = f"text {config.name}"
+    trained = train_together(_train, setup.gpus, label, products, task, config, setup)
     trained.metrics["seconds"] = time.monotonic() - started
     return trained
 
 
 def _train(
-    group: Group,
     products: Products,
     task: Task,
     config: TransformerConfig,
@@ -78,7 +74,7 @@ def _train(
     encoder.to(choose_device(config.accelerator))  # type: ignore[arg-type]
     log.info("%s tokens of %s texts, %s weights", *(f"{n:,}" for n in _sizes(tokens, encoder)))
     identity = _identity(products, task, config, tokens, encoder, setup.seed)
-    with training_folder(setup.checkpoints, identity, group) as folder, catch_sigterm() as termination:
+    with training_folder(setup.checkpoints, identity) as folder, catch_sigterm() as termination:
         training = Training(
             encoder,
             tokens,
@@ -88,11 +84,10 @@ def _train(
             seed=setup.seed,
             checkpoints=Checkpoints(folder) if folder else None,
             termination=termination,
-            group=group,
         )
         training.run()
         trained = _predict(training, products, termination.leave_if_requested)
-        if group.rank == 0:
+        if process_rank() == 0:
             save_encoder(setup.model, training.predicted, tokenizer, products.classes, name=config.name)
         delete = partial(remove_training, folder()) if folder else None
     return dataclasses.replace(trained, delete_checkpoints=delete)
@@ -105,7 +100,9 @@ def _predict(training: Training, products: Products, pause: Callable[[], None]) 
     if training.best.weights:
         training.predicted.load_state_dict(training.best.weights)
     rows = np.concatenate([*task.predict.values()]) if task.of_fold else np.arange(len(products.table))
-    pred_probs, features = predict(training.predicted, training.tokens, rows, pause=pause)
+    own = rows[process_rank() :: process_count()]
+    predicted = predict(training.predicted, training.tokens, own, pause=pause)
+    pred_probs, features = map(interleaved, predicted)
     place = np.empty(len(products.table), np.int64)
     place[rows] = np.arange(len(rows))
     name = "best" if training.best.weights else "last"

@@ -15,19 +15,27 @@ IGNORED = -100  # the label of a stand-in text
 
 
 def slots_of(texts: int, max_tokens: int) -> int:
-    """Texts of a bin: a pass's, and as many stand-ins as always fill the rest."""
-    return texts + -(-(BIN_TOKENS - 1) // (max_tokens - 1))
+    """Texts of a bin: a pass's, and as many stand-ins as always fill the rest.
+
+    The bin may be that of another process, whose pass is longer by one text at most.
+    """
+    return texts + -(-(BIN_TOKENS - 1 + max_tokens) // (max_tokens - 1))
+
+
+def bin_size(lengths: np.ndarray, slots: int) -> int:
+    """Tokens of the bin for texts of these lengths, with a token at least in each slot that they leave."""
+    return int(-(-(lengths.sum() + slots - len(lengths)) // BIN_TOKENS) * BIN_TOKENS)
 
 
 def fill_bin(
-    model: PreTrainedModel, tokens: Tokens, labels: np.ndarray, rows: np.ndarray, slots: int
+    model: PreTrainedModel, tokens: Tokens, labels: np.ndarray, rows: np.ndarray, *, size: int, slots: int
 ) -> dict[str, np.ndarray]:
-    """A bin's inputs: the texts, shortest first, then stand-ins of a token at least each."""
+    """A bin's inputs: the texts, shortest first, then stand-ins up to `size` tokens and `slots` texts."""
     rows = rows[np.argsort(tokens.lengths[rows], kind="stable")]
     arrays = token_rows(model, tokens, rows)
     lengths = tokens.lengths[rows]
     spare = slots - len(rows)
-    rest = -(-(lengths.sum() + spare) // BIN_TOKENS) * BIN_TOKENS - lengths.sum()
+    rest = size - lengths.sum()
     stand_ins = rest // spare + (np.arange(spare) < rest % spare)
     # Their ids are those of the first text's first token: any that the model knows will do.
     arrays = {name: np.concatenate([row, np.full(rest, row[0])]) for name, row in arrays.items()}

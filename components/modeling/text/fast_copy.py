@@ -13,7 +13,6 @@ from components.modeling.text.attention import FusedSelfAttention
 SEPARATE = re.compile(r"(.+)\.(query|key|value)\.(weight|bias)")
 # torch has no public name for these: one launch for many small tensors.
 COPY_EACH, ADD_EACH = torch.ops.aten._foreach_copy_.default, torch.ops.aten._foreach_add_.List
-ZERO_EACH = torch.ops.aten._foreach_zero_.default
 
 
 class FastCopy:

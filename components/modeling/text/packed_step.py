@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from components.core.errors import InputError
-from components.modeling.processes import Group
+from components.modeling.processes import process_count, process_rank
 from components.modeling.step import OptimizerStep, set_learning_rate
-from components.modeling.text.bins import IGNORED, BinBuffers, fill_bin, slots_of
-from components.modeling.text.fast_copy import ADD_EACH, COPY_EACH, ZERO_EACH, FastCopy
+from components.modeling.text.bins import IGNORED, BinBuffers, bin_size, fill_bin, slots_of
+from components.modeling.text.fast_copy import ADD_EACH, COPY_EACH, FastCopy
 from components.modeling.text.forward import text_logits
 from components.modeling.text.tokens import Tokens
 
@@ -45,7 +45,9 @@ class CudaGraphs:
     def __call__(self, work: Replay) -> Replay:
         """A function that launches `work` as one graph."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
+        # NCCL watches its work from a thread of its own, which must not break a capture.
+        mode = "thread_local" if process_count() > 1 else "global"
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode=mode):
             work()
         self.pool = self.pool or graph.pool()
         return graph.replay
@@ -79,8 +81,6 @@ class PackedStep(OptimizerStep):
         class_weights: (C,) of the loss.
         dtype: of products; float32 computes what a plain step does.
         capture: makes a replay of the work on one bin.
-        group: the processes that share each batch.
-
     """
 
     def __init__(
@@ -94,16 +94,18 @@ class PackedStep(OptimizerStep):
         *,
         dtype: torch.dtype = torch.bfloat16,
         capture: Callable[[Replay], Replay] = run_directly,
-        group: Group = Group(),  # noqa: B008
     ) -> None:
         super().__init__(model, optimizer, self._backward, max_grad_norm=settings.max_grad_norm)
         self.encoder, self.tokens, self.labels, self.device = model, tokens, labels, model.device
-        self.settings, self.capture, self.group = settings, capture, group
+        self.settings, self.capture = settings, capture
         self.weights_of_labels = class_weights.cpu()[torch.from_numpy(labels)].numpy()
         self.class_weights = class_weights.to(self.device)
         self.copy = FastCopy(model, dtype)
         self.loss = torch.zeros((), device=self.device)
-        self.gradients = [torch.zeros_like(master) for master in self.copy.masters]
+        sizes = [master.numel() for master in self.copy.masters]
+        self.flat = torch.zeros(sum(sizes), dtype=self.copy.masters[0].dtype, device=self.device)
+        pieces = zip(self.flat.split(sizes), self.copy.masters, strict=True)
+        self.gradients = [piece.view_as(master) for piece, master in pieces]
         for master, gradient in zip(self.copy.masters, self.gradients, strict=True):
             master.grad = gradient
         for parameters in optimizer.param_groups:
@@ -122,7 +124,10 @@ class PackedStep(OptimizerStep):
         self.copy.model.train()
         set_learning_rate(self.optimizer, learning_rate)
         loss = self._backward(batch)
-        self.group.add_up(self.gradients)
+        if process_count() > 1:
+            # In place of DistributedDataParallel, whose hooks see no graph's replay and no copy's gradients;
+            # between two graphs and not in one, as that NCCL can be captured was never seen.
+            distributed.all_reduce(self.flat)
         self._run(("update", 0), self._update)
         return loss
 
@@ -132,13 +137,22 @@ class PackedStep(OptimizerStep):
 
     def _backward(self, batch: np.ndarray) -> Tensor:
         whole = float(self.weights_of_labels[batch].sum())
-        share = batch[self.group.rank :: self.group.size]
-        if not len(share):
-            ZERO_EACH(self.gradients)
+        passes = self.settings.accumulation * process_count()
+        rows = batch[np.argsort(self.tokens.lengths[batch], kind="stable")]
+        parts = [rows[part::passes] for part in range(passes)]
+        if not len(parts[process_rank()]):
+            self.flat.zero_()
             return torch.zeros_like(self.loss)
-        for number in range(min(self.settings.accumulation, len(share))):
-            self._pass(share[number :: self.settings.accumulation], whole, first=number == 0)
-        return self.loss * self.group.size
+        for first in range(0, passes, process_count()):
+            side_by_side = parts[first : first + process_count()]
+            rows = side_by_side[process_rank()]
+            if len(rows):
+                self._pass(rows, self._size(side_by_side), whole, first=first == 0)
+        return self.loss * process_count()
+
+    def _size(self, parts: list[np.ndarray]) -> int:
+        # All processes take the same bin: none replays a graph while another captures one.
+        return max(bin_size(self.tokens.lengths[rows], self.slots) for rows in parts)
 
     def check_memory(self) -> None:
         """Tries a small pass and tells before the training whether the largest one will fit; on a GPU alone.
@@ -149,7 +163,7 @@ class PackedStep(OptimizerStep):
         if self.device.type != "cuda":
             return
         shortest = np.argsort(self.tokens.lengths, kind="stable")[:1]
-        arrays = self._bin(shortest)
+        arrays = self._bin(shortest, self._size([shortest]))
         buffers = self._buffers(arrays)
         buffers.fill(arrays, 1.0)
         before = torch.cuda.memory_allocated(self.device)
@@ -174,15 +188,15 @@ class PackedStep(OptimizerStep):
             f"passes does not fit into the GPU's {free / 2**30:.1f} GiB of free memory: {remedy}"
         )
 
-    def _pass(self, rows: np.ndarray, whole: float, *, first: bool) -> None:
-        arrays = self._bin(rows)
+    def _pass(self, rows: np.ndarray, size: int, whole: float, *, first: bool) -> None:
+        arrays = self._bin(rows, size)
         buffers = self._buffers(arrays)
         buffers.fill(arrays, whole)
         key = ("first" if first else "more", len(arrays["input_ids"]))
         self._run(key, lambda: self._gradients(buffers, first=first))
 
-    def _bin(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        return fill_bin(self.encoder, self.tokens, self.labels, rows, self.slots)
+    def _bin(self, rows: np.ndarray, size: int) -> dict[str, np.ndarray]:
+        return fill_bin(self.encoder, self.tokens, self.labels, rows, size=size, slots=self.slots)
 
     def _buffers(self, arrays: dict[str, np.ndarray]) -> BinBuffers:
         size = len(arrays["input_ids"])
