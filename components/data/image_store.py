@@ -1,6 +1,7 @@
 """Images packed into few shards: encoded once, mapped into memory, found by key."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,10 @@ class ImageStore:
         self._row = {key: row for row, key in enumerate(self.keys)}
         if len(self._row) != len(self.keys):
             raise InputError(f"{folder}: a key occurs twice in the image store; make it again")
+
+    def __reduce__(self) -> tuple[Callable[..., "ImageStore"], tuple[Path]]:
+        """Another process maps the same files."""
+        return partial(ImageStore, check=False), (self.folder,)
 
     def __len__(self) -> int:
         return len(self.keys)

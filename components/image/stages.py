@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from timm.layers.norm_act import convert_sync_batchnorm
 
 from components.core.artifacts import whole_file, write_json, write_manifest
 from components.core.errors import InputError
@@ -16,7 +17,6 @@ from components.data.image_store import ImageStore
 from components.data.products import Products, Task, image_rows
 from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import PlainNetwork, build_network
-from components.image.predict import predict
 from components.image.training import Examples, StageTraining
 from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
 from components.modeling.device import choose_device, device_name
@@ -24,6 +24,7 @@ from components.modeling.image.backbones import check_backbone, load_state
 from components.modeling.image.cache import ImageCache
 from components.modeling.image.pretrained import load_weights
 from components.modeling.lease import remove_training, training_folder
+from components.modeling.processes import interleaved, process_count, process_rank, train_together
 from components.modeling.termination import Termination, catch_sigterm
 from components.modeling.trained import Trained, TrainingSetup
 
@@ -36,11 +37,20 @@ def train_network(
 ) -> Trained:
     """Trains the stages of an image network one after the other (paper, section 3.2.2).
 
+    With several GPUs a process on each trains on its part of the same batches as one would.
+
     Raises:
         InputError: fewer than two products to train on have an image, the backbone, the images or the weights
             are wrong, or the loss is not a number.
         SystemExit: SIGTERM came; a checkpoint is saved, status 143.
     """
+    label = f"image {config.name}"
+    return train_together(_train, setup.gpus, label, products, store, task, config, setup)
+
+
+def _train(
+    products: Products, store: ImageStore, task: Task, config: NetworkConfig, setup: TrainingSetup
+) -> Trained:
     check_backbone(config.backbone, [stage.crop for stage in config.stages()])
     predicted = [*task.predict.values()] if task.of_fold else [np.arange(len(products.table))]
     keys, index = image_rows(products, np.unique(np.concatenate([task.fit, *predicted])))
@@ -49,7 +59,8 @@ def train_network(
     identity = fitting.identity(network)
     with training_folder(setup.checkpoints, identity) as folder, catch_sigterm() as termination:
         trained, network = fitting.run(network, folder, termination)
-        _write_model(network, products, config, setup.model)
+        if process_rank() == 0:
+            _write_model(network, products, config, setup.model)
         delete = partial(remove_training, folder()) if folder else None
     return dataclasses.replace(trained, delete_checkpoints=delete)
 
@@ -92,7 +103,9 @@ class _Fitting:
             if with_features or not training.loop.finished:
                 with self._cache(stage, training.device, termination.leave_if_requested) as cache:
                     training.run(cache)
-                    features = self._features(training, termination) if with_features else None
+                    if with_features:
+                        rows, pause = np.arange(len(self.examples.images)), termination.leave_if_requested
+                        features = interleaved(training.predict(rows, pause=pause)[1])
             termination.leave_if_requested()  # the stage's end is saved
             kept = _merged(kept, training, config, last=last)
             curves += [{"stage": float(number), **curve} for curve in training.loop.curves]
@@ -111,7 +124,10 @@ class _Fitting:
             load_state(network.backbone, state, where="the first stage")
             network.head.load_state_dict(before.head.state_dict())
         torch.backends.cudnn.benchmark = True
-        return network.to(choose_device(self.config.accelerator))
+        network = network.to(device := choose_device(self.config.accelerator))
+        # Batch norm of a whole batch, whatever number of processes shares it; torch has it for GPUs alone.
+        together = process_count() > 1 and device.type == "cuda"
+        return convert_sync_batchnorm(network) if together else network  # type: ignore[return-value]
 
     def _stage(
         self,
@@ -129,13 +145,6 @@ class _Fitting:
             checkpoints=Checkpoints(lambda: folder() / stage.kind) if folder else None,
             termination=termination,
         )
-
-    def _features(self, training: StageTraining, termination: Termination) -> np.ndarray:
-        """(N, D) pooled features of all products."""
-        examples, cache, pause = self.examples, training.cache, termination.leave_if_requested
-        return predict(training.network, training.stage, cache, examples.images, examples.prior, pause=pause)[
-            1
-        ]
 
     def _cache(self, stage: TrainingStage, device: torch.device, pause: Callable[[], None]) -> ImageCache:
         config = self.config

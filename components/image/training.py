@@ -1,12 +1,13 @@
 """The training of one stage of an image classifier: SGD from the image cache, in the training loop."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from components.image.compiling import Compilation
 from components.image.kinds.network import NetworkConfig, TrainingStage
@@ -17,6 +18,7 @@ from components.modeling.callbacks import Evaluation
 from components.modeling.checkpoint import Checkpoints
 from components.modeling.image.augmentation import PIXEL, Buffers, ImageBatch, augment, uniforms
 from components.modeling.image.cache import ImageCache
+from components.modeling.processes import interleaved, process_count, process_rank, share
 from components.modeling.step import OptimizerStep
 from components.modeling.termination import Termination
 from components.modeling.training import Plan, TrainingLoop, shuffled_batches
@@ -43,15 +45,25 @@ class Examples:
 
 @dataclass(frozen=True)
 class Samples:
-    """A batch: rows of the product table, their images from the cache, uniforms of (seed, epoch, row)."""
+    """A batch, or this process's share of one.
+
+    Attributes:
+        rows: of the product table.
+        images: theirs, from the cache.
+        draws: uniforms of (seed, epoch, row).
+        weight: of their mean loss: the weighted losses of all processes have the batch's mean loss as mean.
+    """
 
     rows: np.ndarray
     images: ImageBatch
     draws: Tensor
+    weight: float
 
 
 class StageTraining:
     """One stage's training, from its start or its newest checkpoint to its end.
+
+    Of processes that train together each takes its share of each batch and holds the same weights.
 
     Attributes:
         loop: steps, epochs and their curves.
@@ -71,6 +83,7 @@ class StageTraining:
     ) -> None:
         self.network, self.stage, self.config, self.examples = network, stage, config, examples
         self.seed, self.device = seed, next(network.parameters()).device
+        self.loss = DistributedDataParallel(network) if process_count() > 1 else network
         self.buffers = Buffers()
         self.pixels = torch.empty(0)  # of the newest batch: the next one is written over it
         self.cache: ImageCache
@@ -95,6 +108,11 @@ class StageTraining:
         self.cache = cache
         self.loop.run(self._batches)
 
+    def predict(self, rows: np.ndarray, *, pause: Callable[[], None]) -> tuple[np.ndarray, np.ndarray]:
+        """This process's share of the probabilities and pooled features of some products; see `predict`."""
+        images = self.examples.images[rows[process_rank() :: process_count()]]
+        return predict(self.network, self.stage, self.cache, images, self.examples.prior, pause=pause)
+
     def _compilation(self, plan: Plan) -> dict[str, Compilation]:
         compilation = Compilation(self.network, plan.epochs * plan.epoch_steps, plan.name)
         if self.device.type == "cpu" or self.config.compile == "off":
@@ -102,7 +120,8 @@ class StageTraining:
         if self.config.compile == "on":
             compilation.compile()
             return {}
-        return {"compilation": compilation}
+        # Batch norm over several processes would cut what is compiled into pieces at each layer.
+        return {"compilation": compilation} if process_count() == 1 else {}
 
     def _plan(self) -> Plan:
         stage, config = self.stage, self.config
@@ -134,17 +153,19 @@ class StageTraining:
     def _batches(self, epoch: int, first: int) -> Iterator[Samples]:
         fit, numbers = self.examples.fit, range(first, self.loop.plan.epoch_steps)
         batches = shuffled_batches(fit, self.stage.batch_size, numbers, seed=self.seed, epoch=epoch)
-        images = self.cache.batches(self.examples.images[rows] for rows in batches)
-        for rows, batch in zip(batches, images, strict=True):
-            yield Samples(rows, batch, uniforms(self.seed, epoch, rows, self.network.draws))
+        shares = [share(rows) for rows in batches]
+        images = self.cache.batches(self.examples.images[rows] for rows, _ in shares)
+        for whole, (rows, counted), batch in zip(batches, shares, images, strict=True):
+            weight = counted * process_count() / len(whole)
+            yield Samples(rows, batch, uniforms(self.seed, epoch, rows, self.network.draws), weight)
 
     def backward(self, samples: Samples) -> Tensor:
-        """Leaves the gradients of a batch's mean loss in the network; returns that loss."""
+        """Leaves the gradients of a batch's mean loss in the network; returns this process's part of it."""
         draws = samples.draws.to(self.device)
         pixels = self._augmented(samples, draws)
         labels = torch.from_numpy(self.examples.labels[samples.rows]).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss = self.network(pixels, draws, labels)
+            loss = self.loss(pixels, draws, labels) * samples.weight
         loss.backward()
         return loss
 
@@ -166,5 +187,4 @@ class StageTraining:
         return self.pixels
 
     def _predict(self, split: str) -> np.ndarray:
-        images, prior = self.examples.images[self.examples.predict[split]], self.examples.prior
-        return predict(self.network, self.stage, self.cache, images, prior, pause=self.loop.pause)[0]
+        return interleaved(self.predict(self.examples.predict[split], pause=self.loop.pause)[0])

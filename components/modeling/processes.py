@@ -110,7 +110,7 @@ def _join(train: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         backend = "cpu:gloo,cuda:nccl"
     if int(os.environ["RANK"]) > 0:
-        logging.getLogger("components").setLevel(logging.WARNING)
+        logging.getLogger("components").setLevel(logging.ERROR)  # else all is said several times
     distributed.init_process_group(backend)
     outcome = train(*arguments)
     distributed.destroy_process_group()

@@ -68,8 +68,9 @@ class Gradients:
 
     def _exchange(self, *, last: bool) -> AbstractContextManager:
         # Processes need not have as many passes: the last one alone takes the means of all gradients.
-        together = isinstance(self.classifier, DistributedDataParallel)
-        return self.classifier.no_sync() if together and not last else nullcontext()
+        if isinstance(self.classifier, DistributedDataParallel) and not last:
+            return self.classifier.no_sync()
+        return nullcontext()
 
 
 class _Classifier(nn.Module):

@@ -196,9 +196,11 @@ def _choose(wanted: int, device: torch.device) -> str:
         torch.cuda.empty_cache()  # what an earlier stage has let go of is free as well
         if wanted <= SHARE * torch.cuda.mem_get_info(device)[0]:
             return "device"
-    if wanted <= SHARE * _free_memory():
+    # Each of the processes that train together on this node keeps images of its own.
+    share = SHARE / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if wanted <= share * _free_memory():
         return "memory"
-    if wanted <= SHARE * shutil.disk_usage(tempfile.gettempdir()).free:
+    if wanted <= share * shutil.disk_usage(tempfile.gettempdir()).free:
         return "disk"
     return "stream"
 
