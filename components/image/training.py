@@ -57,7 +57,7 @@ class Samples:
     rows: np.ndarray
     images: ImageBatch
     draws: Tensor
-    weight: float
+    weight: float = 1.0
 
 
 class StageTraining:
