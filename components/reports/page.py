@@ -69,7 +69,12 @@ def read_issues(folder: Path) -> pd.DataFrame:
         InputError: it is damaged.
     """
     read_manifest(folder)
-    issues = pd.read_csv(folder / ISSUES, sep="\t", dtype=str, keep_default_na=False)
+    return read_issue_rows(folder / ISSUES)
+
+
+def read_issue_rows(path: Path) -> pd.DataFrame:
+    """Reads the TSV of what denoise flagged, which a run on this machine also leaves beside its results."""
+    issues = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     return issues.assign(score=issues["score"].astype(float), removed=issues["removed"] == "true")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from components.client.sample.drawing import draw_product
 from components.core.artifacts import whole_file
-from components.reports.page import read_issues
+from components.reports.page import read_issue_rows
 
 PRODUCTS, TEST_PRODUCTS = 2000, 400
 NOISE_RATE = 0.03
@@ -146,7 +146,7 @@ def denoising_seen(planted: Path, label_issues: Path) -> str:
         label_issues: what denoising flagged (TSV).
     """
     changed = {line.partition("\t")[0] for line in planted.read_text(encoding="utf-8").splitlines()[1:]}
-    issues = read_issues(label_issues)
+    issues = read_issue_rows(label_issues)
     flagged, removed = set(issues["product_id"]), set(issues["product_id"][issues["removed"]])
     return (
         f"denoising: of {len(changed)} labels changed on purpose {len(changed & flagged)} are among the "
