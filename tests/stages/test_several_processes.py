@@ -99,6 +99,17 @@ def test_two_processes_of_torchrun_learn_what_one_learns(tmp_path: Path, modalit
             np.testing.assert_allclose(got, expected[name], atol=3e-4, err_msg=name)
 
 
+@pytest.mark.gpu(2)
+@pytest.mark.parametrize("modality", SETTINGS)
+def test_two_gpus_learn_what_one_learns(tmp_path: Path, modality: str):
+    losses = []
+    for gpus in (1, 2):
+        finish(start(modality, tmp_path / str(gpus), gpus=gpus))
+        trained = read_classifier(tmp_path / str(gpus) / "probabilities")
+        losses.append([curve["loss"] for curve in trained.metadata["curves"]])
+    np.testing.assert_allclose(losses[1], losses[0], atol=0.1)  # bfloat16, with DCL's three losses
+
+
 @pytest.mark.parametrize("modality", SETTINGS)
 def test_two_processes_of_torchrun_that_were_killed_go_on_to_the_same_weights(tmp_path: Path, modality: str):
     settings: dict[str, Any] = {"epochs": 6, "checkpoint_minutes": 0.0, "torchrun": True}
