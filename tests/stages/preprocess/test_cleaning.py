@@ -1,5 +1,7 @@
 """Texts as they leave the cleaning, and what is flagged in them."""
 
+import time
+
 import pytest
 
 from components.core.project import code_revision
@@ -15,6 +17,26 @@ from components.preprocess.catalog.cleaning import clean_text, hides_characters,
         ("&lt;script&gt;alert(1)&lt;/script&gt;", "alert(1)"),
         ("e\u0301te\u0301", "été"),
         ("a\x00b\tc\r\nd", "a b c d"),
+        ("<Nintendo> Switch", "<Nintendo> Switch"),
+        ("<Map of France>, <Table lamp>", "<Map of France>, <Table lamp>"),
+        ("Lit <em>90</EM> <br/>cm<td nowrap>sapin<o:p></o:p>", "Lit 90 cm sapin"),
+        ('<img alt="a > b" src=x>bois', "bois"),
+        ("<p title=l'eau>bois</p> it's", "bois it's"),
+        ("<style type='text/css'>p{color:red}</style>bois<SCRIPT>alert('<b>')</script >", "bois"),
+        ("<script>alert(1) and no end", "alert(1) and no end"),
+        ("bois<!--[if mso]><xml>x</xml><![endif]--> massif", "bois massif"),
+        ("<!DOCTYPE html><?xml version='1.0'?><![CDATA[bois <b>massif</b>]]>", "bois massif"),
+        ("Kühl\u00adschrank Kühl&shy;schrank Kühl<wbr>schrank", "Kühlschrank Kühlschrank Kühlschrank"),
+        ("zero\u200bwidth \ufeffChair \u202egpj", "zerowidth Chair gpj"),
+        ("ze\u200dro", "zero"),
+        ("👩‍👩‍👧‍👦 ❤️‍🔥 کتاب\u200cها क्‍ष", "👩‍👩‍👧‍👦 ❤️‍🔥 کتاب\u200cها क्‍ष"),
+        (
+            "rock&roll R&D black&regular &eacute;t&eacute ?a=1&copy=2",
+            "rock&roll R&D black&regular été ?a=1&copy=2",
+        ),
+        ("a&#0;b&#xD800;c&#99999999;d&#128;", "a b c d€"),
+        (f"a&#{'1' * 5000};b", "a b"),
+        ("q" + "\u0323\u0307" * 3, "q" + "\u0323" * 3 + "\u0307" * 3),
     ],
 )
 def test_a_text_keeps_its_words_and_nothing_else(text: str, cleaned: str):
@@ -22,11 +44,46 @@ def test_a_text_keeps_its_words_and_nothing_else(text: str, cleaned: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["cheap \u202egpj.exe", "zero\u200bwidth", "\ufeffmark", "\u2066isolated\u2069"]
+    "text",
+    [
+        "cheap \u202egpj.exe",
+        "zero\u200bwidth",
+        "\ufeffmark",
+        "\u2066isolated\u2069",
+        "ze\u200dro",
+        "&#8238;gpj",
+    ],
 )
 def test_hidden_characters_are_noticed(text: str):
     assert hides_characters(text)
-    assert not hides_characters("Chaise été 日本語 🧸")
+    assert not hides_characters(clean_text(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["Chaise été 日本語 🧸", "👩‍👩‍👧‍👦", "❤️‍🔥", "کتاب\u200cها", "Kühl\u00adschrank"]
+)
+def test_joiners_that_a_script_or_an_emoji_needs_hide_nothing(text: str):
+    assert not hides_characters(text)
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    ["\u0301\u0323", "<p ", '<p "', "<p a='", "<!--", "<script>", "&#1", "&lt;", "= ", "\u200d"],
+)
+def test_the_time_grows_with_the_length_of_a_text_alone(repeated: str):
+    def seconds(length: int) -> float:
+        text = "<a " + repeated * (length // len(repeated))
+        start = time.process_time()
+        clean_text(text)
+        hides_characters(text)
+        return time.process_time() - start
+
+    seconds(1000)
+    assert seconds(160_000) < 10 * max(seconds(40_000), 0.02)
+
+
+def test_marks_beyond_thirty_on_one_letter_go():
+    assert clean_text("Z" + "\u0301" * 80_000 + "a") == "\u0179" + "\u0301" * 29 + "a"
 
 
 @pytest.mark.parametrize("text", ["\u0410pple", "iPh\u043ene", "R\u03bflex"])
