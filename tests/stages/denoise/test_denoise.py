@@ -200,7 +200,8 @@ def test_a_class_that_a_fold_never_saw_changes_nothing_of_the_others(tmp_path: P
         else:
             rows = np.flatnonzero(scene.folds == 1)[:6]
         scene._write_products()
-        scene.run(DenoiseConfig(filter_by=rule, share=1.0), [scene.write_fold(fold) for fold in range(FOLDS)])
+        config = DenoiseConfig.model_validate({"filter_by": rule, "share": 1.0})
+        scene.run(config, [scene.write_fold(fold) for fold in range(FOLDS)])
         flagged[with_class] = {issue["product_id"] for issue in scene.issues} - set(scene.ids[rows])
         if with_class:
             assert not set(scene.ids[rows]) & {issue["product_id"] for issue in scene.issues}
