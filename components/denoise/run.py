@@ -12,6 +12,7 @@ from components.core.artifacts import whole_file, write_manifest
 from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.alignment import rows_of
+from components.data.codes import defused
 from components.data.ids import read_ids
 from components.data.image_store import ImageStore
 from components.data.probabilities import Classifier, read_classifier
@@ -129,5 +130,5 @@ def write_issues(table: pd.DataFrame, folder: Path) -> None:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(table.columns)
         for *codes, score, removed in table.itertuples(index=False):
-            writer.writerow([*codes, f"{score:.6f}", "true" if removed else "false"])
+            writer.writerow([*map(defused, codes), f"{score:.6f}", "true" if removed else "false"])
     write_manifest(folder, flagged=len(table))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from components.core.artifacts import whole_file
+from components.data.codes import defused
 from components.data.products import Products
 
 _BREAKS = re.compile("[\t\v\f\r\n\x1c-\x1e\x85\u2028\u2029]")  # some reader ends a cell or a row there
@@ -21,7 +22,8 @@ LABELS_COLUMNS = (
 def write_predictions(products: Products, labels: np.ndarray, folder: Path, stem: str) -> Path:
     """Writes `folder/stem.tsv`, or `.csv` where the labels file is not delimited by tabs.
 
-    The columns are those of the catalog's own labels file: ids and codes alone, nothing free in form.
+    The columns are those of the catalog's own labels file: ids and codes alone. A code that a spreadsheet
+    would run is written so that it does not, and read back as it was (`components.data.codes`).
 
     Args:
         labels: predicted labels of the test products, (rows of the test split,), in the table's order.
@@ -33,22 +35,10 @@ def write_predictions(products: Products, labels: np.ndarray, folder: Path, stem
     values = [codes if field == "code" else test[field].to_numpy(dtype=object) for _, field in columns]
     tabs = delimiter == "\t"
     path = folder / f"{stem}{'.tsv' if tabs else '.csv'}"
-    # The challenge's tab-delimited files know no quoting.
-    quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(
-            file, delimiter=delimiter, lineterminator="\n", quoting=quoting, quotechar=None if tabs else '"'
-        )
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         writer.writerow(name for name, _ in columns)
-        writer.writerows([_cell(value) for value in row] for row in zip(*values, strict=True))
+        writer.writerows(
+            [defused(_BREAKS.sub(" ", value)) for value in row] for row in zip(*values, strict=True)
+        )
     return path
-
-
-def _cell(value: str) -> str:
-    value = _BREAKS.sub(" ", value)
-    # A cell that starts a formula is a program in a spreadsheet; a negative number is only a number.
-    return f"'{value}" if value[:1] in ("=", "+", "-", "@") and not _is_number(value) else value
-
-
-def _is_number(value: str) -> bool:
-    return value[1:].replace(".", "", 1).isdecimal()

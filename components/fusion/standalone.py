@@ -1,23 +1,20 @@
 """Fusion of probability matrices from elsewhere: no catalog, no pipeline."""
 
-import csv
 from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from components.core.artifacts import write_json
 from components.core.errors import InputError
-from components.core.reading import reading
+from components.data.codes import clean_code, clean_id
 from components.data.probabilities import Probabilities, read_matrix, write_matrix
+from components.data.tables.findings import DROPPED, first_of
+from components.data.tables.read import read_table
 from components.fusion.config import FUSION_KINDS, DecisionLevelConfig
 from components.fusion.decision_level.members import FusionData, Member, fuse_members
 from components.modeling.cross_fitting import stratified_folds
 from components.modeling.metrics import f1_per_class, macro_f1
-
-TABLE_BYTES = 2**30
 
 
 def fuse(
@@ -88,48 +85,28 @@ def _per_class(
 
 def _read_labels(path: Path, *, known_ids: Set[str]) -> tuple[np.ndarray, np.ndarray]:
     """Ids and codes as strings, both (N,)."""
-    with reading(path, "a table of labels", most=TABLE_BYTES):
-        separator, first = _separator(path)
-        # A first line that names a product is no header. Codes and ids stay text: "007" is not 7, and "NA" is
-        # a code like another. A stray quote in a title of a tab-separated table is a letter.
-        table: Any = pd.read_csv(
-            path,
-            sep=separator,
-            header=None if first in known_ids else 0,
-            encoding="utf-8-sig",
-            dtype=str,
-            keep_default_na=False,
-            quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
-        )
-    swallowed = [column for column in table if table[column].str.contains("[\r\n]").any()]
-    if swallowed:
-        raise InputError(
-            f"{path}: column {str(swallowed[0])!r} holds a line break: a quote opens a cell and swallows "
-            "rows; double the quotes inside quoted cells, or leave this column out"
-        )
-    if separator == "\t":
-        table = table.apply(lambda cells: cells.str.replace(r'^"(.*)"$', r"\1", regex=True))
-        table.columns = [str(name).strip('"') for name in table.columns]
-    if {"id", "code"} <= set(table.columns):
-        table = table[["id", "code"]]
-    if table.shape[1] != 2 or not len(table):
+    table = read_table(path)
+    dropped = [finding for finding in table.findings if finding.action == DROPPED]
+    if dropped:
+        raise InputError(f"{path}: {len(dropped)} rows cannot be read\n{first_of(dropped)}\nMend them.")
+    named = {"id", "code"} <= set(table.header)
+    columns = ["id", "code"] if named else table.header
+    if len(columns) != 2 or not table.rows or (named and table.missing(columns)):
         raise InputError(
             f"{path}: expected two columns, id and code, and at least one row; it has "
-            f"{len(table)} rows of {', '.join(repr(str(name)) for name in table.columns)}"
+            f"{len(table.rows)} rows of {table.named()} (read as {table.form})"
         )
-    ids = table.iloc[:, 0].to_numpy(dtype=object)
-    twice = table.iloc[:, 0].duplicated().to_numpy()
-    if twice.any():
-        raise InputError(f"{path}: id {ids[twice.argmax()]!r} occurs twice (row {int(twice.argmax()) + 1})")
-    return ids, table.iloc[:, 1].to_numpy(dtype=object)
-
-
-def _separator(path: Path) -> tuple[str, str]:
-    """The separator and the first cell."""
-    with path.open(encoding="utf-8-sig") as file:
-        line = file.readline().rstrip("\r\n")
-    separator = "\t" if "\t" in line else ","
-    return separator, line.split(separator)[0].strip('"')
+    pairs = [[row.values[column] for column in columns] for row in table.rows]
+    # A first line that names a product is no header.
+    pairs = [columns, *pairs] if columns[0] in known_ids else pairs
+    ids = [product if product in known_ids else clean_id(product) for product, _ in pairs]
+    row_of: dict[str, int] = {}
+    for row, product in enumerate(ids, 1):
+        if row_of.setdefault(product, row) != row:
+            raise InputError(
+                f"{path}: id {product!r} occurs twice (row {row}, first in row {row_of[product]})"
+            )
+    return np.array(ids, dtype=object), np.array([code for _, code in pairs], dtype=object)
 
 
 def _read_matrices(
@@ -143,6 +120,7 @@ def _read_matrices(
 
 def _to_labels(codes: np.ndarray, classes: Sequence[str], ids: np.ndarray, *, where: Path) -> np.ndarray:
     number_of = {code: number for number, code in enumerate(classes)}
+    codes = np.array([code if code in number_of else clean_code(code) for code in codes], dtype=object)
     unknown = [row for row, code in enumerate(codes) if code not in number_of]
     if unknown:
         row = unknown[0]

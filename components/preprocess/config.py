@@ -32,6 +32,16 @@ class PreprocessConfig(Config):
     """How a catalog is read and split."""
 
     columns: str = setting("", "field=column,... for catalogs in neither of the challenge's dialects")
+    encoding: str = setting(
+        "", "of text files that are not UTF-8, such as cp1252 or cp1251; empty to detect it"
+    )
+    quotes: Literal["", "none", "doubled"] = setting(
+        "",
+        "of delimited text: none where they are text, doubled where they enclose fields; empty to detect it",
+    )
+    match_ids: Literal["text", "number"] = setting(
+        "text", "how ids of products and labels are compared: as they are, or 0012, 12.0 and 1.2E1 as 12"
+    )
     image_name: str = setting(IMAGE_NAME, "how an image file is called; the challenge's naming", expert=True)
     image_separator: str = setting(
         "",
@@ -73,6 +83,10 @@ class PreprocessConfig(Config):
     def problems(self) -> Iterator[str]:
         if not self.merged_class.strip():
             yield "merged_class is empty: expected the code of a class"
+        try:
+            "".encode(self.encoding or "utf-8")
+        except LookupError:
+            yield f"encoding = {self.encoding!r}: not known; name one such as cp1252 or cp1251"
         try:
             self.image_name.format(image_id="", product_id="")
         except (KeyError, IndexError, ValueError):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from components.data.products import SPLITS, Products
-from components.preprocess.catalog.quarantine import DROPPED, Finding
+from components.data.tables.findings import DROPPED, Finding
 from components.preprocess.images.coverage import MOST
 from components.preprocess.profile.drift import CHANCE, LARGE, Drift
 from components.preprocess.profile.profile import WORD_EDGES

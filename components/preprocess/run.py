@@ -14,17 +14,12 @@ from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.image_store import ImageStore
 from components.data.products import SPLITS, Products, write_products
+from components.data.tables.findings import DROPPED, FLAGGED, NORMALIZED, Finding
 from components.data.uris import fetch
 from components.preprocess.catalog.cleaning import clean_text, hides_characters, mixes_look_alikes
-from components.preprocess.catalog.quarantine import (
-    DROPPED,
-    FLAGGED,
-    NORMALIZED,
-    Finding,
-    refuse_if_too_many,
-    write_findings,
-)
+from components.preprocess.catalog.quarantine import refuse_if_too_many, write_findings
 from components.preprocess.catalog.records import Record
+from components.preprocess.catalog.texts import text_findings
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.images.coverage import check_coverage
 from components.preprocess.images.packing import Part, look_through, pack_images
@@ -153,15 +148,18 @@ def _preprocess(
     findings: list[Finding],
     read_images: Callable[..., tuple[list[Finding], int]],
 ) -> tuple[Products, int]:
-    train, test, metadata = read_both_parts(paths, config, findings)
+    train, waiting, tested, metadata = read_both_parts(paths, config, findings)
+    test = [*waiting, *tested]
     for record in [*train, *test]:
         _clean(record, findings)
+    findings += text_findings(train) + text_findings(test)
     log.info("read and cleaned %s labeled and %s test products", f"{len(train):,}", f"{len(test):,}")
     train_images = open_images(paths["images"])
     test_images = open_images(paths["test_images"]) if "test_images" in paths else train_images
     parts = [
         Part("labeled", train, train_images, config.on_bad_image, config.image_separator),
-        Part("test", test, test_images, "keep", config.image_separator),
+        Part("test", waiting, train_images, "keep", config.image_separator),
+        Part("test", tested, test_images, "keep", config.image_separator),
     ]
     found, count = read_images(parts, max_pixels=config.max_image_pixels)
     findings += found

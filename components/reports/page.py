@@ -16,6 +16,7 @@ from PIL import Image
 
 from components.core.artifacts import read_manifest
 from components.core.errors import InputError
+from components.data.codes import revived
 from components.data.image_store import ImageStore
 from components.data.products import Products
 
@@ -75,6 +76,8 @@ def read_issues(folder: Path) -> pd.DataFrame:
 def read_issue_rows(path: Path) -> pd.DataFrame:
     """Reads the TSV of what denoise flagged, which a run on this machine also leaves beside its results."""
     issues = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    for column in ("product_id", "given_code", "suggested_code"):
+        issues[column] = issues[column].map(revived)
     return issues.assign(score=issues["score"].astype(float), removed=issues["removed"] == "true")
 
 

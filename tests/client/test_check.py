@@ -12,7 +12,7 @@ from commands import command
 from tiny_catalog import OUTPUTS, TinyCatalog, jpeg
 
 from components.core.errors import InputError
-from components.preprocess.catalog.quarantine import Finding
+from components.data.tables.findings import Finding
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.run import check_catalog, run_preprocess
 

@@ -18,11 +18,11 @@ from synthetic import Run, make_products, write_issues, write_run
 from components.data.image_store import ImageStore, write_image_store
 from components.data.probabilities import Classifier, read_classifier, read_classifiers
 from components.data.products import Products, read_products
+from components.data.tables.findings import Finding
 from components.denoise.report import denoise_report
 from components.ensemble.report import ensemble_report
 from components.evaluate.run import run_evaluate
 from components.fusion.report import fusion_report
-from components.preprocess.catalog.quarantine import Finding
 from components.preprocess.profile.drift import catalog_drift
 from components.preprocess.profile.profile import profile_catalog
 from components.preprocess.report import preprocess_report

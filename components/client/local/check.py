@@ -14,8 +14,8 @@ from components.core.errors import InputError
 from components.core.parameters import parse_values
 from components.data.hub import check_hub
 from components.data.ids import read_ids
+from components.data.tables.findings import SHOWN, Finding
 from components.data.uris import check_there, fetch, is_uri
-from components.preprocess.catalog.quarantine import SHOWN, Finding
 from components.preprocess.config import Sources
 from components.preprocess.reading import read_both_parts
 from components.preprocess.run import check_catalog
@@ -47,8 +47,8 @@ def _ids(arguments: Mapping[str, Any]) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         uris = {name: arguments[f"catalog_{name}"] for name in TABLES}
         paths = {name: fetch(uri, Path(folder) / name) for name, uri in uris.items() if uri}
-        train, test, _ = read_both_parts(paths, config, [])
-    return [record.product_id for record in [*train, *test]]
+        *parts, _ = read_both_parts(paths, config, [])
+    return [record.product_id for part in parts for record in part]
 
 
 def _check_weights(arguments: Mapping[str, Any], loops: tuple[str, ...]) -> None:

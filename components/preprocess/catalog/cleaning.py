@@ -47,6 +47,7 @@ LONGEST_NUMBER = 10  # digits of an entity
 MARKS = 30  # combining marks on one letter, at most: composing a pile of n takes n² steps (Unicode, UAX 15)
 # Cyrillic and Greek letters that look like Latin ones; beside a Latin letter they pretend to be one.
 _LOOK_ALIKES = "АВЕЅІЈКМНОРСТУХаеіјорсухѕԁΑΒΕΖΗΙΚΜΝΟΡΤΥΧο"
+_LATIN = str.maketrans(_LOOK_ALIKES, "ABESIJKMHOPCTYXaeijopcyxsdABEZHIKMNOPTYXo")
 _PRETENDING = re.compile(f"[A-Za-z][{_LOOK_ALIKES}]|[{_LOOK_ALIKES}][A-Za-z]")
 
 
@@ -131,3 +132,8 @@ def hides_characters(text: str) -> bool:
 def mixes_look_alikes(text: str) -> bool:
     """Whether a Cyrillic or Greek letter stands beside a Latin one that it could be taken for."""
     return not text.isascii() and _PRETENDING.search(text) is not None
+
+
+def as_latin(text: str) -> str:
+    """A text in which Cyrillic and Greek letters are the Latin ones that they look like."""
+    return text.translate(_LATIN)

@@ -3,49 +3,12 @@
 import csv
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from pathlib import Path
 
 from components.core.artifacts import whole_file
 from components.core.errors import InputError
-
-DROPPED = "quarantined"
-WITHOUT_IMAGE = "kept without image"
-NORMALIZED = "normalized"
-IGNORED = "ignored"
-FLAGGED = "flagged"
-SHOWN = 20
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One row that was not taken as it came.
-
-    Attributes:
-        file: name of the catalog's file.
-        line: line number in it, from 1; 0 where unknown.
-        product_id: the row's product id, "" where it could not be read.
-        reason: a short code such as `image_missing`.
-        action: quarantined, kept without image, normalized, flagged, or ignored.
-        detail: what was found.
-    """
-
-    file: str
-    line: int
-    product_id: str
-    reason: str
-    action: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.file}, line {self.line}, product {self.product_id!r}: {self.reason}: {self.detail}"
-
-
-def first_of(problems: Iterable[object]) -> str:
-    """The first twenty problems in full, one a line, and how many more there are."""
-    lines = [str(problem) for problem in problems]
-    more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return "\n".join(f"  {line}" for line in lines[:SHOWN] + more)
+from components.data.tables.findings import DROPPED, Finding, first_of
 
 
 def write_findings(findings: Iterable[Finding], path: Path) -> None:

@@ -1,21 +1,17 @@
 """Joins a catalog's files into records: products with their codes."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.core.errors import InputError
-from components.preprocess.catalog.dialects import (
-    Dialect,
-    Row,
-    Table,
-    check_ids,
-    detect_dialect,
-    plural,
-    read_table,
-)
-from components.preprocess.catalog.quarantine import DROPPED, IGNORED, Finding, first_of
+from components.data.codes import clean_code, clean_id
+from components.data.tables.findings import DROPPED, IGNORED, Finding, first_of, shown
+from components.data.tables.read import read_table
+from components.data.tables.table import Row, Table
+from components.preprocess.catalog.dialects import Dialect, check_ids, detect_dialect, plural
+from components.preprocess.catalog.joining import number_form, refuse_merged, why_not_joined
+from components.preprocess.config import PreprocessConfig
 
 
 @dataclass
@@ -55,27 +51,28 @@ class Catalog:
     dialect: Dialect
 
 
-def read_catalog(products: Path, labels: Path | None, *, mapping: str, image_name: str) -> Catalog:
+def read_catalog(products: Path, labels: Path | None, config: PreprocessConfig) -> Catalog:
     """Reads one products file and its labels.
 
     Args:
         labels: the labels file; None where the products file has the codes or there are none.
-        mapping: the column mapping, "" for the challenge's dialects.
-        image_name: how an image file is called, with `{image_id}` and `{product_id}`.
 
     Raises:
         InputError: missing columns, repeated ids, empty codes, ids that disagree between the files.
     """
-    table = read_table(products)
-    dialect = detect_dialect(table.header, mapping, products)
+    table = read_table(products, encoding=config.encoding, quotes=config.quotes)
+    dialect = detect_dialect(table, config.columns)
     check_ids(table, dialect.products)
-    records = [_record(row, table, dialect, image_name) for row in table.rows]
+    table.missing(
+        [dialect.labels["code"]] if labels is None else []
+    )  # refuses a column of codes that is there twice
+    records = [_record(row, table, dialect, config.image_name) for row in table.rows]
     label_table = None
     if labels is not None:
-        label_table = read_table(labels)
+        label_table = read_table(labels, encoding=config.encoding, quotes=config.quotes)
         _check_label_columns(label_table, dialect)
         check_ids(label_table, {field: name for field, name in dialect.labels.items() if field != "code"})
-        _join_codes(records, label_table, dialect)
+        _join_codes(records, label_table, dialect, config.match_ids == "number")
     findings = table.findings + (_as_ignored(label_table.findings) if label_table else [])
     rows = len(records) + sum(finding.action == DROPPED for finding in table.findings)
     return Catalog(records, rows, findings, table, label_table, dialect)
@@ -92,55 +89,19 @@ def check_code_column(catalog: Catalog) -> None:
     Raises:
         InputError: it has no such column.
     """
-    column, header = catalog.dialect.labels["code"], catalog.products.header
-    if column not in header:
+    column, table = catalog.dialect.labels["code"], catalog.products
+    if column not in table.header:
         raise InputError(
-            f"{catalog.products.path}: column {column!r} missing, which was to hold the codes; it has "
-            f"{', '.join(map(repr, header))}"
+            f"{table.path}: column {column!r} missing, which was to hold the codes; it has {table.named()}. "
+            "Name the column with the columns option (code=...), or the file that has the codes."
         )
 
 
-def drop_unlabeled(catalog: Catalog) -> None:
-    """Quarantines the records without a code, in place."""
-    catalog.findings += [
-        record.finding("no_label", DROPPED, "no code for this product")
-        for record in catalog.records
-        if record.code is None
-    ]
+def take_unlabeled(catalog: Catalog) -> list[Record]:
+    """Takes the records without a code out of a catalog, in place, and returns them."""
+    unlabeled = [record for record in catalog.records if record.code is None]
     catalog.records = [record for record in catalog.records if record.code is not None]
-
-
-def apply_corrections(records: Sequence[Record], corrections: Table) -> None:
-    """Puts a person's codes in place of the catalog's.
-
-    Raises:
-        InputError: columns are missing, a row that cannot be read, a product or a code that the catalog
-            does not have, or a product that is corrected twice.
-    """
-    missing = {"product_id", "code"} - set(corrections.header)
-    if missing:
-        raise InputError(f"{corrections.path}: missing columns {sorted(missing)}; expected product_id, code")
-    by_id = {record.product_id: record for record in records}
-    codes = {record.code for record in records}
-    times = Counter(row.values["product_id"] for row in corrections.rows)
-    wrong = [
-        f"line {found.line}: {found.detail}" for found in corrections.findings if found.action == DROPPED
-    ]
-    wrong += [
-        f"line {row.line}: product_id {row.values['product_id']!r} is corrected more than once"
-        for row in corrections.rows
-        if times[row.values["product_id"]] > 1
-    ]
-    wrong += [
-        f"line {row.line}: {column} {row.values[column]!r} is not in the catalog"
-        for row in corrections.rows
-        for column, known in (("product_id", by_id), ("code", codes))
-        if row.values[column] not in known
-    ]
-    if wrong:
-        raise InputError(f"{corrections.path}: {len(wrong)} corrections cannot be made\n{first_of(wrong)}")
-    for row in corrections.rows:
-        by_id[row.values["product_id"]].code = row.values["code"]
+    return unlabeled
 
 
 def _record(row: Row, table: Table, dialect: Dialect, image_name: str) -> Record:
@@ -149,7 +110,7 @@ def _record(row: Row, table: Table, dialect: Dialect, image_name: str) -> Record
     def value(field: str) -> str:
         return values[columns[field]] if field in columns else ""
 
-    product_id, image_id = value("product_id"), value("image_id")
+    product_id, image_id = value("product_id"), clean_id(value("image_id"))
     if "image" in columns:
         name = value("image")
     elif image_id or "{image_id" not in image_name:
@@ -165,44 +126,81 @@ def _record(row: Row, table: Table, dialect: Dialect, image_name: str) -> Record
         description=value("description"),
         image_id=image_id,
         image_name=name,
-        code=values.get(dialect.labels["code"], "").strip() or None,
+        code=clean_code(values.get(dialect.labels["code"], "")) or None,
     )
 
 
 def _check_label_columns(table: Table, dialect: Dialect) -> None:
-    missing = [column for column in dialect.labels.values() if column not in table.header]
+    missing = table.missing(dialect.labels.values())
     if missing:
         raise InputError(
-            f"{table.path}: {plural(missing, 'column')} missing; it has {', '.join(map(repr, table.header))}"
+            f"{table.path}: {plural(missing, 'column')} missing; it has {table.named()} "
+            f"(read as {table.form}). Labels join on the products' id and hold a column of codes; "
+            "see the columns option."
         )
     code = dialect.labels["code"]
-    empty = [f"line {row.line}: {code} is empty" for row in table.rows if not row.values[code].strip()]
+    for row in table.rows:
+        row.values[code] = clean_code(row.values[code])
+    empty = [f"line {row.line}: {code} is empty" for row in table.rows if not row.values[code]]
     if empty:
-        raise InputError(f"{table.path}: {len(empty)} rows have no code\n{first_of(empty)}")
+        raise InputError(
+            f"{table.path}: {len(empty)} rows have no code\n{first_of(empty)}\n"
+            "Give them one, or leave these rows out of the labels."
+        )
 
 
-def _join_codes(records: Sequence[Record], labels: Table, dialect: Dialect) -> None:
-    key_field, key = next(iter(dialect.labels.items()))
-    rows = {row.values[key]: row for row in labels.rows}
-    disagreeing = []
+def _join_codes(records: Sequence[Record], labels: Table, dialect: Dialect, as_numbers: bool) -> None:
+    field, column = next(iter(dialect.labels.items()))
+    form = number_form if as_numbers else str
+    rows = {form(row.values[column]): row for row in labels.rows}
+    if as_numbers:
+        refuse_merged([getattr(record, field) for record in records], "products")
+        refuse_merged([row.values[column] for row in labels.rows], "labels")
+    unjoined, disagreeing = [], []
     for record in records:
-        row = rows.pop(getattr(record, key_field), None)
+        row = rows.pop(form(getattr(record, field)), None)
         if row is None:
+            unjoined.append(record)
             continue
-        record.code = row.values[dialect.labels["code"]].strip()
-        for field in ("product_id", "image_id"):
-            column, expected = dialect.labels.get(field), getattr(record, field)
-            if column and row.values[column] != expected:
-                where = f"{record.file} line {record.line}"
-                disagreeing.append(
-                    f"line {row.line}: {column} {row.values[column]!r}, but {where} has {expected!r}"
-                )
+        record.code = row.values[dialect.labels["code"]]
+        disagreeing += _disagreements(record, row, dialect, form)
     if disagreeing:
         raise InputError(
-            f"{labels.path}: {len(disagreeing)} rows belong to other products\n{first_of(disagreeing)}"
+            f"{labels.path}: {len(disagreeing)} rows belong to other products\n{first_of(disagreeing)}\n"
+            "The two files must be of one catalog, their ids written alike."
         )
-    detail = "no usable product has this id"
-    labels.findings += [
-        Finding(labels.path.name, row.line, value, "label_without_product", IGNORED, detail)
-        for value, row in rows.items()
-    ]
+    reasons = why_not_joined(
+        [getattr(record, field) for record in unjoined], [row.values[column] for row in rows.values()]
+    )
+    if unjoined and rows and len(unjoined) == len(records):
+        _refuse_disjoint(labels, field, unjoined, [row.values[column] for row in rows.values()], reasons)
+    for row in rows.values():
+        value = row.values[column]
+        detail = f"no usable product has this id{reasons.get(value, '')}"
+        labels.findings.append(
+            Finding(labels.path.name, row.line, value, "label_without_product", IGNORED, detail)
+        )
+
+
+def _disagreements(record: Record, row: Row, dialect: Dialect, form: type | object) -> list[str]:
+    """The other ids of a label's row that are not the product's."""
+    found = []
+    for field in ("product_id", "image_id"):
+        column, expected = dialect.labels.get(field), getattr(record, field)
+        if column and form(clean_id(row.values[column])) != form(expected):  # type: ignore[operator]
+            where = f"{record.file} line {record.line}"
+            found.append(
+                f"line {row.line}: {column} {shown(row.values[column])}, but {where} has {shown(expected)}"
+            )
+    return found
+
+
+def _refuse_disjoint(
+    labels: Table, field: str, records: Sequence[Record], keys: Sequence[str], reasons: dict[str, str]
+) -> None:
+    ids = [getattr(record, field) for record in records]
+    why = next(iter(reasons.values()), "; none of the usual reasons: are they of one catalog?")
+    raise InputError(
+        f"{labels.path}: none of its {len(keys)} labels has the id of a product of {records[0].file}{why}\n"
+        f"  products: {', '.join(map(shown, ids[:3]))}\n  labels: {', '.join(map(shown, keys[:3]))}"
+    )

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from components.core.errors import InputError
-from components.preprocess.catalog.quarantine import Finding, first_of
+from components.data.tables.findings import Finding, first_of
 from components.preprocess.images.packing import Part
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from components.data.image_store import write_image_store
-from components.preprocess.catalog.quarantine import DROPPED, IGNORED, WITHOUT_IMAGE, Finding
+from components.data.tables.findings import DROPPED, IGNORED, WITHOUT_IMAGE, Finding
 from components.preprocess.catalog.records import Record
 from components.preprocess.images.decoding import check_header, image_key, upright_jpeg
 from components.preprocess.images.names import ImageNames

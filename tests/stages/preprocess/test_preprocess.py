@@ -95,13 +95,19 @@ def test_a_product_whose_label_row_is_broken_is_quarantined_once(catalog: TinyCa
     assert prepared.counts["quarantined"] == 1
 
 
-def test_nul_and_bad_utf8_are_normalized_and_reported(catalog: TinyCatalog):
+def test_nul_is_normalized_and_a_row_with_broken_utf8_is_left_out(catalog: TinyCatalog):
+    for number, row in enumerate(catalog.rows):
+        row[1] = f"Été {number}"
     sources = catalog.write()
     path = Path(sources.products)
-    path.write_bytes(path.read_bytes().replace(b"Titre 8\t", b"Ti\x00tre \xff8\t"))
+    broken = path.read_bytes().replace(b" 8\t", b"\x00 8\t", 1).replace(b" 9\t", b" \xff9\t", 1)
+    path.write_bytes(broken)
     prepared = Prepared(catalog.folder, sources, PreprocessConfig())
-    assert {f["reason"] for f in prepared.findings} == {"nul", "bad_utf8"}
-    assert column(prepared.products, "title")[8] == "Ti tre \ufffd8"
+    lines = {finding["reason"]: finding["line"] for finding in prepared.findings}
+    assert lines == {"nul": "10", "bad_encoding": "11", "label_without_product": "11"}
+    titles = column(prepared.products, "title")
+    assert titles[8] == "Été 8"
+    assert not any("\ufffd" in title for title in titles)
 
 
 def test_missing_columns_are_named_all_at_once(catalog: TinyCatalog):

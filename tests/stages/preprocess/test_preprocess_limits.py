@@ -9,8 +9,9 @@ import pytest
 from tiny_catalog import Prepared, TinyCatalog, prepare
 
 from components.core.errors import InputError
-from components.preprocess.catalog import dialects
-from components.preprocess.catalog.quarantine import DROPPED, Finding, write_findings
+from components.data.tables import table
+from components.data.tables.findings import DROPPED, Finding
+from components.preprocess.catalog.quarantine import write_findings
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.images import sources as images
 
@@ -50,7 +51,7 @@ def test_an_image_of_too_many_bytes_is_left_out_unread(
 def test_a_field_of_too_many_characters_is_left_out_with_its_line(
     catalog: TinyCatalog, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(dialects, "MAX_FIELD", 100)
+    monkeypatch.setattr(table, "MAX_FIELD", 100)
     catalog.rows[4][2] = "x" * 100
     catalog.rows[5][2] = "x" * 101
     [finding] = prepare(catalog).findings_of("field_too_long")

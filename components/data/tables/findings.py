@@ -1,0 +1,52 @@
+"""What is found in a table that is not as it should be: one line each, for a report or a message."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+DROPPED = "quarantined"
+WITHOUT_IMAGE = "kept without image"
+NORMALIZED = "normalized"
+IGNORED = "ignored"
+FLAGGED = "flagged"
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row that was not taken as it came, or something that is odd about a file.
+
+    Attributes:
+        file: name of the catalog's file.
+        line: line number in it, from 1; 0 where it concerns no single line.
+        product_id: the row's product id, "" where it could not be read.
+        reason: a short code such as `image_missing`.
+        action: quarantined, kept without image, normalized, flagged, or ignored.
+        detail: what was found.
+    """
+
+    file: str
+    line: int
+    product_id: str
+    reason: str
+    action: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}, product {self.product_id!r}: {self.reason}: {self.detail}"
+
+
+def first_of(problems: Iterable[object]) -> str:
+    """The first twenty problems in full, one a line, and how many more there are."""
+    lines = [str(problem) for problem in problems]
+    more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "\n".join(f"  {line}" for line in lines[:SHOWN] + more)
+
+
+def shown(value: str, limit: int = 80) -> str:
+    """A value as a message quotes it: escaped, and cut to `limit` characters."""
+    return ascii_safe(value if len(value) <= limit else value[: limit - 1] + "…")
+
+
+def ascii_safe(value: str) -> str:
+    """`repr` of a value in which an undecodable byte is written as its number."""
+    return repr(value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
