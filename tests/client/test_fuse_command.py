@@ -104,7 +104,9 @@ def test_stray_quotes_in_a_column_beside_swallow_no_label(folder: Path, tmp_path
     text, ids = [folder / "text1.npz"], (folder / "labels.tsv").read_text().count("\n") - 1
     fuse_matrices(text, [], labels_with_titles(folder, "\t", '"'), **MEAN, output=tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text())["rows"] == ids
-    with pytest.raises(InputError, match="a quote opens a cell and swallows rows"):
+    with pytest.raises(
+        InputError, match="line 5: a quote opens here and the field that it opens would hold whole records"
+    ):
         fuse_matrices(text, [], labels_with_titles(folder, ",", '"'), **MEAN, output=tmp_path)
 
 

@@ -94,14 +94,14 @@ def decode(data: bytes, encoding: str, where: str) -> Text:
     for mark, name in MARKS:
         if data.startswith(mark):
             return _decode_as(data, name, where)
+    if name := _without_mark(data):
+        return _decode_as(data, name, where)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return _decode_as(data, encoding, where) if encoding else _not_utf8(data, where)
     if encoding.lower().startswith(("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32")):
         return _decode_as(data, encoding, where)
-    if "\0" in text and (name := _without_mark(data)):
-        return _decode_as(data, name, where)
     return Text(text, "utf-8")
 
 
@@ -121,9 +121,9 @@ def _decode_as(data: bytes, encoding: str, where: str) -> Text:
 
 def _without_mark(data: bytes) -> str:
     """UTF-16 without its mark: every other byte is 0 in a header of Latin letters."""
-    head = data[:200]
+    head = data[:16]
     for start, name in ((1, "utf-16-le"), (0, "utf-16-be")):
-        if len(data) % 2 == 0 and not any(head[start::2]) and all(head[1 - start :: 2]):
+        if len(head) > 1 and len(data) % 2 == 0 and not any(head[start::2]) and all(head[1 - start :: 2]):
             return name
     return ""
 
