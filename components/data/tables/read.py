@@ -111,6 +111,8 @@ def _unzipped(data: bytes, path: Path) -> bytes:
         if len(files) != 1:
             listed = ", ".join(shown(member.filename, 40) for member in files[:5])
             raise InputError(_not_read(path, f"a ZIP archive of {len(files)} files ({listed})"))
+        if files[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(_not_read(path, "a ZIP archive packed by another method than deflate"))
         with archive.open(files[0]) as file:
             unpacked = _within_bounds(file.read(MAX_BYTES + 1), path)
     if unpacked.startswith((_ZIP, _GZIP)):
