@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 
 from components.core.errors import InputError
-from components.preprocess.catalog.quarantine import DROPPED, NORMALIZED, Finding
+from components.data.tables.findings import DROPPED, NORMALIZED, Finding
 from components.preprocess.catalog.records import Record
 from components.preprocess.config import PreprocessConfig
 

@@ -325,8 +325,8 @@ def spoil(random_: random.Random) -> tuple[bytes, bool, list[list[str]]]:
         row[2] = random_.choice(
             ["", "plain text", f"with {delimiter} in it", 'a 2" screw', "two\nlines", "a, b; c"]
         )
-    style = {"quoting": random_.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])}
-    text, clear = delimited(rows, delimiter, **style), True
+    quoting = random_.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+    text, clear = delimited(rows, delimiter, quoting=quoting), True
     fault = random_.choice(["none", "quote", "two quotes", "encoding", "line ends", "blank", "columns"])
     lines = text.split("\n")
     if "quote" in fault:
