@@ -8,16 +8,15 @@ contradict each other, or a quote swallows whole records, the file is refused wi
 
 import csv
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from components.core.errors import InputError
+from components.data.tables.swallowed import Record, fits, swallowing_line, width_of
 
 DELIMITERS = "\t;,|"
 Quotes = Literal["", "none", "doubled"]
-Record = tuple[int, list[str]]  # the line that it starts on, its values
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Reading:
     @property
     def width(self) -> int:
         """Columns of the header, without empty ones at its end."""
-        return _width(self.records[0][1]) if self.records else 0
+        return width_of(self.records[0][1]) if self.records else 0
 
 
 def read_delimited(text: str, quotes: Quotes, where: str) -> Reading:
@@ -97,10 +96,14 @@ def _read(text: str, lines: list[str], delimiter: str, quotes: Quotes, where: st
                 where, quoted.stray, "it is not closed as a field's quote, though other fields are quoted"
             )
         return plain
-    swallowed = _swallowing(quoted)
+    swallowed = swallowing_line(quoted.records, delimiter)
     if swallowed:
         if delimiter != "\t" or written:
-            _refuse(where, swallowed, "the field that it opens would hold whole records of this file")
+            _refuse(
+                where,
+                swallowed,
+                "the field that it opens would hold whole records of this file, or parts of them",
+            )
         return plain
     if quoted.bad != plain.bad:
         return quoted if quoted.bad < plain.bad or written else plain
@@ -159,21 +162,6 @@ def _reading(delimiter: str, quoted: bool, records: list[Record]) -> Reading:
     return Reading(delimiter, quoted, records, bad)
 
 
-def _width(header: list[str]) -> int:
-    width = len(header)
-    while width > 1 and not header[width - 1].strip():
-        width -= 1
-    return width
-
-
-def fits(values: list[str], header: list[str]) -> bool:
-    """Whether a record has the header's columns; empty ones at the end may be more or fewer than there."""
-    if len(values) == len(header):
-        return True
-    width = _width(header)
-    return len(values) >= width and not any(value.strip() for value in values[width:])
-
-
 def _shows_quoting(plain: Reading, quoted: Reading) -> bool:
     """Whether a file has what only a writer of quoted fields writes.
 
@@ -210,50 +198,3 @@ def _columns_quoted(plain: Reading, header: list[str]) -> bool:
     ]
     with_space = [is_quoted for value, is_quoted in cells if " " in value]
     return len(with_space) > 2 and all(with_space) and not any(q for value, q in cells if " " not in value)
-
-
-def _swallowing(reading: Reading) -> int:
-    """Line of the first quoted field that holds whole records of the file, 0 where there is none."""
-    header = reading.records[0][1]
-    broken = [record for record in reading.records if any("\n" in value for value in record[1])]
-    if not broken:
-        return 0
-    known = _known_shapes(reading)
-    for start, values in broken:
-        line = start
-        for at, value in enumerate(values):
-            rows = list(_rows_within(values, at, reading.delimiter)) if "\n" in value else []
-            alike = [fits(row, header) and _looks_alike(row, known) for row in rows]
-            if any(alike[1:-1]) or (rows and alike[0] and alike[-1]):
-                return line
-            line += value.count("\n")
-    return 0
-
-
-def _rows_within(values: list[str], at: int, delimiter: str) -> Iterator[list[str]]:
-    """The records that a field's lines would be, were the quotes around it text."""
-    pieces = [line.split(delimiter) for line in values[at].split("\n")]
-    pieces[0] = values[:at] + pieces[0]
-    pieces[-1] = pieces[-1] + values[at + 1 :]
-    yield from pieces
-
-
-def _known_shapes(reading: Reading) -> dict[int, set[str]]:
-    """For each column whose cells are much alike (ids, codes, file names): the shapes that they have."""
-    width = reading.width
-    rows = [values for _, values in reading.records[1:] if len(values) >= width]
-    shapes = {}
-    for at in range(width):
-        counts = Counter(_shape(values[at]) for values in rows)
-        common = {shape for shape, count in counts.items() if count >= max(1, 0.01 * len(rows))}
-        if len(common) <= 12 and sum(counts[shape] for shape in common) >= 0.8 * len(rows):
-            shapes[at] = common
-    return shapes
-
-
-def _shape(value: str) -> str:
-    return re.sub(r"\d+", "9", re.sub(r"[^\W\d_]+", "a", value.strip()[:60]))
-
-
-def _looks_alike(row: list[str], known: dict[int, set[str]]) -> bool:
-    return all(_shape(row[at]) in shapes for at, shapes in known.items())
