@@ -119,7 +119,8 @@ def test_planted_label_errors_are_found(run: Run):
 def test_what_denoising_found_of_planted_labels_is_reported(tmp_path: Path):
     (tmp_path / "planted.tsv").write_text("product_id\ttrue_code\tgiven_code\n1\t10\t20\n2\t10\t30\n")
     (tmp_path / "issues.tsv").write_text(
-        "product_id\tscore\tremoved\n1\t0.1\ttrue\n3\t0.2\ttrue\n4\t0.3\tfalse\n"
+        "product_id\tgiven_code\tsuggested_code\tscore\tremoved\n"
+        "1\t20\t10\t0.1\ttrue\n3\t20\t10\t0.2\ttrue\n4\t20\t10\t0.3\tfalse\n"
     )
     sentence = denoising_seen(tmp_path / "planted.tsv", tmp_path / "issues.tsv")
     assert sentence == (
