@@ -221,10 +221,11 @@ def test_matrices_from_elsewhere_are_fused_better_than_each(kind: str, matrices,
     assert metrics["per_class"]["NA"]["support"] == 80
 
 
-def test_one_modality_alone_and_a_csv_work(matrices, tmp_path: Path) -> None:
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_one_modality_alone_and_a_csv_work(delimiter: str, matrices, tmp_path: Path) -> None:
     paths, labels, _ = matrices
     table = tmp_path / "labels.csv"
-    table.write_text(labels.read_text().replace("\t", ","))
+    table.write_text(labels.read_text().replace("\t", delimiter))
     for text, image in (([paths[0]], []), ([], [paths[0]])):
         scores = fuse(text, image, table, kind="logistic", folds=4, seed=0, output=tmp_path / "out")
         assert len(scores) == 2
@@ -235,7 +236,6 @@ def test_one_modality_alone_and_a_csv_work(matrices, tmp_path: Path) -> None:
     [
         ("\n000\t", "\n999\t", "no probabilities for 1 of 400 products, the first is '999'"),
         ("\n000\t", "\n001\t", "id '001' occurs twice"),
-        ("\t", ";", "expected two columns, id and code, .* it has 400 rows of 'id;code'"),
         ("\t10\n", "\t11\n", r"code '11' of id .* is not a class of the matrices"),
     ],
 )
