@@ -153,17 +153,8 @@ def run_trainer(
     return end - trainer.ends[0], [float(loss) for loss in trainer.step_losses]
 
 
-def run_ours(
-    options: argparse.Namespace,
-    tokens: Tokens,
-    labels: np.ndarray,
-    order: np.ndarray,
-    *,
-    dropout: float,
-    onednn: bool = True,
-) -> tuple[float, list[float]]:
-    """Time of all steps but the first, and each step's loss."""
-    training, batches = start_ours(options, tokens, labels, order, dropout=dropout, onednn=onednn)
+def run_ours(training: Training, batches: list[np.ndarray]) -> tuple[float, list[float]]:
+    """Time of all steps but the first of what `start_ours` gave, and each step's loss."""
     started = 0.0
     for number, rows in enumerate(batches):
         training.loop.take_step(rows)
@@ -252,7 +243,7 @@ def loss_gap(
 ) -> float:
     """The largest difference between a step's loss of the Trainer and of ours, without dropout."""
     _, expected = run_trainer(options, tokens, labels, order, width=width, dropout=0.0)
-    _, got = run_ours(options, tokens, labels, order, dropout=0.0)
+    _, got = run_ours(*start_ours(options, tokens, labels, order, dropout=0.0))
     return float(np.abs(np.array(expected) - np.array(got)).max())
 
 
@@ -314,9 +305,10 @@ def main() -> None:
         f"{real / options.batch_size / options.batches:.1f} tokens a text: "
         f"{options.batches * options.batch_size * MAX_TOKENS / real:.3f} padded tokens a real one at 128\n"
     )
-    runs = {OURS: partial(run_ours, options, tokens, labels, mixed, dropout=0.1)}
+    start = partial(start_ours, options, tokens, labels, mixed, dropout=0.1)
+    runs: dict[str, Callable[[], tuple[float, list[float]]]] = {OURS: lambda: run_ours(*start())}
     if DEVICE.type == "cpu":
-        runs["ours, torch's linear layers"] = partial(runs[OURS], onednn=False)
+        runs["ours, torch's linear layers"] = lambda: run_ours(*start(onednn=False))
     for name, (order, width) in variants.items():
         runs[name] = partial(run_trainer, options, tokens, labels, order, width=width, dropout=0.1)
     seconds = time_in_turns(runs, options.rounds)
