@@ -115,19 +115,26 @@ def write_text_weights(folder: Path, *, layers: int, hidden: int, heads: int, vo
             [*titles, *descriptions], vocabulary=min(8000, vocabulary), max_tokens=128
         )
         torch.manual_seed(0)
-        config = CamembertConfig(
-            vocab_size=vocabulary,
-            hidden_size=hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            intermediate_size=4 * hidden,
-            max_position_embeddings=514,
-            type_vocab_size=1,
-            num_labels=CLASSES,  # type: ignore[call-arg]
-        )
         classes = [f"{label:02d}" for label in range(CLASSES)]
-        save_encoder(folder, CamembertForSequenceClassification(config), tokenizer, classes)
+        save_encoder(folder, camembert(layers, hidden, heads, vocabulary, CLASSES), tokenizer, classes)
     return str(folder)
+
+
+def camembert(
+    layers: int, hidden: int, heads: int, vocabulary: int, classes: int
+) -> CamembertForSequenceClassification:
+    """A CamemBERT of that size with random weights."""
+    config = CamembertConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * hidden,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        num_labels=classes,  # type: ignore[call-arg]
+    )
+    return CamembertForSequenceClassification(config)
 
 
 def write_image_weights(folder: Path, backbone: str) -> str:

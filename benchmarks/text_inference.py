@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import CamembertConfig, CamembertForSequenceClassification, pipeline
+from transformers import pipeline
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.catalog_texts import catalog_texts
 from benchmarks.clock import DEVICE, clock, device_name
+from benchmarks.made_up_catalog import CLASSES, camembert
 from components.modeling.text.encoder import load_encoder, save_encoder
 from components.modeling.text.tokens import tokenize, train_tokenizer
 from components.text.predict import predict
@@ -31,17 +32,8 @@ def write_model(
     """A CamemBERT with random weights and a tokenizer, as a training would leave it."""
     tokenizer = train_tokenizer([*titles, *descriptions], vocabulary=8000, max_tokens=128)
     torch.manual_seed(0)
-    config = CamembertConfig(
-        vocab_size=8000,
-        hidden_size=options.hidden,
-        num_hidden_layers=options.layers,
-        num_attention_heads=options.heads,
-        intermediate_size=4 * options.hidden,
-        max_position_embeddings=514,
-        num_labels=27,  # type: ignore[call-arg]
-    )
-    model = CamembertForSequenceClassification(config)
-    save_encoder(folder, model, tokenizer, [f"{label:02d}" for label in range(27)])
+    model = camembert(options.layers, options.hidden, options.heads, 8000, CLASSES)
+    save_encoder(folder, model, tokenizer, [f"{label:02d}" for label in range(CLASSES)])
 
 
 def time_pipeline(folder: Path, titles: list[str], descriptions: list[str]) -> tuple[float, np.ndarray]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from image_catalog import write_catalog
 from text_catalog import text_products
-from transformers import CamembertConfig, CamembertForSequenceClassification
 
+from benchmarks.made_up_catalog import camembert
 from components.data.probabilities import read_classifier
 from components.data.products import training_task
 from components.image.config import IMAGE_KINDS
@@ -33,17 +33,8 @@ def test_camembert_steps_and_saves_at_its_size(tmp_path: Path, size: str):
     products = text_products(4, 2, 2)
     table = products.table
     tokenizer = train_tokenizer(table["title"].tolist(), vocabulary=300, max_tokens=128)
-    config = CamembertConfig(
-        vocab_size=32005,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * hidden,
-        max_position_embeddings=514,
-        type_vocab_size=1,
-    )
     weights = tmp_path / "weights"
-    save_encoder(weights, CamembertForSequenceClassification(config), tokenizer, ["0", "1"])
+    save_encoder(weights, camembert(layers, hidden, heads, 32005, 2), tokenizer, ["0", "1"])
     trained = train_transformer(
         products,
         training_task(products, fold=None, cleaned=False),
