@@ -44,9 +44,8 @@ def read_text(path: Path, what: str) -> str:
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """The JSON object that a file holds; see `reading` for what is refused, and NaN and infinity are."""
-    text = read_text(path, what)
-    with reading(path, what):
-        return parse_json_object(text)
+    with reading(path, what, most=TEXT_BYTES):
+        return parse_json_object(path.read_text(encoding="utf-8-sig"))
 
 
 def parse_json_object(text: str | bytes) -> dict[str, Any]:

@@ -157,9 +157,13 @@ def write_classifier(folder: Path, classifier: Classifier) -> None:
     )
 
 
-def read_classifier(folder: Path, *, classes: Sequence[str] | None = None) -> Classifier:
-    """Reads what `write_classifier` wrote; see `read_matrix` for what is refused."""
-    manifest = read_manifest(folder)
+def read_classifier(folder: Path, *, classes: Sequence[str] | None = None, check: bool = True) -> Classifier:
+    """Reads what `write_classifier` wrote; see `read_matrix` for what is refused.
+
+    Args:
+        check: the files' digests; not needed where a manifest above them has been checked.
+    """
+    manifest = read_manifest(folder, check=check)
     matrices = {
         checkpoint: {
             split: read_matrix(
@@ -177,7 +181,7 @@ def read_classifier(folder: Path, *, classes: Sequence[str] | None = None) -> Cl
 def read_classifiers(folder: Path, *, classes: Sequence[str] | None = None) -> list[Classifier]:
     """Reads every classifier in a sub-folder of `folder` that its manifest lists, sorted by folder name."""
     names = sorted({name.split("/")[0] for name in read_manifest(folder)["files"] if "/" in name})
-    return [read_classifier(folder / name, classes=classes) for name in names]
+    return [read_classifier(folder / name, classes=classes, check=False) for name in names]
 
 
 def _first_repeated(ids: np.ndarray) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from components.client.commands.compile import pipeline_defaults
 from components.client.commands.failure import exit_on_input_error
 from components.client.commands.run import catalog_options, read_arguments
+from components.client.local.run import defaults_of
 from components.client.presets import FOLDS_OF, PRESETS
 from components.core.errors import InputError
 
@@ -39,7 +39,7 @@ def check(
     logging.getLogger("components").setLevel(logging.WARNING)
     with exit_on_input_error():
         arguments = read_arguments(build_pipeline, preset, options)
-        every = {**pipeline_defaults(build_pipeline, preset), **arguments}
+        every = {**defaults_of(build_pipeline(PRESETS[preset])), **arguments}
         if not every["catalog_products"]:
             raise InputError("--products is missing: name the products file beside its labels and images")
         check_before(every, FOLDS_OF[denoise_on or PRESETS[preset]["denoise_on"]])

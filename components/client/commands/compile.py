@@ -16,6 +16,7 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 from components.client.cluster.server import content_digest
 from components.client.cluster.settings import ClusterSettings
 from components.client.commands.failure import exit_on_input_error
+from components.client.parameters import parse_parameters
 from components.client.presets import DENOISE_ON, PRESETS
 from components.core.errors import InputError
 from components.core.project import NAME, REGISTRY, TAG, check_image, image_name
@@ -143,16 +144,7 @@ def _sort_header(package: Path) -> None:
     package.write_text(sorted_text, encoding="utf-8")
 
 
-def pipeline_defaults(build_pipeline: Callable, preset: str) -> dict[str, Any]:
-    """Every parameter of the pipeline and the value that it has where none is given."""
-    inputs = build_pipeline(PRESETS[preset]).component_spec.inputs
-    return {name: one.default for name, one in inputs.items()}
-
-
 def pipeline_arguments(build_pipeline: Callable, preset: str, items: tuple[str, ...]) -> dict[str, Any]:
     """The values of `--param KEY=JSON`, checked against the pipeline's parameters."""
-    # Not at the top: `--help` need not wait for what checks configurations.
-    from components.client.parameters import parse_parameters
-
     inputs = build_pipeline(PRESETS[preset]).component_spec.inputs
     return parse_parameters(items, {name: one.type for name, one in inputs.items()})

@@ -16,11 +16,10 @@ from components.client.commands.compile import (
     compile_pipeline,
     denoise_option,
     pipeline_arguments,
-    pipeline_defaults,
     preset_option,
 )
 from components.client.commands.failure import exit_on_input_error
-from components.client.local.run import LocalRun
+from components.client.local.run import LocalRun, defaults_of
 from components.client.presets import FOLDS_OF, PRESETS, pretrained_configs
 from components.core.errors import InputError
 from components.core.parameters import LARGEST_SEED, check_texts
@@ -115,7 +114,7 @@ def run(
 
     with exit_on_input_error():
         arguments = read_arguments(build_pipeline, preset, options)
-        every = {**pipeline_defaults(build_pipeline, preset), **arguments}
+        every = {**defaults_of(build_pipeline(PRESETS[preset])), **arguments}
         check_before(every, FOLDS_OF[denoise_on or PRESETS[preset]["denoise_on"]])
         _refuse_interpreters((output or Path()).resolve(), arguments)
         local_run = LocalRun(output, arguments, fresh=fresh)

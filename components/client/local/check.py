@@ -64,7 +64,7 @@ def _check_weights_of(stage: str, config: Mapping[str, Any]) -> None:
     for candidate in config.get("candidates", ()):
         _check_weights_of(stage, candidate)
     weights = str(config.get("weights", "scratch"))
-    if weights in ("scratch", "pretrained") or config.get("kind", "") in ("linear", "color_histogram"):
+    if weights in ("scratch", "pretrained"):
         return
     if stage == "image" or is_uri(weights) or weights.startswith((".", "/", "~")):
         check_there(weights)

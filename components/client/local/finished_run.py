@@ -17,6 +17,11 @@ log = logging.getLogger(__name__)
 RUN = "run.json"  # the run's parameters, and whether it finished
 METRICS = "metrics.json"
 LOG = "run.log"
+# Stage -> outputs worth a look beside its report, and their names in a run's folder.
+LISTS = {
+    "preprocess": {"quarantine": "quarantine.tsv", "profile": "profile.json"},
+    "denoise": {"label_issues/label_issues.tsv": "label_issues.tsv"},
+}
 SUFFIXES = (".tsv", ".csv", ".json", ".md", ".log")  # of a run's other files
 # In the order of reading: report -> the question that it answers. How it ended comes first.
 QUESTIONS = {stage.name: stage.question for stage in (STAGES[-1], *STAGES[:-1])}

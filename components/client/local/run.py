@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from components.client.local.console import Console
-from components.client.local.finished_run import RUN, read_run, write_record
+from components.client.local.finished_run import LISTS, LOG, RUN, read_run, write_record
 from components.core.artifacts import MANIFEST, write_sealed
 from components.core.errors import InputError
 from components.core.project import TRAININGS
@@ -67,7 +67,8 @@ class LocalRun:
         from components.client.sample.catalog import denoising_seen, write_sample
 
         start = time.perf_counter()
-        wanted = {**_defaults(pipeline), **self.arguments}
+        defaults = defaults_of(pipeline)
+        wanted = {**defaults, **self.arguments}
         if wanted["cluster_accelerator_type"]:
             # Torch would stay in this process's memory for the whole run.
             from components.core.accelerators import check_accelerators
@@ -79,9 +80,9 @@ class LocalRun:
             self.arguments = {**sample, **self.arguments}
             click.echo(f"generated a sample catalog in {self.folder / 'sample'}")
         self._set_environment()
-        console = Console(self.folder / "run.log")
+        console = Console(self.folder / LOG)
         arguments = {**self.arguments, "cluster_checkpoints": str(self.folder / "checkpoints")}
-        record = {"parameters": {**_defaults(pipeline), **arguments}}
+        record = {"parameters": {**defaults, **arguments}}
         write_sealed(self.folder / RUN, {**record, "finished": False})
         try:
             with contextlib.redirect_stdout(console), contextlib.redirect_stderr(console), console.logging():
@@ -150,24 +151,21 @@ class LocalRun:
         }
 
     def _gather(self) -> None:
-        wanted = {
-            "preprocess/quarantine": "quarantine.tsv",
-            "preprocess/profile": "profile.json",
-            "denoise/label_issues/label_issues.tsv": "label_issues.tsv",
-        }
-        for pattern, name in wanted.items():
-            for path in self.artifacts.glob(f"*/{pattern}"):
-                shutil.copyfile(path, self.folder / name)
+        for stage, outputs in LISTS.items():
+            for output, name in outputs.items():
+                for path in self.artifacts.glob(f"*/{stage}/{output}"):
+                    shutil.copyfile(path, self.folder / name)
         for path in sorted(self.artifacts.glob("**/*_report")):
             target = self.folder / "reports" / f"{_task_name(path.parent)}.html"
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target)
         for path in self.artifacts.glob("*/evaluate/results/*"):
-            if path.name != "manifest.json":
+            if path.name != MANIFEST:
                 shutil.copyfile(path, self.folder / path.name)
 
 
-def _defaults(pipeline: Callable[..., Any]) -> dict[str, Any]:
+def defaults_of(pipeline: Callable[..., Any]) -> dict[str, Any]:
+    """Every parameter of a pipeline and the value that it has where none is given."""
     inputs = pipeline.component_spec.inputs  # type: ignore[attr-defined]
     return {name: value.default for name, value in inputs.items()}
 

@@ -9,7 +9,7 @@ from kfp_server_api import V2beta1Run
 
 from components.client.cluster.schedule import ENDED
 from components.client.cluster.store import Store
-from components.client.local.finished_run import write_record
+from components.client.local.finished_run import LISTS, write_record
 from components.core.artifacts import MANIFEST, read_manifest, whole_file
 from components.core.errors import InputError
 from components.evaluate.lineage import LINEAGE
@@ -22,11 +22,6 @@ MADE_BY = {
     "image": "image",
     "fusion": "members",
     "ensemble": "ensemble",
-}
-# Stage -> other outputs worth a look, and their names in a run's folder.
-FILES = {
-    "preprocess": {"quarantine": "quarantine.tsv", "profile": "profile.json"},
-    "denoise": {"label_issues/label_issues.tsv": "label_issues.tsv"},
 }
 
 
@@ -78,7 +73,7 @@ def _fetch_inputs(store: Store, inputs: dict[str, Any], folder: Path) -> Iterato
             task = path.rsplit("/", 1)[0]
             wanted = {
                 f"{stage}_report": f"reports/{_called(store, stage, path)}.html",
-                **FILES.get(stage, {}),
+                **LISTS.get(stage, {}),
             }
             for output, target in wanted.items():
                 if not _copy(store, f"{task}/{output}", folder / target):

@@ -89,16 +89,15 @@ def _read(text: str, lines: list[str], delimiter: str, quotes: Quotes, where: st
         if quoted.stray:
             _refuse(where, quoted.stray, "it is not closed as a field's quote")
         return quoted
-    written = _shows_quoting(plain, quoted)
     if quoted.stray:
-        if written:
+        if _shows_quoting(plain, quoted):
             _refuse(
                 where, quoted.stray, "it is not closed as a field's quote, though other fields are quoted"
             )
         return plain
     swallowed = swallowing_line(quoted.records, delimiter)
     if swallowed:
-        if delimiter != "\t" or written:
+        if delimiter != "\t" or _shows_quoting(plain, quoted):
             _refuse(
                 where,
                 swallowed,
@@ -106,8 +105,8 @@ def _read(text: str, lines: list[str], delimiter: str, quotes: Quotes, where: st
             )
         return plain
     if quoted.bad != plain.bad:
-        return quoted if quoted.bad < plain.bad or written else plain
-    return quoted if delimiter != "\t" or written else plain
+        return quoted if quoted.bad < plain.bad or _shows_quoting(plain, quoted) else plain
+    return quoted if delimiter != "\t" or _shows_quoting(plain, quoted) else plain
 
 
 def _refuse(where: str, line: int, why: str) -> None:

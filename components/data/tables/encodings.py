@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 
 from charset_normalizer import from_bytes
 
@@ -221,13 +222,17 @@ def _odd(before: str, letter: str, after: str) -> bool:
 
 
 def _of_language(letters: Counter[str], alphabet: str) -> float:
+    known = _logarithms(alphabet)
+    return sum(
+        count * known.get(letter, OTHER if letter > "\u06ff" else RARE) for letter, count in letters.items()
+    )
+
+
+@cache
+def _logarithms(alphabet: str) -> dict[str, float]:
     weights = {letter: 1 / (rank + 1.5) for rank, letter in enumerate(alphabet)}
     total = sum(weights.values())
-    return sum(
-        count
-        * (math.log(weights[letter] / total) if letter in weights else OTHER if letter > "\u06ff" else RARE)
-        for letter, count in letters.items()
-    )
+    return {letter: math.log(weight / total) for letter, weight in weights.items()}
 
 
 def _refuse_guess(taken: list[str], rival: list[str], where: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.core.errors import InputError
 from components.data.tables.findings import DROPPED, NORMALIZED, Finding, shown
+from components.data.tables.swallowed import width_of
 
 MAX_FIELD = 2**20  # characters
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -99,6 +100,4 @@ class Table:
 def clean_names(header: Iterable[str]) -> list[str]:
     """Columns' names without spaces around them, and without empty ones at the end."""
     names = [" ".join(name.split()) for name in header]
-    while len(names) > 1 and not names[-1]:
-        names.pop()
-    return names
+    return names[: width_of(names)]
