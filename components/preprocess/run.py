@@ -3,7 +3,8 @@
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.image_store import ImageStore
 from components.data.products import SPLITS, Products, write_products
-from components.data.tables.findings import DROPPED, FLAGGED, NORMALIZED, Finding
+from components.data.tables.findings import DROPPED, FLAGGED, NORMALIZED, Finding, by_reason
 from components.data.uris import fetch
 from components.preprocess.catalog.cleaning import clean_text, hides_characters, mixes_look_alikes
 from components.preprocess.catalog.quarantine import refuse_if_too_many, write_findings
@@ -71,7 +72,12 @@ def run_preprocess(
     findings: list[Finding] = []
     settings = {"folds": folds, "seed": seed, "earlier": earlier}
     try:
-        catalog, count = _examine(sources, config, findings, partial(pack_images, folder=images), **settings)
+        with _fetched(sources) as paths:
+            read_images = partial(pack_images, folder=images)
+            catalog, count = _examine(paths, config, findings, read_images, **settings)
+            catalog.metadata["digests"] = {
+                name: sha256(path) for name, path in paths.items() if path.is_file()
+            }
     finally:
         write_findings(findings, quarantine)
     write_products(catalog, products)
@@ -113,11 +119,12 @@ def check_catalog(
     """
     earlier = fetch_profile(earlier_profile) if earlier_profile else None
     look = partial(look_through, most=decoded)
-    return _examine(sources, config, findings, look, folds=folds, seed=seed, earlier=earlier)
+    with _fetched(sources) as paths:
+        return _examine(paths, config, findings, look, folds=folds, seed=seed, earlier=earlier)
 
 
 def _examine(
-    sources: Sources,
+    paths: dict[str, Path],
     config: PreprocessConfig,
     findings: list[Finding],
     read_images: Callable[..., tuple[list[Finding], int]],
@@ -129,16 +136,17 @@ def _examine(
     """The product table, and what `read_images` counted."""
     before = frozenset(earlier.get("validation", []) if earlier else [])
     split = SplitSettings(config.validation_share, folds, seed, before)
+    return _preprocess(paths, config, split, findings, read_images)
+
+
+@contextmanager
+def _fetched(sources: Sources) -> Iterator[dict[str, Path]]:
     with tempfile.TemporaryDirectory() as scratch:
-        return _preprocess(_fetch(sources, Path(scratch)), config, split, findings, read_images)
-
-
-def _fetch(sources: Sources, scratch: Path) -> dict[str, Path]:
-    paths = {name: fetch(uri, scratch / name) for name, uri in asdict(sources).items() if uri}
-    for name, what in NEEDED.items():
-        if name not in paths:
-            raise InputError(f"{name}: name {what}")
-    return paths
+        paths = {name: fetch(uri, Path(scratch) / name) for name, uri in asdict(sources).items() if uri}
+        for name, what in NEEDED.items():
+            if name not in paths:
+                raise InputError(f"{name}: name {what}")
+        yield paths
 
 
 def _preprocess(
@@ -169,11 +177,10 @@ def _preprocess(
     kept = [record for record in train if record.product_id not in dropped]
     _refuse_vanished_classes({record.code for record in train}, kept)
     kept = settle_small_classes(kept, test, config, findings)
-    table, metadata["split"] = product_table(kept, test, split)
+    classes = sorted({record.code for record in kept if record.code is not None})
+    table, metadata["split"] = product_table(kept, test, classes, split)
     _report_findings(findings)
     _check_nothing_is_lost(metadata["rows"], len(table), _quarantined(findings))
-    metadata["digests"] = {name: sha256(path) for name, path in paths.items() if path.is_file()}
-    classes = sorted({record.code for record in kept if record.code is not None})
     return Products(table, tuple(classes), metadata), count
 
 
@@ -183,10 +190,8 @@ def _quarantined(findings: list[Finding]) -> int:
 
 def _report_findings(findings: list[Finding]) -> None:
     if findings:
-        reasons = Counter(finding.reason for finding in findings).most_common()
-        counts = ", ".join(f"{reason} {count}" for reason, count in reasons)
-        left_out = _quarantined(findings)
-        log.info("quarantine: %d rows left out; found: %s; see quarantine.tsv", left_out, counts)
+        left_out, found = _quarantined(findings), by_reason(findings)
+        log.info("quarantine: %d rows left out; found: %s; see quarantine.tsv", left_out, found)
 
 
 def _check_nothing_is_lost(rows: dict[str, int], kept: int, quarantined: int) -> None:

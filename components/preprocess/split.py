@@ -172,8 +172,8 @@ class _Sides:
         """The group nearest to the share that gives a class its other side; train takes what it must."""
         has = self.occurs[:, [label]].toarray().reshape(-1) > 0
         groups = [group for group in self.nearest if has[group] and self.validation[group] == side]
-        free = [group for group in groups if not self.fixed[group] and self._may_leave(group)]
-        return next(iter([*free, *(groups if side else [])]), None)
+        free = (group for group in groups if not self.fixed[group] and self._may_leave(group))
+        return next(free, next(iter(groups if side else ()), None))
 
     def _may_leave(self, group: int) -> bool:
         """Whether every class of a group has another group on its side."""

@@ -35,17 +35,19 @@ class SplitSettings:
 
 
 def product_table(
-    train: list[Record], test: list[Record], settings: SplitSettings
+    train: list[Record], test: list[Record], classes: list[str], settings: SplitSettings
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The product table, and what the report says of its split.
+
+    Args:
+        classes: the codes of train, in the order of the labels.
 
     Raises:
         InputError: the products cannot be split.
     """
     records, count = [*train, *test], len(train)
     table = pd.DataFrame({name: [getattr(each, name) for each in records] for name in COLUMNS}, dtype=object)
-    codes = sorted({record.code for record in train if record.code is not None})
-    label_of: dict[str | None, int] = {code: label for label, code in enumerate(codes)}
+    label_of: dict[str | None, int] = {code: label for label, code in enumerate(classes)}
     labels = np.array([label_of.get(record.code, -1) for record in records])
     groups, placeholders = group_duplicates(table["title"].tolist(), table["image"].tolist(), labels)
     ids = table["product_id"].tolist()
@@ -68,7 +70,7 @@ def product_table(
     table["group"], table["removed"] = groups, False
     notes = {
         "moved": split.moved,
-        "not_validated": [codes[label] for label in split.not_validated],
+        "not_validated": [classes[label] for label in split.not_validated],
         "placeholders": [
             {"what": each.what, "products": each.products, "classes": each.classes, "first": ids[each.first]}
             for each in placeholders

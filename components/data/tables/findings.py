@@ -1,5 +1,6 @@
 """What is found in a table that is not as it should be: one line each, for a report or a message."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -40,6 +41,11 @@ def first_of(problems: Iterable[object]) -> str:
     lines = [str(problem) for problem in problems]
     more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return "\n".join(f"  {line}" for line in lines[:SHOWN] + more)
+
+
+def by_reason(findings: Iterable[Finding]) -> str:
+    """How many there are of each reason, the most frequent first."""
+    return ", ".join(f"{reason} {n}" for reason, n in Counter(f.reason for f in findings).most_common())
 
 
 def shown(value: str, limit: int = 80) -> str:

@@ -1,14 +1,13 @@
 """The quarantine report: every row that was not taken as it came, and why."""
 
 import csv
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
 
 from components.core.artifacts import whole_file
 from components.core.errors import InputError
-from components.data.tables.findings import DROPPED, Finding, first_of
+from components.data.tables.findings import DROPPED, Finding, by_reason, first_of
 
 
 def write_findings(findings: Iterable[Finding], path: Path) -> None:
@@ -27,12 +26,11 @@ def refuse_if_too_many(findings: list[Finding], rows: int, limit: float) -> None
     """
     dropped = [finding for finding in findings if finding.action == DROPPED]
     if len(dropped) > limit * rows:
-        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(f.reason for f in dropped).most_common())
         images = sum("image" in finding.reason for finding in dropped)
         keep = f", keep the {images} without their image (on_bad_image=keep)" if images else ""
         raise InputError(
             f"{len(dropped)} of {rows} rows cannot be used ({len(dropped) / rows:.1%}, allowed {limit:.1%}): "
-            f"{reasons}\n{first_of(dropped)}\nMend them{keep}, or allow more with max_quarantined."
+            f"{by_reason(dropped)}\n{first_of(dropped)}\nMend them{keep}, or allow more with max_quarantined."
         )
 
 

@@ -169,11 +169,10 @@ def _join_codes(records: Sequence[Record], labels: Table, dialect: Dialect, as_n
             f"{labels.path}: {len(disagreeing)} rows belong to other products\n{first_of(disagreeing)}\n"
             "The two files must be of one catalog, their ids written alike."
         )
-    reasons = why_not_joined(
-        [getattr(record, field) for record in unjoined], [row.values[column] for row in rows.values()]
-    )
+    left = [row.values[column] for row in rows.values()]
+    reasons = why_not_joined([getattr(record, field) for record in unjoined], left)
     if unjoined and rows and len(unjoined) == len(records):
-        _refuse_disjoint(labels, field, unjoined, [row.values[column] for row in rows.values()], reasons)
+        _refuse_disjoint(labels, field, unjoined, left, reasons)
     for row in rows.values():
         value = row.values[column]
         detail = f"no usable product has this id{reasons.get(value, '')}"

@@ -1,11 +1,10 @@
 """Whether the products have images at all: a wrong folder or archive is noticed before any training."""
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 
 from components.core.errors import InputError
-from components.data.tables.findings import Finding, first_of
+from components.data.tables.findings import Finding, by_reason, first_of
 from components.preprocess.images.packing import Part
 
 log = logging.getLogger(__name__)
@@ -43,9 +42,6 @@ def check_coverage(parts: Sequence[Part], findings: Sequence[Finding], limit: fl
 
 
 def _in_words(part: Part, without: int, findings: Sequence[Finding]) -> str:
-    reasons = ", ".join(
-        f"{reason} {n}" for reason, n in Counter(one.reason for one in findings).most_common()
-    )
     sides = "" if part.names.matched else f"\n{part.names.both_sides()} Is it the right one?"
     count = f"{without:,} of {len(part.records):,} {part.what} products have no image that can be used"
-    return f"{count} ({reasons}){sides}\n{first_of(findings[:3])}"
+    return f"{count} ({by_reason(findings)}){sides}\n{first_of(findings[:3])}"
