@@ -78,6 +78,10 @@ class Task:
         """Whether it is a fold's training, for denoising: nothing is chosen by what it predicts."""
         return "out_of_fold" in self.predict
 
+    def predicted(self, products: Products) -> np.ndarray:
+        """Rows whose answers are wanted: a fold's training is asked for its splits alone, another for all."""
+        return np.concatenate([*self.predict.values()]) if self.of_fold else np.arange(len(products.table))
+
 
 def training_task(products: Products, *, fold: int | None, cleaned: bool) -> Task:
     """Which rows a classifier is fitted on, and which it predicts.

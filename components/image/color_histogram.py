@@ -13,11 +13,11 @@ from components.data.image_store import ImageStore
 from components.data.products import Products, Task, image_rows
 from components.image.kinds.color_histogram import ColorHistogramConfig
 from components.modeling.device import choose_device, device_name
-from components.modeling.feature_classifier import save_classifier, train_on_features
+from components.modeling.feature_classifier import train_on_features
 from components.modeling.feature_config import GPU_ROWS
 from components.modeling.image.color_histogram import describe_all
 from components.modeling.light_net import LightNet, fit_light_net
-from components.modeling.trained import Trained, TrainingSetup
+from components.modeling.trained import Trained, TrainingSetup, write_model
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def train_color_histogram(
     matrices, classifiers = train_on_features(
         features, known, products, task, fit, refit=config.refit, name=name
     )
-    save_classifier(setup.model, classifiers[-1], products, config.model_dump())
+    write_model(setup.model, classifiers[-1].tensors(), products, config.model_dump())
     net = classifiers[0].model
     hidden = None
     if isinstance(net, LightNet) and not task.of_fold:

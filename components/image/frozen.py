@@ -9,8 +9,8 @@ from components.data.products import Products, Task, image_rows
 from components.image.embedding import embed_images, load_backbone, save_backbone
 from components.image.kinds.frozen import FrozenImageConfig
 from components.modeling.device import choose_device, device_name
-from components.modeling.feature_classifier import feature_fit, save_classifier, train_on_features
-from components.modeling.trained import Trained, TrainingSetup
+from components.modeling.feature_classifier import feature_fit, train_on_features
+from components.modeling.trained import Trained, TrainingSetup, write_model
 
 
 def train_frozen(
@@ -24,8 +24,7 @@ def train_frozen(
     """
     start = time.perf_counter()
     backbone = load_backbone(config.backbone, config.weights, config.size)
-    wanted = [*task.predict.values()] if task.of_fold else [np.arange(len(products.table))]
-    keys, index = image_rows(products, np.unique(np.concatenate([task.fit, *wanted])))
+    keys, index = image_rows(products, np.union1d(task.fit, task.predicted(products)))
     device = choose_device(config.accelerator)
     features = np.zeros((len(index), backbone.width), np.float32)
     if keys:
@@ -39,7 +38,7 @@ def train_frozen(
     save_backbone(backbone, setup.model / "encoder")
     # Without the key "backbone", by which end-to-end fusion knows a network that goes on training.
     settings = {**config.model_dump(exclude={"backbone"}), "frozen_backbone": backbone.name}
-    save_classifier(setup.model, classifiers[-1], products, settings)
+    write_model(setup.model, classifiers[-1].tensors(), products, settings)
     metrics = {"training_seconds": time.perf_counter() - start, **classifiers[0].metrics}
     return Trained(
         {"final": matrices}, None if task.of_fold else features, metrics, device=device_name(device)

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from timm.layers.norm_act import convert_sync_batchnorm
 
-from components.core.artifacts import whole_file, write_json, write_manifest
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.products import Products, Task, image_rows
@@ -26,7 +24,7 @@ from components.modeling.image.pretrained import load_weights
 from components.modeling.lease import remove_training, training_folder
 from components.modeling.processes import interleaved, process_count, process_rank, train_together
 from components.modeling.termination import Termination, catch_sigterm
-from components.modeling.trained import Trained, TrainingSetup
+from components.modeling.trained import Trained, TrainingSetup, write_model
 
 FINAL = "final"
 Kept = dict[str, dict[str, np.ndarray]]  # checkpoint -> split -> (rows, C) probabilities
@@ -52,15 +50,14 @@ def _train(
     products: Products, store: ImageStore, task: Task, config: NetworkConfig, setup: TrainingSetup
 ) -> Trained:
     check_backbone(config.backbone, [stage.crop for stage in config.stages()])
-    predicted = [*task.predict.values()] if task.of_fold else [np.arange(len(products.table))]
-    keys, index = image_rows(products, np.unique(np.concatenate([task.fit, *predicted])))
+    keys, index = image_rows(products, np.union1d(task.fit, task.predicted(products)))
     fitting = _Fitting(store, keys, _examples(products, task, index), config, setup.seed, not task.of_fold)
     network = fitting.start(config.stages()[0], None)
     identity = fitting.identity(network)
     with training_folder(setup.checkpoints, identity) as folder, catch_sigterm() as termination:
         trained, network = fitting.run(network, folder, termination)
         if process_rank() == 0:
-            _write_model(network, products, config, setup.model)
+            write_model(setup.model, network.state_dict(), products, config.model_dump())
         delete = partial(remove_training, folder()) if folder else None
     return dataclasses.replace(trained, delete_checkpoints=delete)
 
@@ -174,12 +171,3 @@ def _merged(kept: Kept, training: StageTraining, config: NetworkConfig, *, last:
     if last:
         return {FINAL: final, **{f"epoch-{epoch}": probs for epoch, probs in late}, **kept}
     return {"stage1": final} if config.keep_stage1 else {}
-
-
-def _write_model(network: PlainNetwork, products: Products, config: NetworkConfig, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    with whole_file(folder / "model.safetensors") as temporary:
-        save_file(tensors, temporary)
-    write_json(folder / "config.json", {**config.model_dump(), "classes": list(products.classes)})
-    write_manifest(folder, name=config.name)

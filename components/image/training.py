@@ -91,7 +91,6 @@ class StageTraining:
         self.evaluation = Evaluation(
             self._predict,
             {split: examples.labels[rows] for split, rows in examples.predict.items()},
-            scored="" if "out_of_fold" in examples.predict else "validation",
             keeps=lambda epoch: epoch >= plan.epochs - config.late_checkpoints,
             newest=config.late_checkpoints + 1,
         )

@@ -33,8 +33,8 @@ class Evaluation(Callback):
 
     Args:
         predict: split -> (rows of the split, C) class probabilities.
-        labels: split -> the labels of its rows.
-        scored: the split that every epoch is scored on; "" for none, where nothing may be chosen by a score.
+        labels: split -> the labels of its rows. Every epoch is scored on validation, but none of a fold's
+            training, where nothing may be chosen by a score.
         keeps: epoch, counted from 1 -> whether its probabilities may be wanted.
         newest: so many epochs are kept.
 
@@ -47,12 +47,11 @@ class Evaluation(Callback):
         predict: Callable[[str], np.ndarray],
         labels: Mapping[str, np.ndarray],
         *,
-        scored: str,
         keeps: Callable[[int], bool],
         newest: int,
     ) -> None:
         self.predict, self.labels, self.keeps, self.newest = predict, labels, keeps, newest
-        self.scored = scored
+        self.scored = "" if "out_of_fold" in labels else "validation"
         self.kept: dict[int, dict[str, np.ndarray]] = {}
 
     def on_epoch_end(self, loop: TrainingLoop, curve: dict[str, float]) -> None:

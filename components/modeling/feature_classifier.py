@@ -4,14 +4,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
-from components.core.artifacts import whole_file, write_json, write_manifest
 from components.core.errors import InputError
 from components.data.products import Products, Task
 from components.modeling.device import choose_device
@@ -119,15 +115,3 @@ def feature_fit(
         return fit_probe(features, labels[rows], classes, l2=config.l2, groups=groups[rows], seed=seed)
 
     return fit
-
-
-def save_classifier(
-    folder: Path, classifier: FeatureClassifier, products: Products, settings: dict[str, Any]
-) -> None:
-    """Writes model.safetensors, config.json and the manifest of all that lies in the folder."""
-    with whole_file(folder / "model.safetensors") as temporary:
-        save_file(
-            {name: tensor.cpu().contiguous() for name, tensor in classifier.tensors().items()}, temporary
-        )
-    write_json(folder / "config.json", {**settings, "classes": list(products.classes)})
-    write_manifest(folder, name=settings["name"])

@@ -22,8 +22,8 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from components.core.errors import InputError
+from components.modeling.termination import TERMINATED
 
-TERMINATED = 128 + signal.SIGTERM
 STARTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE")  # torchrun's variables: this process is one of its own
 
 

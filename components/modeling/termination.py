@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 log = logging.getLogger(__name__)
 
+TERMINATED = 128 + signal.SIGTERM  # the status of a process that left on it
+
 
 class Termination:
     """Whether SIGTERM has come."""
@@ -24,7 +26,7 @@ class Termination:
     def leave(self) -> NoReturn:
         """Ends the process with status 143."""
         log.warning("SIGTERM: what is saved stays; the next attempt goes on from it")
-        sys.exit(128 + signal.SIGTERM)
+        sys.exit(TERMINATED)
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """What a training of a text or image classifier is given, and what it leaves behind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.torch import save_file
+from torch import Tensor
 
+from components.core.artifacts import whole_file, write_json, write_manifest
 from components.data.features import Features, write_features
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import Products, Task
@@ -51,6 +54,21 @@ class Trained:
     curves: list[dict[str, float]] = field(default_factory=list)
     delete_checkpoints: Callable[[], None] | None = None
     device: str = "CPU"
+
+
+def write_model(
+    folder: Path, tensors: Mapping[str, Tensor], products: Products, settings: Mapping[str, Any]
+) -> None:
+    """Writes model.safetensors, config.json and the manifest of all that lies in the folder.
+
+    Args:
+        settings: the configuration; its `name` is the classifier's.
+    """
+    found = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole_file(folder / "model.safetensors") as temporary:
+        save_file(found, temporary)
+    write_json(folder / "config.json", {**settings, "classes": list(products.classes)})
+    write_manifest(folder, name=settings["name"])
 
 
 def write_trained(

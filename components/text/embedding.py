@@ -1,6 +1,5 @@
 """Pooled features of texts from an encoder as it is, computed once a text."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from components.core.artifacts import write_json
 from components.core.errors import InputError
+from components.core.reading import read_json
 from components.data.feature_cache import FeatureCache
 from components.modeling.checkpoint import digest_of
 from components.modeling.text.encoder import load_encoder
@@ -88,11 +88,8 @@ class TextEmbedder:
 def _pooling(folder: Path) -> str:
     if not (folder / POOLING).is_file():
         return MEAN
-    try:
-        modes = json.loads((folder / POOLING).read_text(encoding="utf-8"))
-        chosen = [key for key, value in modes.items() if key.startswith("pooling_mode") and value is True]
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{folder / POOLING}: no JSON object: {error}") from error
+    modes = read_json(folder / POOLING, "a JSON object that says how texts are pooled")
+    chosen = [key for key, value in modes.items() if key.startswith("pooling_mode") and value is True]
     if chosen not in ([FIRST], [MEAN]):
         raise InputError(f"{folder / POOLING}: pools by {chosen}; expected {FIRST} or {MEAN}, one alone")
     return chosen[0]

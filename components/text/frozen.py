@@ -6,8 +6,8 @@ import numpy as np
 
 from components.data.products import Products, Task
 from components.modeling.device import choose_device, device_name
-from components.modeling.feature_classifier import feature_fit, save_classifier, train_on_features
-from components.modeling.trained import Trained, TrainingSetup
+from components.modeling.feature_classifier import feature_fit, train_on_features
+from components.modeling.trained import Trained, TrainingSetup, write_model
 from components.text.embedding import TextEmbedder
 from components.text.encoder import check_max_tokens
 from components.text.kinds.frozen import FrozenTextConfig
@@ -21,8 +21,7 @@ def train_frozen(products: Products, task: Task, config: FrozenTextConfig, setup
         InputError: the weights cannot be had, must not be opened, or pool in a way of their own.
     """
     start = time.perf_counter()
-    wanted = [*task.predict.values()] if task.of_fold else [np.arange(len(products.table))]
-    rows = np.unique(np.concatenate([task.fit, *wanted]))
+    rows = np.union1d(task.fit, task.predicted(products))
     device = choose_device(config.accelerator)
     folder = find_weights(config.weights, revision=config.revision or None)
     embedder = TextEmbedder.load(folder, max_tokens=config.max_tokens, device=device)
@@ -37,7 +36,7 @@ def train_frozen(products: Products, task: Task, config: FrozenTextConfig, setup
         features, known, products, task, fit, refit=config.refit, name=name
     )
     embedder.save(setup.model / "encoder")
-    save_classifier(setup.model, classifiers[-1], products, config.model_dump())
+    write_model(setup.model, classifiers[-1].tensors(), products, config.model_dump())
     metrics = {"training_seconds": time.perf_counter() - start, **classifiers[0].metrics}
     return Trained(
         {"final": matrices}, None if task.of_fold else features, metrics, device=device_name(device)

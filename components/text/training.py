@@ -82,7 +82,6 @@ class Training:
         return Evaluation(
             self._predict,
             of_split,
-            scored="" if self.task.of_fold else "validation",
             keeps=lambda epoch: bool(late) and epoch >= first,
             newest=late + 1,
         )

@@ -99,7 +99,7 @@ def _predict(training: Training, products: Products, pause: Callable[[], None]) 
     chosen = best_epoch(curves) or len(curves)
     if training.best.weights:
         training.predicted.load_state_dict(training.best.weights)
-    rows = np.concatenate([*task.predict.values()]) if task.of_fold else np.arange(len(products.table))
+    rows = task.predicted(products)
     own = rows[process_rank() :: process_count()]
     predicted = predict(training.predicted, training.tokens, own, pause=pause)
     pred_probs, features = map(interleaved, predicted)

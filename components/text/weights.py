@@ -59,7 +59,7 @@ def _fetch(uri: str, cache: Path) -> Path:
         folder = cache / tokenize(uri, *(filesystem.ukey(entry["name"]) for entry in files.values()))
         if not _is_whole(folder):
             _download(filesystem, files, folder)
-    read_manifest(folder)
+            read_manifest(folder)
     return folder
 
 

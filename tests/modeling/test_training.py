@@ -72,7 +72,7 @@ def everything(line: Line) -> dict[str, Callback]:
 
     average = Average(line.model, 0.5)
     labels = {"validation": ROWS % 2, "test": ROWS}
-    evaluation = Evaluation(predict, labels, scored="validation", keeps=lambda _: True, newest=2)
+    evaluation = Evaluation(predict, labels, keeps=lambda _: True, newest=2)
     return {"average": average, "evaluation": evaluation, "best": BestEpoch(average.average.module)}
 
 

@@ -23,7 +23,6 @@ from components.modeling.image.decoded import DecodedImages, share_decoded
 log = logging.getLogger(__name__)
 
 SHARE = 0.5  # of the free memory of a place that a cache may take
-CONTENT_BELOW = 245  # a pixel with a channel darker than this is not white border
 AHEAD = 2  # batches fetched before they are needed
 REPORT_SECONDS = 30.0
 
