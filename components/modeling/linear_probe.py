@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -71,7 +71,8 @@ def fit_probe(
     """
     log_losses = _log_losses(features, labels, classes, l2, groups, seed) if len(l2) > 1 else {}
     best = min(log_losses, key=log_losses.__getitem__, default=max(l2))
-    return _fit(features, labels, classes, best, log_losses)
+    [probe] = _fit(features, labels, classes, [best])
+    return replace(probe, log_losses=log_losses)
 
 
 def log_loss(pred_probs: np.ndarray, labels: np.ndarray) -> float:
@@ -94,31 +95,29 @@ def _log_losses(
     if folds < 2:
         return {}
     fold_of = stratified_folds(labels, folds=folds, seed=seed, groups=groups)
-
-    def out_of_fold(strength: float) -> float:
-        pred_probs, _ = cross_fit(
-            lambda rows: _fit(features[rows], labels[rows], classes, strength, {}),
-            lambda probe, rows: probe.predict(features[rows]),
-            fold_of,
-        )
-        return log_loss(pred_probs, labels)
-
-    found = {strength: out_of_fold(strength) for strength in l2}
+    pred_probs, _ = cross_fit(
+        lambda rows: _fit(features[rows], labels[rows], classes, l2),
+        lambda probes, rows: np.stack([probe.predict(features[rows]) for probe in probes], axis=1),
+        fold_of,
+    )
+    found = {strength: log_loss(pred_probs[:, place], labels) for place, strength in enumerate(l2)}
     log.info("out-of-fold log-loss by l2: %s", ", ".join(f"{k:g}: {v:.4f}" for k, v in found.items()))
     return found
 
 
-def _fit(
-    features: np.ndarray, labels: np.ndarray, classes: int, strength: float, log_losses: dict[float, float]
-) -> LinearProbe:
+def _fit(features: np.ndarray, labels: np.ndarray, classes: int, l2: Sequence[float]) -> list[LinearProbe]:
+    """One probe a strength of the penalty."""
     center = features.mean(axis=0)
     spread = float(np.sqrt(np.square(features - center).sum(axis=1).mean())) or 1.0
     scaled = torch.from_numpy((features - center) / spread)
     columns = torch.cat([scaled, scaled.new_ones(len(scaled), 1)], dim=1)
     seen, targets = np.unique(labels, return_inverse=True)
-    start = columns.new_zeros(columns.shape[1], len(seen))
-    fitted = fit_ridge(columns, torch.from_numpy(targets), bounding_curvature(columns), strength, start)
-    weights = np.zeros((features.shape[1], classes), np.float32)
-    bias = np.full(classes, -np.inf, np.float32)
-    weights[:, seen], bias[seen] = fitted[:-1].numpy(), fitted[-1].numpy()
-    return LinearProbe(center, spread, weights, bias, log_losses)
+    start, curvature = columns.new_zeros(columns.shape[1], len(seen)), bounding_curvature(columns)
+    probes = []
+    for strength in l2:
+        fitted = fit_ridge(columns, torch.from_numpy(targets), curvature, strength, start)
+        weights = np.zeros((features.shape[1], classes), np.float32)
+        bias = np.full(classes, -np.inf, np.float32)
+        weights[:, seen], bias[seen] = fitted[:-1].numpy(), fitted[-1].numpy()
+        probes.append(LinearProbe(center, spread, weights, bias, {}))
+    return probes
