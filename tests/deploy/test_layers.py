@@ -27,6 +27,7 @@ def test_the_contract_holds():
         ("reports/page.py", "components.evaluate.scores"),
         ("text/run.py", "components.image.config"),
         ("evaluate/run.py", "components.client.presets"),
+        ("ensemble/run.py", "components.lifecycle"),
         ("modeling/training.py", "kfp.dsl"),
         ("ensemble/run.py", "kfp"),
     ],
