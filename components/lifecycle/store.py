@@ -1,0 +1,193 @@
+"""The store of models: every trained model a version, which never changes once it is written.
+
+STORE/models/NAME/versions/<id>/     a package; its id is the start of its manifest's SHA-256
+STORE/models/NAME/champion.json      which version predicts (`components.lifecycle.champion`)
+STORE/models/NAME/decisions/         what the gate said of each version
+STORE/models/NAME/readers/           who is reading a version (`components.lifecycle.retention`)
+STORE/models/NAME/predictions/       kept until their products' codes are known
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.core.artifacts import MANIFEST, read_manifest, sha256
+from components.core.configuration import NAME_PATTERN
+from components.core.errors import InputError
+from components.core.project import NAME
+from components.core.reading import parse_json_object, reason
+from components.lifecycle.objects import Objects
+
+VERSION = re.compile(r"[0-9a-f]{16}")
+
+
+def version_of(package: Path) -> str:
+    """The id of a package: the first 16 hexadecimal digits of the SHA-256 of its manifest."""
+    return sha256(package / MANIFEST)[:16]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A stored model.
+
+    Attributes:
+        manifest: the package's, with `created`, `metrics`, `files`, ...
+        manifest_sha256: of its bytes, which name every file's digest.
+    """
+
+    id: str
+    manifest: dict[str, Any]
+    manifest_sha256: str
+
+    @property
+    def created(self) -> str:
+        """When it was trained, UTC."""
+        return str(self.manifest.get("created", ""))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file["bytes"] for file in self.manifest["files"].values())
+
+
+class ModelStore:
+    """The versions of one model in a store.
+
+    Args:
+        place: a folder, s3://... or gs://...
+        name: of the model, where a store holds several.
+
+    Raises:
+        InputError: see `Objects`; so do all methods.
+    """
+
+    def __init__(self, place: str, name: str = NAME) -> None:
+        if not NAME_PATTERN.fullmatch(name):
+            raise InputError(f"model {name!r}: expected letters, digits, '.', '_', '+' and '-', 64 at most")
+        self.name = name
+        self.objects = Objects(place)
+        self.root = f"models/{name}"
+
+    def __str__(self) -> str:
+        return f"{self.objects.place}/{self.root}"
+
+    def add(self, package: Path) -> str:
+        """Stores a package as a version, its manifest last; one that is there already is left as it is.
+
+        Returns:
+            The version's id.
+
+        Raises:
+            InputError: the package is damaged, or what arrived in the store is not what was sent.
+        """
+        manifest, version = read_manifest(package), version_of(package)
+        if version in self.versions():
+            return version
+        target = self._folder(version)
+        for name in manifest["files"]:
+            self.objects.put(package / name, f"{target}/{name}")
+        arrived = self.objects.sizes(target)
+        for name, file in manifest["files"].items():
+            if arrived.get(name) != file["bytes"]:
+                raise InputError(
+                    f"{self}: {name} of version {version} has {arrived.get(name)} bytes in the store, "
+                    f"{file['bytes']} were sent: store it again"
+                )
+        self.objects.put(package / MANIFEST, f"{target}/{MANIFEST}")
+        return version
+
+    def versions(self) -> list[str]:
+        """The ids of all versions that are whole, in no order of time."""
+        ids = filter(VERSION.fullmatch, self.objects.names(f"{self.root}/versions"))
+        return [each for each in ids if MANIFEST in self.objects.names(self._folder(each))]
+
+    def version(self, given: str) -> Version:
+        """A version by its id or the beginning of it.
+
+        Raises:
+            InputError: no version or several begin so, or its manifest was changed.
+        """
+        found = [each for each in self.versions() if given and each.startswith(given)]
+        if len(found) != 1:
+            raise InputError(self._not_one(given, found))
+        return self._read_version(found[0])
+
+    def all_versions(self) -> list[Version]:
+        """Every version, the newest first."""
+        found = [self._read_version(each) for each in self.versions()]
+        return sorted(found, key=lambda each: (each.created, each.id), reverse=True)
+
+    def fetch(self, version: Version, folder: Path) -> Path:
+        """Copies a version into a folder and checks every file; returns the folder.
+
+        Raises:
+            InputError: it was deleted in the meantime, or a file is not what its manifest says.
+        """
+        for name in (*version.manifest["files"], MANIFEST):
+            self.objects.get(f"{self._folder(version.id)}/{name}", folder / name)
+        if sha256(folder / MANIFEST) != version.manifest_sha256:
+            raise InputError(f"{self}: the manifest of version {version.id} changed while it was read")
+        read_manifest(folder)
+        return folder
+
+    def remove(self, version: Version) -> None:
+        """Deletes a version: its manifest first, so that half of it is no version any more."""
+        folder = self._folder(version.id)
+        self.objects.remove(f"{folder}/{MANIFEST}")
+        for name in version.manifest["files"]:
+            self.objects.remove(f"{folder}/{name}")
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """A JSON object below the model's root; None where there is none."""
+        content = self.objects.read(f"{self.root}/{name}")
+        return None if content is None else parse_object(content, f"{self}/{name}")
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Writes a JSON object below the model's root, over what is there."""
+        path = f"{self.root}/{name}"
+        self.objects.replace(path, as_json(value), self.objects.tagged(path)[1])
+
+    def _folder(self, version: str) -> str:
+        return f"{self.root}/versions/{version}"
+
+    def _read_version(self, version: str) -> Version:
+        path = f"{self._folder(version)}/{MANIFEST}"
+        content = self.objects.read(path) or b""
+        return _checked_version(version, content, f"{self.objects.place}/{path}")
+
+    def _not_one(self, given: str, found: list[str]) -> str:
+        if found:
+            return f"{self}: {len(found)} versions begin with {given!r}, give more: {', '.join(found)}"
+        there = ", ".join(each.id for each in self.all_versions()[:5])
+        newest = f"the newest are {there}" if there else "it holds none yet"
+        return f"{self}: no version {given!r}: {newest}; `models list` shows them all"
+
+
+def as_json(value: Mapping[str, Any]) -> bytes:
+    """The bytes of a JSON object as the store's files hold it; refuses NaN."""
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def parse_object(content: bytes, where: str) -> dict[str, Any]:
+    """The JSON object that a file of the store holds.
+
+    Raises:
+        InputError: it holds none.
+    """
+    try:
+        return parse_json_object(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not a JSON object: {reason(error)}") from error
+
+
+def _checked_version(version: str, content: bytes, where: str) -> Version:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest[:16] != version:
+        raise InputError(
+            f"{where}: changed since it was written: a version is never changed; restore it, or delete it"
+        )
+    return Version(version, parse_object(content, where), digest)
