@@ -167,9 +167,9 @@ class Pipeline:
             for suffix, part in parts.items()
         }
         configs = FUSION["fusion_configs"](PAPER["fusion_configs"])
-        self._time(
-            "fusion", "fusion", {**stored, **inputs, "configs": configs}, {"folds": 8, "seed": 0, **made}
-        )
+        given = {**stored, **inputs, "configs": configs}
+        models = {"fusion_model": self.out / "fusion_model"}
+        self._time("fusion", "fusion", given, {"folds": 8, "seed": 0, **made, **models})
         vote = {"config": ENSEMBLE["ensemble_config"](PAPER["ensemble_config"])}
         ensemble = self.out / "ensemble"
         self._time("ensemble", "ensemble", {**stored, **made, **vote}, {"probabilities": ensemble})

@@ -87,6 +87,16 @@ def parse_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
         raise InputError(f"{where}: {problems}. Known keys: {', '.join(cls.model_fields)}.") from error
 
 
+def restored_config(cls: type[T], settings: Mapping[str, Any], *, where: str) -> T:
+    """The configuration of a written model: keys that this release does not know are left out.
+
+    Raises:
+        InputError: see `parse_config`.
+    """
+    known = {key: settings[key] for key in cls.model_fields if key in settings}
+    return parse_config(cls, known, where=where)
+
+
 def _read(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)

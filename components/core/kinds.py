@@ -5,8 +5,10 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from components.core.artifacts import MANIFEST, read_manifest
 from components.core.configuration import Config, Name, parse_config, setting
 from components.core.errors import InputError
 
@@ -29,6 +31,7 @@ class Kind:
     Attributes:
         config: its configuration, with a field `kind: Literal["..."] = "..."` of the module's name.
         fit: the function that fits it, "package.module:function", imported where it is called.
+        load: the function that reads a fitted classifier from its folder, named likewise.
         uses_gpu: whether it trains on a GPU where the run has one; may depend on the configuration.
         old_name: what it was called before.
     """
@@ -36,6 +39,7 @@ class Kind:
     config: type[ClassifierConfig]
     fit: str
     uses_gpu: bool | Callable[[Any], bool]
+    load: str = ""  # a registry refuses a kind without one by its module's name
     old_name: str = ""
 
     @property
@@ -50,8 +54,11 @@ class Kind:
 
     def load_fit(self) -> Callable[..., Any]:
         """Imports the function that fits it."""
-        module, _, function = self.fit.partition(":")
-        return getattr(importlib.import_module(module), function)
+        return _imported(self.fit)
+
+    def load_loader(self) -> Callable[..., Any]:
+        """Imports the function that reads what it left; `Registry.load` checks the files first."""
+        return _imported(self.load)
 
 
 @dataclass(frozen=True)
@@ -123,14 +130,34 @@ class Registry(Generic[C]):
         """Whether the training of any configuration of a run's list is to be placed on a GPU."""
         return any(self.of(config).wants_gpu(config) for config in map(self.parse, configs))
 
+    def load(self, folder: Path, *, check: bool = True, **arguments: Any) -> Any:
+        """The classifier that a kind of this stage left in a folder.
+
+        Args:
+            check: the files' digests; not needed where a manifest above them has been checked.
+            arguments: of the kind's loader: `device`, but for decision-level fusion.
+
+        Raises:
+            InputError: the folder holds no model of this stage, or a file is missing or was changed.
+        """
+        name, kinds = read_manifest(folder, check=check).get("kind"), self.kinds()
+        if name not in kinds:
+            raise InputError(f"{folder / MANIFEST}: no {self.stage} model: {_unknown(name, kinds)}")
+        return kinds[name].load_loader()(folder, **arguments)
+
     def _kind(self, module: Any) -> Kind:
         kind, name = getattr(module, "KIND", None), module.__name__.rpartition(".")[2]
-        if isinstance(kind, Kind) and issubclass(kind.config, self.base) and kind.name == name:
+        if isinstance(kind, Kind) and issubclass(kind.config, self.base) and kind.name == name and kind.load:
             return kind
         raise TypeError(
-            f"{module.__name__}: expected KIND = Kind(...), its configuration a {self.base.__name__} "
-            f'with kind: Literal["{name}"] = "{name}"'
+            f"{module.__name__}: expected KIND = Kind(...) with fit and load, its configuration a "
+            f'{self.base.__name__} with kind: Literal["{name}"] = "{name}"'
         )
+
+
+def _imported(named: str) -> Callable[..., Any]:
+    module, _, function = named.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def _unknown(name: Any, kinds: Mapping[str, Kind]) -> str:

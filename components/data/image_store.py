@@ -1,11 +1,12 @@
 """Images packed into few shards: encoded once, mapped into memory, found by key."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from components.core.artifacts import MANIFEST, read_manifest, whole_file, write_manifest
@@ -111,3 +112,18 @@ class ImageStore:
         if key not in self._row:
             raise InputError(f"{self.folder}: no image {key!r} in the store; were both made by the same run?")
         return self._row[key]
+
+
+def found_images(store: ImageStore, keys: Sequence[str | None]) -> tuple[list[str], np.ndarray]:
+    """The distinct images that a store has of some products.
+
+    Args:
+        keys: N products' keys; None for a product without an image.
+
+    Returns:
+        The images' keys, and for every product the position of its image among them, (N,) int64: -1 where
+        the store has none.
+    """
+    found = sorted({key for key in keys if key is not None and key in store})
+    position = {key: number for number, key in enumerate(found)}
+    return found, np.array([position.get(key or "", -1) for key in keys], np.int64)

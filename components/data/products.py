@@ -78,6 +78,13 @@ class Task:
         """Whether it is a fold's training, for denoising: nothing is chosen by what it predicts."""
         return "out_of_fold" in self.predict
 
+    @property
+    def refit(self) -> np.ndarray:
+        """Rows of a second training for all that comes after: train and validation; none of a fold's."""
+        if self.of_fold or "validation" not in self.predict:
+            return np.array([], np.int64)
+        return np.union1d(self.fit, self.predict["validation"])
+
     def predicted(self, products: Products) -> np.ndarray:
         """Rows whose answers are wanted: a fold's training is asked for its splits alone, another for all."""
         return np.concatenate([*self.predict.values()]) if self.of_fold else np.arange(len(products.table))

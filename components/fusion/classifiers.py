@@ -50,6 +50,11 @@ def stack(inputs: list[Input], split: str, table: Products) -> np.ndarray:
     )
 
 
+def model_folder(level: str, number: int) -> str:
+    """Where the model of a member or feature-level classifier lies among a fusion's, by its number."""
+    return f"{level}/{number:02d}"
+
+
 def write_fused(
     folder: Path,
     number: int,

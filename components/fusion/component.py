@@ -23,6 +23,7 @@ def fusion(
     seed: int,
     members: Output[Dataset],
     feature_level: Output[Dataset],
+    fusion_model: Output[Model],
     fusion_metrics: Output[Metrics],
     fusion_report: Output[HTML],
 ):
@@ -42,6 +43,7 @@ def fusion(
         seed: seed of every random draw.
         members: one classifier a member of the ensemble.
         feature_level: one classifier a feature-level classifier.
+        fusion_model: what each of both predicts by (safetensors and JSON), and the folds of validation.
         fusion_metrics: scores.
         fusion_report: what each modality adds.
     """
@@ -52,7 +54,7 @@ def fusion(
     pairs = {"text": text, "text_features": text_features, "text_models": text_models}
     pairs |= {"image": image, "image_features": image_features, "image_models": image_models}
     inputs = paths_of(products=products, images=images, **pairs)
-    outputs = paths_of(members=members, feature_level=feature_level)
+    outputs = paths_of(members=members, feature_level=feature_level, fusion_model=fusion_model)
     settings = {"configs": configs, "folds": folds}
 
     def work() -> Result:

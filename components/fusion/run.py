@@ -5,20 +5,24 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from components.core.artifacts import write_manifest
+from components.core.artifacts import write_json, write_manifest
 from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.probabilities import Classifier, read_classifier
 from components.data.products import Products, read_products
-from components.fusion.classifiers import Input, stack, to_inputs, write_fused
+from components.fusion.classifiers import Input, model_folder, stack, to_inputs, write_fused
 from components.fusion.config import DecisionLevelConfig, FeatureLevelConfig, FusionConfig
 from components.fusion.decision_level.members import FusionData, Member, fuse_members
 from components.fusion.feature_level.baselines import FeatureLevelData, Modality, fuse_features
 from components.fusion.report import fusion_report
 from components.modeling.cross_fitting import affordable_folds, stratified_folds
 from components.modeling.metrics import macro_f1
+from components.modeling.trained import write_model
 from components.reports.page import safe_report
+
+FOLDS = "folds.json"  # of a fusion's models: validation product id -> the fold that held it out
 
 
 def run_fusion(
@@ -36,6 +40,7 @@ def run_fusion(
     seed: int,
     members: Path,
     feature_level: Path,
+    fusion_model: Path,
 ) -> Result:
     """Fuses text and image classifiers in every configured way (paper, section 3.3).
 
@@ -46,6 +51,8 @@ def run_fusion(
         folds: of the cross-validation on the validation split; a small one gets as many as it allows.
         members: folder to write, one classifier a folder; their validation matrices are out-of-fold.
         feature_level: folder to write, likewise, for feature-level classifiers.
+        fusion_model: folder to write: `members/NN/` and `feature_level/NN/`, from which they predict again;
+            the folders by name in the manifest; and `folds.json`, each validation product's fold.
 
     Returns:
         Macro-F1 on validation: the best single classifier, the best and the mean of the members, and the best
@@ -62,13 +69,18 @@ def run_fusion(
     of_image = Modality("image", to_inputs(pictures), image_features, image_models)
     if not texts and not pictures:
         raise InputError("fusion: no text classifier and no image classifier; give at least one")
-    metrics, fused = _fuse_decisions(
-        table, of_text.inputs, of_image.inputs, configs, members, folds=folds, seed=seed
-    )
+    inputs = of_text.inputs, of_image.inputs
+    metrics, fused = _fuse_decisions(table, *inputs, configs, members, fusion_model, folds=folds, seed=seed)
     data = FeatureLevelData(table, images, of_text, of_image, seed)
     beside = [config for config in configs if isinstance(config, FeatureLevelConfig)]
     if baselines := fuse_features(beside, data, feature_level):
         metrics["best_feature_level_macro_f1"] = max(each.metadata["macro_f1"] for each in baselines)
+    made = {"members": fused}
+    folders = {
+        level: {each.name: model_folder(level, number) for number, each in enumerate(classifiers)}
+        for level, classifiers in made.items()
+    }
+    write_manifest(fusion_model, **folders)
     report = safe_report(lambda: fusion_report(table, texts, pictures, fused, baselines))
     return Result(metrics, report)
 
@@ -96,6 +108,7 @@ def _fuse_decisions(
     images: list[Input],
     configs: Sequence[FusionConfig],
     folder: Path,
+    model: Path,
     *,
     folds: int,
     seed: int,
@@ -113,19 +126,17 @@ def _fuse_decisions(
     fused = fuse_members(members, FusionData(validation, labels, fold_of, test, seed))
     made = []
     for number, member in enumerate(members):
-        result = fused[member.name]
-        metadata = {
-            "config": member.config.model_dump(),
-            "inputs": [names[i] for i in member.inputs],
-            "folds": folds,
-            "seed": seed,
-            "device": "CPU",
-            "macro_f1": macro_f1(labels, result.out_of_fold.argmax(axis=1), classes),
-            **result.metadata,
-        }
+        result, inputs = fused[member.name], [names[i] for i in member.inputs]
+        shared = {"inputs": inputs, "folds": folds, "seed": seed, "device": "CPU"}
+        score = macro_f1(labels, result.out_of_fold.argmax(axis=1), classes)
+        metadata = {"config": member.config.model_dump(), **shared, "macro_f1": score, **result.metadata}
         splits = {"validation": result.out_of_fold, "test": result.test}
         made.append(write_fused(folder, number, member.name, splits, metadata, table))
+        settings = {**metadata["config"], "name": member.name, "inputs": inputs}
+        tensors = {name: torch.from_numpy(array) for name, array in result.tensors.items()}
+        write_model(model / model_folder("members", number), tensors, table.classes, settings)
     write_manifest(folder, classifiers=[member.name for member in members], folds=folds, seed=seed)
+    write_json(model / FOLDS, dict(zip(table.ids[rows], fold_of.tolist(), strict=True)))
     scores = [classifier.metadata["macro_f1"] for classifier in made]
     metrics = {
         "best_single_macro_f1": max(macro_f1(labels, one.argmax(axis=1), classes) for one in validation),

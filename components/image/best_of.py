@@ -5,8 +5,10 @@ import logging
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
@@ -56,6 +58,11 @@ def train_best_of(
     taken: Trained = trained[best]
     metrics |= taken.metrics
     return dataclasses.replace(taken, metrics=metrics, delete_checkpoints=delete_checkpoints)
+
+
+def load_best_of(folder: Path, *, device: torch.device) -> Any:
+    """Reads the candidate that was taken: its files lie there as its own kind left them."""
+    return IMAGE_KINDS.load(folder, check=False, device=device)
 
 
 def _validation(trained: Trained) -> np.ndarray:

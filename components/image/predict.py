@@ -1,18 +1,57 @@
 """Class probabilities and pooled features of products from their images."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from components.image.kinds.network import TrainingStage
-from components.image.network import PlainNetwork
+from components.core.configuration import restored_config
+from components.data.image_store import ImageStore, found_images
+from components.image.kinds.network import NetworkConfig, TrainingStage
+from components.image.network import PlainNetwork, build_network
 from components.modeling.image.augmentation import center_crop
 from components.modeling.image.cache import ImageCache
+from components.modeling.trained import Predicted, predict_in_parts, read_model
 
 GPU_PIXELS = 256 * 224 * 224  # of a batch, which a GPU takes little longer for than for a smaller one
+
+
+@dataclass(frozen=True)
+class ImageNetwork:
+    """The network that a stage left.
+
+    Attributes:
+        prior: (C,) the probabilities of a product without an image.
+    """
+
+    network: PlainNetwork
+    stage: TrainingStage
+    prior: np.ndarray
+
+    def predict(self, store: ImageStore, keys: Sequence[str | None]) -> Predicted:
+        """Probabilities and features of the products of some keys; None, or one unknown: without an image."""
+        fit, device = self.network.config.fit, next(self.network.parameters()).device
+
+        def predicted(part: slice) -> Predicted:
+            found, places = found_images(store, keys[part])
+            with ImageCache(store, found, self.stage.resize, fit=fit, place="stream", device=device) as cache:
+                return Predicted(*predict(self.network, self.stage, cache, places, self.prior))
+
+        return predict_in_parts(predicted, len(keys))
+
+
+def load_network(folder: Path, *, device: torch.device) -> ImageNetwork:
+    """Reads what `train_network` left, or one of its further checkpoints."""
+    settings, tensors = read_model(folder)
+    config, prior = restored_config(NetworkConfig, settings, where=str(folder)), tensors.pop("prior").numpy()
+    stage = next(stage for stage in config.stages() if stage.kind == settings["stage"])
+    network = build_network(config, stage, prior)
+    network.load_state_dict(tensors)
+    return ImageNetwork(network.to(device).eval(), stage, prior)
 
 
 def predict(
@@ -22,7 +61,7 @@ def predict(
     images: np.ndarray,
     prior: np.ndarray,
     *,
-    pause: Callable[[], None],
+    pause: Callable[[], None] = lambda: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predicts products by the center crop of their image, without randomness.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from timm.layers.norm_act import convert_sync_batchnorm
+from torch import Tensor
 
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
@@ -16,6 +17,7 @@ from components.data.products import Products, Task, image_rows
 from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import PlainNetwork, build_network
 from components.image.training import Examples, StageTraining
+from components.modeling.callbacks import copied_weights
 from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
 from components.modeling.device import choose_device, device_name
 from components.modeling.image.backbones import check_backbone, load_state
@@ -28,6 +30,7 @@ from components.modeling.trained import Trained, TrainingSetup, write_model
 
 FINAL = "final"
 Kept = dict[str, dict[str, np.ndarray]]  # checkpoint -> split -> (rows, C) probabilities
+Networks = dict[str, tuple[TrainingStage, dict[str, Tensor]]]  # checkpoint -> its stage and weights
 
 
 def train_network(
@@ -55,9 +58,9 @@ def _train(
     network = fitting.start(config.stages()[0], None)
     identity = fitting.identity(network)
     with training_folder(setup.checkpoints, identity) as folder, catch_sigterm() as termination:
-        trained, network = fitting.run(network, folder, termination)
+        trained, networks = fitting.run(network, folder, termination)
         if process_rank() == 0:
-            write_model(setup.model, network.state_dict(), products, config.model_dump())
+            _write(setup.model, networks, config, fitting.examples.prior, products)
         delete = partial(remove_training, folder()) if folder else None
     return dataclasses.replace(trained, delete_checkpoints=delete)
 
@@ -86,10 +89,11 @@ class _Fitting:
 
     def run(
         self, network: PlainNetwork, folder: Callable[[], Path] | None, termination: Termination
-    ) -> tuple[Trained, PlainNetwork]:
-        """Trains all stages, from the newest checkpoints in `folder`; returns the last one's network too."""
+    ) -> tuple[Trained, Networks]:
+        """Trains all stages, from the newest checkpoints in `folder`; the networks are what predicts."""
         config, stages = self.config, self.config.stages()
         kept: Kept = {}
+        networks: Networks = {}
         curves: list[dict[str, float]] = []
         features = None
         for number, stage in enumerate(stages, start=1):
@@ -105,10 +109,11 @@ class _Fitting:
                         features = interleaved(training.predict(rows, pause=pause)[1])
             termination.leave_if_requested()  # the stage's end is saved
             kept = _merged(kept, training, config, last=last)
+            networks |= _networks(training, config, last=last)
             curves += [{"stage": float(number), **curve} for curve in training.loop.curves]
         seconds = sum(curve["seconds"] for curve in curves)
         metrics = {"training_seconds": seconds, "final_loss": curves[-1]["loss"]}
-        return Trained(kept, features, metrics, curves, device=device_name(training.device)), network
+        return Trained(kept, features, metrics, curves, device=device_name(training.device)), networks
 
     def start(self, stage: TrainingStage, before: PlainNetwork | None) -> PlainNetwork:
         """A stage's network on its device: with pretrained weights, or with those of the stage before."""
@@ -171,3 +176,21 @@ def _merged(kept: Kept, training: StageTraining, config: NetworkConfig, *, last:
     if last:
         return {FINAL: final, **{f"epoch-{epoch}": probs for epoch, probs in late}, **kept}
     return {"stage1": final} if config.keep_stage1 else {}
+
+
+def _networks(training: StageTraining, config: NetworkConfig, *, last: bool) -> Networks:
+    stage, late = training.stage, training.late.kept
+    if last:
+        networks = {f"epoch-{epoch}": (stage, weights) for epoch, weights in late.items()}
+        return {**networks, FINAL: (stage, training.network.state_dict())}
+    return {"stage1": (stage, copied_weights(training.network))} if config.keep_stage1 else {}
+
+
+def _write(
+    folder: Path, networks: Networks, config: NetworkConfig, prior: np.ndarray, products: Products
+) -> None:
+    # The chosen one comes last: its folder's manifest lists the others' files.
+    for checkpoint, (stage, weights) in sorted(networks.items(), key=lambda item: item[0] == FINAL):
+        part = folder if checkpoint == FINAL else folder / checkpoint
+        settings = {**config.model_dump(), "checkpoint": checkpoint, "stage": stage.kind}
+        write_model(part, {**weights, "prior": torch.from_numpy(prior)}, products.classes, settings)

@@ -14,7 +14,7 @@ from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import PlainNetwork
 from components.image.predict import predict
 from components.modeling import schedules
-from components.modeling.callbacks import Evaluation
+from components.modeling.callbacks import Evaluation, LateWeights
 from components.modeling.checkpoint import Checkpoints
 from components.modeling.image.augmentation import PIXEL, Buffers, ImageBatch, augment, uniforms
 from components.modeling.image.cache import ImageCache
@@ -68,6 +68,7 @@ class StageTraining:
     Attributes:
         loop: steps, epochs and their curves.
         evaluation: the probabilities of the last epochs.
+        late: the weights of those before the last, in the last stage.
     """
 
     def __init__(
@@ -94,10 +95,14 @@ class StageTraining:
             keeps=lambda epoch: epoch >= plan.epochs - config.late_checkpoints,
             newest=config.late_checkpoints + 1,
         )
+        late = config.late_checkpoints if stage == config.stages()[-1] else 0
+        self.late = LateWeights(
+            network, keeps=lambda epoch: plan.epochs - late <= epoch < plan.epochs, newest=late
+        )
         self.loop = TrainingLoop(
             OptimizerStep(network, self.optimizer, self.backward),
             plan,
-            {"evaluation": self.evaluation, **self._compilation(plan)},
+            {"evaluation": self.evaluation, "late": self.late, **self._compilation(plan)},
             checkpoints=checkpoints,
             termination=termination,
         )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from components.modeling.metrics import macro_f1
+from components.modeling.processes import process_rank
 from components.modeling.training import Callback, TrainingLoop
 
 
@@ -97,13 +98,51 @@ class BestEpoch(Callback):
 
     def on_epoch_end(self, loop: TrainingLoop, curve: dict[str, float]) -> None:
         if best_epoch([*loop.curves, curve]) == curve["epoch"]:
-            self.weights = {name: t.detach().cpu().clone() for name, t in self.model.state_dict().items()}
+            self.weights = copied_weights(self.model)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.weights
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         self.weights = tensors
+
+
+class LateWeights(Callback):
+    """Keeps the weights of the newest epochs, in the first of the processes that train together.
+
+    Args:
+        model: what is evaluated.
+        keeps: epoch, counted from 1 -> whether its weights may be wanted.
+        newest: so many epochs are kept.
+
+    Attributes:
+        kept: epoch -> a copy on the CPU, oldest epoch first.
+    """
+
+    def __init__(self, model: nn.Module, *, keeps: Callable[[int], bool], newest: int) -> None:
+        self.model, self.keeps, self.newest = model, keeps, newest
+        self.kept: dict[int, dict[str, Tensor]] = {}
+
+    def on_epoch_end(self, loop: TrainingLoop, curve: dict[str, float]) -> None:
+        if process_rank() == 0 and self.keeps(epoch := int(curve["epoch"])):
+            self.kept[epoch] = copied_weights(self.model)
+            self.kept = dict(sorted(self.kept.items())[-self.newest :])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {
+            f"{epoch}.{name}": tensor for epoch, state in self.kept.items() for name, tensor in state.items()
+        }
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        for key, tensor in tensors.items():
+            epoch, _, name = key.partition(".")
+            self.kept.setdefault(int(epoch), {})[name] = tensor
+        self.kept = dict(sorted(self.kept.items()))
+
+
+def copied_weights(model: nn.Module) -> dict[str, Tensor]:
+    """A model's state, copied to the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def best_epoch(curves: list[dict[str, float]]) -> int | None:

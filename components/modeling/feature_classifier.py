@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,13 @@ class FeatureClassifier:
         found = self.model.tensors() if isinstance(self.model, LinearProbe) else self.model.state_dict()
         return {**found, "prior": torch.from_numpy(self.prior)}
 
+    @classmethod
+    def restored(cls, tensors: Mapping[str, torch.Tensor], device: torch.device) -> "FeatureClassifier":
+        """The classifier whose `tensors` these are; a light net predicts on the device."""
+        own = {name: tensor for name, tensor in tensors.items() if name != "prior"}
+        model = LinearProbe.restored(own) if "spread" in own else LightNet.restored(own).to(device)
+        return cls(model, tensors["prior"].numpy())
+
 
 def train_on_features(
     features: np.ndarray,
@@ -69,7 +76,7 @@ def train_on_features(
         features: (N, D) float32 of all products.
         known: (N,) bool, who has features; the others get the class frequencies.
         fit: features (n, D) and row numbers (n,) of the products to learn from -> what was learned.
-        refit: predict the test split by a second training, on validation too.
+        refit: train a second time, on validation too, and predict the test split by that.
         name: what is trained, for messages.
 
     Returns:
@@ -93,8 +100,9 @@ def train_on_features(
     predicted = {
         split: classifiers[0].predict(features[rows], known[rows]) for split, rows in task.predict.items()
     }
-    if refit and {"test", "validation"} <= task.predict.keys():
-        classifiers.append(trained(np.union1d(task.fit, task.predict["validation"])))
+    if refit and len(both := task.refit):
+        classifiers.append(trained(both))
+    if len(classifiers) > 1 and "test" in task.predict:
         rows = task.predict["test"]
         predicted["test"] = classifiers[1].predict(features[rows], known[rows])
     log.info("%s: trained on %s products in %.0f s", name, f"{len(task.fit):,}", time.perf_counter() - start)

@@ -1,5 +1,7 @@
 """The light net: one hidden layer on descriptions or features that are computed once; trained in seconds."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -32,6 +34,14 @@ class LightNet(nn.Module):
         self.hidden = nn.Linear(inputs.shape[1], config.hidden)
         self.head = nn.Linear(config.hidden, classes)
         self.dropout = nn.Dropout(config.dropout)
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, Tensor]) -> "LightNet":
+        """The trained net whose state this is."""
+        config = LightNetConfig(hidden=len(tensors["hidden.bias"]))
+        net = cls(tensors["mean"].expand(2, -1), len(tensors["head.bias"]), config)
+        net.load_state_dict(dict(tensors))
+        return net
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """(B, D) to logits (B, C) and hidden activations (B, hidden)."""

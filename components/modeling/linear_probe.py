@@ -1,7 +1,7 @@
 """Logistic regression on features as they are: a linear probe (Alain and Bengio, arXiv:1610.01644)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,6 +49,12 @@ class LinearProbe:
             "spread": torch.tensor(self.spread),
             **{name: torch.from_numpy(array) for name, array in arrays.items()},
         }
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, torch.Tensor]) -> "LinearProbe":
+        """The probe whose `tensors` these are."""
+        center, weights, bias = (tensors[name].numpy() for name in ("center", "weights", "bias"))
+        return cls(center, tensors["spread"].item(), weights, bias, {})
 
 
 def fit_probe(

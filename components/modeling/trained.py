@@ -1,19 +1,25 @@
-"""What a training of a text or image classifier is given, and what it leaves behind."""
+"""What a training of a classifier is given, and what it leaves behind: matrices, features, and its model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from components.core.artifacts import whole_file, write_json, write_manifest
+from components.core.artifacts import read_manifest, whole_file, write_json, write_manifest
+from components.core.reading import read_json, reading
 from components.data.features import Features, write_features
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import Products, Task
 from components.modeling.metrics import macro_f1
+
+TENSORS, SETTINGS = "model.safetensors", "config.json"
+REFIT = "refit"  # the folder in a classifier's, of what was fitted again on train and validation
+ENCODER = "encoder"  # the folder in a classifier's, of the network that it reads features from
+PREDICTED_AT_ONCE = 4096  # products
 
 
 @dataclass(frozen=True)
@@ -56,19 +62,76 @@ class Trained:
     device: str = "CPU"
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What a fitted classifier makes of some products.
+
+    Attributes:
+        pred_probs: (N, C) float32, in the order of the catalog's classes.
+        features: (N, D) float32 pooled features, None where it has none.
+    """
+
+    pred_probs: np.ndarray
+    features: np.ndarray | None = None
+
+
+def predict_in_parts(predict: Callable[[slice], Predicted], count: int) -> Predicted:
+    """Predicts `count` products, so many at a time that memory does not depend on their number."""
+    starts = range(0, max(count, 1), PREDICTED_AT_ONCE)
+    parts = [predict(slice(start, start + PREDICTED_AT_ONCE)) for start in starts]
+    features = [part.features for part in parts if part.features is not None]
+    pred_probs = np.concatenate([part.pred_probs for part in parts])
+    return Predicted(pred_probs, np.concatenate(features) if features else None)
+
+
 def write_model(
-    folder: Path, tensors: Mapping[str, Tensor], products: Products, settings: Mapping[str, Any]
+    folder: Path, tensors: Mapping[str, Tensor], classes: Sequence[str], settings: Mapping[str, Any]
 ) -> None:
     """Writes model.safetensors, config.json and the manifest of all that lies in the folder.
 
     Args:
-        settings: the configuration; its `name` is the classifier's.
+        settings: the configuration; its `name` is the classifier's, its `kind` says what reads the folder.
     """
     found = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with whole_file(folder / "model.safetensors") as temporary:
+    with whole_file(folder / TENSORS) as temporary:
         save_file(found, temporary)
-    write_json(folder / "config.json", {**settings, "classes": list(products.classes)})
-    write_manifest(folder, name=settings["name"])
+    write_json(folder / SETTINGS, {**settings, "classes": list(classes)})
+    write_manifest(folder, name=settings["name"], kind=settings["kind"])
+
+
+def write_models(
+    folder: Path,
+    fitted: Sequence[Mapping[str, Tensor]],
+    classes: Sequence[str],
+    settings: Mapping[str, Any],
+) -> None:
+    """`write_model` of what was fitted on train, and into `folder/refit` of what was fitted again."""
+    parts = [(folder, fitted[0]), *((folder / REFIT, tensors) for tensors in fitted[1:])]
+    for part, tensors in reversed(parts):  # the folder's manifest lists the refit's files
+        write_model(part, tensors, classes, settings)
+
+
+def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The settings and the tensors that `write_model` wrote; see `Registry.load` for the files' check.
+
+    Raises:
+        InputError: a file is not what it should be.
+    """
+    settings = read_json(folder / SETTINGS, "a model's settings")
+    with reading(folder / TENSORS, "a safetensors file"):
+        return settings, load_file(folder / TENSORS)
+
+
+def encoder_folder(folder: Path) -> Path:
+    """Where the encoder of a classifier on features lies: a refitted one has that of the folder around it.
+
+    Raises:
+        InputError: that folder is damaged.
+    """
+    if not (folder / ENCODER).is_dir() and folder.name == REFIT:
+        folder = folder.parent
+        read_manifest(folder)
+    return folder / ENCODER
 
 
 def write_trained(

@@ -1,6 +1,7 @@
 """Pooled features of texts from an encoder as it is, computed once a text."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,15 @@ class TextEmbedder:
         # The tokens are the text as the encoder sees it.
         ends = zip(tokens.offsets, tokens.offsets[1:], strict=False)
         contents = [tokens.ids[start:end].tobytes() for start, end in ends]
-        state = self.model.base_model.state_dict().items()
-        # A pooler is not used, and is made anew where the folder has none.
-        weights = digest_of({name: value for name, value in state if not name.startswith("pooler.")})
-        cache = FeatureCache(Path(HF_HOME) / "features", f"{weights} {self.pooling} {self.model.device.type}")
+        made_by = f"{self._digest} {self.pooling} {self.model.device.type}"
+        cache = FeatureCache(Path(HF_HOME) / "features", made_by)
         return cache.features(contents, lambda rows: self._embed(tokens, rows))
+
+    @cached_property
+    def _digest(self) -> str:
+        # A pooler is not used, and is made anew where the folder has none.
+        state = self.model.base_model.state_dict().items()
+        return digest_of({name: value for name, value in state if not name.startswith("pooler.")})
 
     def save(self, folder: Path) -> None:
         """Writes what `load` reads."""

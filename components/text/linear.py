@@ -6,21 +6,96 @@ feature-level fusion are a truncated SVD of the TF-IDF (latent semantic analysis
 
 import logging
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+import pandas as pd
+import torch
+from scipy.sparse import csr_array
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
-from components.core.artifacts import whole_file, write_json, write_manifest
+from components.core.configuration import restored_config
 from components.data.products import Products, Task
-from components.modeling.text.ngrams import NgramSettings, Texts, fit_vectorizers, tfidf
-from components.modeling.trained import Trained, TrainingSetup
+from components.modeling.text.ngrams import (
+    NgramSettings,
+    Texts,
+    fit_vectorizers,
+    ngram_tensors,
+    restored_vectorizers,
+    tfidf,
+)
+from components.modeling.trained import (
+    Predicted,
+    Trained,
+    TrainingSetup,
+    predict_in_parts,
+    read_model,
+    write_models,
+)
 from components.text.kinds.linear import LinearTextConfig
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LinearText:
+    """A fitted classifier.
+
+    Attributes:
+        classes: C of the catalog, all of which the classifier need not have seen.
+        svd: (D, n-grams) of the features; None where it has none.
+    """
+
+    ngrams: NgramSettings
+    vectorizers: dict[str, TfidfVectorizer]
+    classifier: LogisticRegression
+    classes: int
+    svd: np.ndarray | None = None
+
+    def predict(self, table: pd.DataFrame) -> Predicted:
+        """Probabilities and features of the products of a table with titles and descriptions."""
+
+        def predict(part: slice) -> Predicted:
+            texts = Texts(table.iloc[part], self.ngrams)
+            matrix = tfidf(texts, np.arange(len(texts.words)), self.vectorizers)
+            return Predicted(self._pred_probs(matrix), None if self.svd is None else matrix @ self.svd.T)
+
+        return predict_in_parts(predict, len(table))
+
+    def of_rows(self, texts: Texts, rows: np.ndarray) -> np.ndarray:
+        """Probabilities (len(rows), C) float32 of some texts."""
+        return self._pred_probs(tfidf(texts, rows, self.vectorizers))
+
+    def _pred_probs(self, matrix: csr_array) -> np.ndarray:
+        # A fold may lack a class: the classifier then has fewer columns than the catalog.
+        found = self.classifier.predict_proba(matrix)
+        pred_probs = np.zeros((len(found), self.classes), np.float32)
+        pred_probs[:, self.classifier.classes_] = found
+        return pred_probs
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `load_linear` reads, by name."""
+        fitted = self.classifier
+        arrays = {"labels": fitted.classes_, "coef": fitted.coef_, "intercept": fitted.intercept_}
+        arrays |= {} if self.svd is None else {"svd": self.svd}
+        found = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        return {**found, **ngram_tensors(self.vectorizers)}
+
+
+def load_linear(folder: Path, *, device: torch.device) -> LinearText:
+    """Reads what `train_linear` left; it predicts on the CPU, whatever the device."""
+    settings, tensors = read_model(folder)
+    ngrams = _ngrams(restored_config(LinearTextConfig, settings, where=str(folder)))
+    classifier = LogisticRegression()
+    classifier.classes_ = tensors["labels"].numpy()
+    classifier.coef_, classifier.intercept_ = tensors["coef"].numpy(), tensors["intercept"].numpy()
+    svd = tensors["svd"].numpy() if "svd" in tensors else None
+    vectorizers = restored_vectorizers(ngrams, tensors)
+    return LinearText(ngrams, vectorizers, classifier, len(settings["classes"]), svd)
 
 
 def train_linear(products: Products, task: Task, config: LinearTextConfig, setup: TrainingSetup) -> Trained:
@@ -31,86 +106,36 @@ def train_linear(products: Products, task: Task, config: LinearTextConfig, setup
     Raises:
         InputError: the texts have nothing in common that could be learned.
     """
-    ngrams = NgramSettings(
-        config.name, config.word_ngrams, config.char_ngrams, config.char_limit, config.min_products
-    )
-    texts = Texts(products, ngrams)
+    texts = Texts(products.table, _ngrams(config))
     start = time.perf_counter()
-    vectorizers, classifier = _fit(texts, task.fit, products.labels, config)
-    matrices = {
-        split: _predict(texts, rows, vectorizers, classifier, len(products.classes))
-        for split, rows in task.predict.items()
-    }
+    fitted = _fit(texts, task.fit, products, config)
+    matrices = {split: fitted.of_rows(texts, rows) for split, rows in task.predict.items()}
     seconds = time.perf_counter() - start
     log.info("%s: fitted on %s products in %.0f s", config.name, f"{len(task.fit):,}", seconds)
-    features = (
-        _features(texts, task.fit, vectorizers, config, setup.seed)
-        if config.features and not task.of_fold
-        else None
-    )
-    if config.refit and "test" in task.predict:
-        both = np.union1d(task.fit, task.predict["validation"])
-        vectorizers, classifier = _fit(texts, both, products.labels, config)
-        matrices["test"] = _predict(
-            texts, task.predict["test"], vectorizers, classifier, len(products.classes)
-        )
-    _save(setup.model, vectorizers, classifier, products, config)
-    metrics = {"seconds": seconds, "products": len(task.fit), "ngrams": classifier.coef_.shape[1]}
+    features = None
+    if config.features and not task.of_fold:
+        whole = tfidf(texts, np.arange(len(texts.words)), fitted.vectorizers)
+        size = max(1, min(config.features, len(task.fit) - 1, fitted.classifier.coef_.shape[1] - 1))
+        svd = TruncatedSVD(size, n_iter=3, random_state=setup.seed).fit(whole[task.fit])
+        fitted, features = replace(fitted, svd=svd.components_), svd.transform(whole).astype(np.float32)
+    refits = [_fit(texts, task.refit, products, config)] if config.refit and len(task.refit) else []
+    for refit in refits if "test" in task.predict else ():
+        matrices["test"] = refit.of_rows(texts, task.predict["test"])
+    models = [model.tensors() for model in (fitted, *refits)]
+    write_models(setup.model, models, products.classes, config.model_dump())
+    ngrams = fitted.classifier.coef_.shape[1]
+    metrics = {"seconds": seconds, "products": len(task.fit), "ngrams": ngrams}
     return Trained({"final": matrices}, features, metrics)
 
 
-def _fit(
-    texts: Texts, rows: np.ndarray, labels: np.ndarray, config: LinearTextConfig
-) -> tuple[dict[str, TfidfVectorizer], LogisticRegression]:
+def _ngrams(config: LinearTextConfig) -> NgramSettings:
+    return NgramSettings(
+        config.name, config.word_ngrams, config.char_ngrams, config.char_limit, config.min_products
+    )
+
+
+def _fit(texts: Texts, rows: np.ndarray, products: Products, config: LinearTextConfig) -> LinearText:
     vectorizers, matrix = fit_vectorizers(texts, rows)
     classifier = LogisticRegression(C=1 / config.l2, max_iter=300, tol=1e-3)
-    return vectorizers, classifier.fit(matrix, labels[rows])
-
-
-def _predict(
-    texts: Texts,
-    rows: np.ndarray,
-    vectorizers: dict[str, TfidfVectorizer],
-    classifier: LogisticRegression,
-    classes: int,
-) -> np.ndarray:
-    # A fold may lack a class: the classifier then has fewer columns than the catalog.
-    pred_probs = np.zeros((len(rows), classes), np.float32)
-    pred_probs[:, classifier.classes_] = classifier.predict_proba(tfidf(texts, rows, vectorizers))
-    return pred_probs
-
-
-def _features(
-    texts: Texts,
-    fit: np.ndarray,
-    vectorizers: dict[str, TfidfVectorizer],
-    config: LinearTextConfig,
-    seed: int,
-) -> np.ndarray:
-    whole = tfidf(texts, np.arange(len(texts.words)), vectorizers)
-    ngrams = sum(len(vectorizer.vocabulary_) for vectorizer in vectorizers.values())
-    size = max(1, min(config.features, len(fit) - 1, ngrams - 1))
-    svd = TruncatedSVD(size, n_iter=3, random_state=seed).fit(whole[fit])
-    return svd.transform(whole).astype(np.float32)
-
-
-def _save(
-    folder: Path,
-    vectorizers: dict[str, TfidfVectorizer],
-    classifier: LogisticRegression,
-    products: Products,
-    config: LinearTextConfig,
-) -> None:
-    tensors = {f"{part}.idf": np.asarray(v.idf_, np.float32) for part, v in vectorizers.items()}
-    tensors |= {
-        "coef": np.asarray(classifier.coef_, np.float32),
-        "intercept": np.asarray(classifier.intercept_, np.float32),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / "model.safetensors") as temporary:
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary)
-    for part, vectorizer in vectorizers.items():
-        write_json(folder / f"{part}.json", vectorizer.get_feature_names_out().tolist())
-    codes = [products.classes[label] for label in classifier.classes_]
-    write_json(folder / "config.json", {"kind": "linear", "classes": codes, "char_limit": config.char_limit})
-    write_manifest(folder, name=config.name)
+    classifier.fit(matrix, products.labels[rows])
+    return LinearText(texts.settings, vectorizers, classifier, len(products.classes))

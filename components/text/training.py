@@ -5,7 +5,7 @@ from transformers import PreTrainedModel
 
 from components.data.products import Task
 from components.modeling import schedules
-from components.modeling.callbacks import Average, BestEpoch, Evaluation
+from components.modeling.callbacks import Average, BestEpoch, Evaluation, LateWeights
 from components.modeling.checkpoint import Checkpoints
 from components.modeling.processes import interleaved, process_count, process_rank
 from components.modeling.termination import Termination
@@ -26,6 +26,7 @@ class Training:
         predicted: the model that is evaluated: the averaged one where weights are averaged.
         loop: steps, epochs and their curves.
         evaluation: the late epochs' probabilities.
+        late: their weights.
         best: the best epoch's weights.
     """
 
@@ -45,7 +46,10 @@ class Training:
         self.seed = seed
         self.average = Average(model, config.ema) if config.ema else None
         self.predicted: PreTrainedModel = self.average.average.module if self.average else model  # type: ignore[assignment]
-        self.evaluation = self._evaluation(labels)
+        # One more than is asked for, as one of them may be the best.
+        newest = config.late_checkpoints + 1
+        self.evaluation = self._evaluation(labels, newest)
+        self.late = LateWeights(self.predicted, keeps=self._is_late, newest=newest)
         self.best = BestEpoch(self.predicted)
         weights = class_weights(labels[task.fit], head(model).out_features, balanced=config.class_weights)
         self.step = make_step(model, tokens, labels, weights, config, lambda: self.loop.pause())
@@ -53,7 +57,7 @@ class Training:
         self.loop = TrainingLoop(
             self.step,
             self._plan(),
-            {**averages, "evaluation": self.evaluation, "best": self.best},
+            {**averages, "evaluation": self.evaluation, "late": self.late, "best": self.best},
             checkpoints=checkpoints,
             termination=termination,
         )
@@ -75,16 +79,13 @@ class Training:
             checkpoint_minutes=config.checkpoint_minutes,
         )
 
-    def _evaluation(self, labels: np.ndarray) -> Evaluation:
-        late, first = self.config.late_checkpoints, self.config.epochs - self.config.late_checkpoints
+    def _evaluation(self, labels: np.ndarray, newest: int) -> Evaluation:
         of_split = {split: labels[rows] for split, rows in self.task.predict.items()}
-        # One more than is asked for, as one of them may be the best.
-        return Evaluation(
-            self._predict,
-            of_split,
-            keeps=lambda epoch: bool(late) and epoch >= first,
-            newest=late + 1,
-        )
+        return Evaluation(self._predict, of_split, keeps=self._is_late, newest=newest)
+
+    def _is_late(self, epoch: int) -> bool:
+        late = self.config.late_checkpoints
+        return bool(late) and epoch >= self.config.epochs - late
 
     def _batches(self, epoch: int, first: int) -> list[np.ndarray]:
         numbers = range(first, self.loop.plan.epoch_steps)

@@ -4,22 +4,26 @@ import dataclasses
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from components.data.products import Products, Task
-from components.modeling.callbacks import best_epoch
+from components.modeling.callbacks import best_epoch, copied_weights
 from components.modeling.checkpoint import Checkpoints, digest_of, fingerprint
 from components.modeling.device import choose_device, device_name
 from components.modeling.lease import remove_training, training_folder
 from components.modeling.processes import interleaved, process_count, process_rank, train_together
 from components.modeling.termination import catch_sigterm
-from components.modeling.text.encoder import save_encoder
+from components.modeling.text.encoder import load_encoder, save_encoder
 from components.modeling.text.tokens import Tokens, tokenize
-from components.modeling.trained import Trained, TrainingSetup
+from components.modeling.trained import Predicted, Trained, TrainingSetup, predict_in_parts
 from components.text.encoder import prepare_encoder
 from components.text.kinds.transformer import TransformerConfig
 from components.text.predict import predict
@@ -27,6 +31,36 @@ from components.text.training import Training
 from components.text.weights import find_weights
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TransformerText:
+    """A fine-tuned encoder and its tokenizer, which knows the longest text pair."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    def predict(self, table: pd.DataFrame) -> Predicted:
+        """Probabilities and features of the products of a table with titles and descriptions."""
+
+        def predicted(part: slice) -> Predicted:
+            tokens = table_tokens(table.iloc[part], self.tokenizer)
+            return Predicted(*predict(self.model, tokens, np.arange(len(tokens.lengths))))
+
+        return predict_in_parts(predicted, len(table))
+
+
+def load_transformer(folder: Path, *, device: torch.device) -> TransformerText:
+    """Reads what `train_transformer` left, or one of its late checkpoints."""
+    model, tokenizer = load_encoder(folder)
+    model.to(device).eval()  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return TransformerText(model, tokenizer)
+
+
+def table_tokens(table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> Tokens:
+    """Title and description of a table's products as tokens, as many as the tokenizer's longest text has."""
+    titles, descriptions = table["title"].tolist(), table["description"].tolist()
+    return tokenize(tokenizer, titles, descriptions, max_tokens=tokenizer.model_max_length)
 
 
 def train_transformer(
@@ -67,10 +101,7 @@ def _train(
 ) -> Trained:
     encoder, tokenizer = prepare_encoder(products, task.fit, config, seed=setup.seed)
     tokenizer.model_max_length = config.max_tokens
-    table = products.table
-    tokens = tokenize(
-        tokenizer, table["title"].tolist(), table["description"].tolist(), max_tokens=config.max_tokens
-    )
+    tokens = table_tokens(products.table, tokenizer)
     encoder.to(choose_device(config.accelerator))  # type: ignore[arg-type]
     log.info("%s tokens of %s texts, %s weights", *(f"{n:,}" for n in _sizes(tokens, encoder)))
     identity = _identity(products, task, config, tokens, encoder, setup.seed)
@@ -88,9 +119,25 @@ def _train(
         training.run()
         trained = _predict(training, products, termination.leave_if_requested)
         if process_rank() == 0:
-            save_encoder(setup.model, training.predicted, tokenizer, products.classes, name=config.name)
+            _save(training, tokenizer, setup.model, list(trained.matrices)[1:], products.classes)
         delete = partial(remove_training, folder()) if folder else None
     return dataclasses.replace(trained, delete_checkpoints=delete)
+
+
+def _save(
+    training: Training,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    late: Sequence[str],
+    classes: Sequence[str],
+) -> None:
+    """Writes the chosen epoch's weights, and those of each late checkpoint into a folder of its name."""
+    chosen = training.best.weights or copied_weights(training.predicted)
+    weights = {_checkpoint(epoch): state for epoch, state in training.late.kept.items()}
+    metadata = {"name": training.config.name, "kind": training.config.kind}
+    for part, state in {**{folder / each: weights[each] for each in late}, folder: chosen}.items():
+        training.predicted.load_state_dict(state)
+        save_encoder(part, training.predicted, tokenizer, classes, **metadata)
 
 
 def _predict(training: Training, products: Products, pause: Callable[[], None]) -> Trained:
@@ -108,7 +155,7 @@ def _predict(training: Training, products: Products, pause: Callable[[], None]) 
     name = "best" if training.best.weights else "last"
     matrices = {name: {split: pred_probs[place[split_rows]] for split, split_rows in task.predict.items()}}
     kept = {epoch: probs for epoch, probs in training.evaluation.kept.items() if epoch != chosen}
-    matrices |= {f"epoch-{epoch:03d}": kept[epoch] for epoch in list(kept)[-late:]}
+    matrices |= {_checkpoint(epoch): kept[epoch] for epoch in list(kept)[-late:]}
     metrics = {
         "epochs": float(len(curves)),
         "chosen_epoch": float(chosen),
@@ -117,6 +164,10 @@ def _predict(training: Training, products: Products, pause: Callable[[], None]) 
     }
     device = device_name(training.model.device)
     return Trained(matrices, None if task.of_fold else features, metrics, curves, device=device)
+
+
+def _checkpoint(epoch: int) -> str:
+    return f"epoch-{epoch:03d}"
 
 
 def _identity(

@@ -20,7 +20,7 @@ from text_catalog import text_products
 from components.client.parameters import parse_parameters
 from components.data.probabilities import read_classifier, read_classifiers
 from components.data.products import write_products
-from components.fusion.config import decision_level_kinds
+from components.fusion.config import FUSION_KINDS, decision_level_kinds
 from components.text.config import TEXT_KINDS
 from components.text.run import run_text
 
@@ -61,7 +61,11 @@ def test_a_kind_of_text_classifier_is_one_file(tmp_path: Path, monkeypatch: pyte
     outputs: dict[str, Any] = {name: tmp_path / name for name in ("probabilities", "features", "model")}
     inputs = (tmp_path / "products.parquet", TEXT_KINDS.parse(config))
     assert run_text(*inputs, fold=None, seed=0, **outputs).metrics["macro_f1"] > 0.8
-    assert set(read_classifier(tmp_path / "probabilities").matrices["final"]) == {"validation", "test"}
+    matrices = read_classifier(tmp_path / "probabilities").matrices["final"]
+    assert set(matrices) == {"validation", "test"}
+    model, products = TEXT_KINDS.load(tmp_path / "model", device=None), text_products()
+    predicted = model.predict(products.table.iloc[products.rows("test")]).pred_probs
+    np.testing.assert_allclose(predicted, matrices["test"].pred_probs, atol=1e-6)
     assert run_text(*inputs, fold=1, seed=0, **outputs).metrics["macro_f1"] > 0.8
 
 
@@ -80,6 +84,10 @@ def test_a_kind_of_fusion_is_one_file(tmp_path: Path, monkeypatch: pytest.Monkey
     [member] = read_classifiers(tmp_path / "members")
     assert member.name == "geometric(text-0, image-0)"
     assert metrics["best_member_macro_f1"] > metrics["best_single_macro_f1"]
+    loaded = FUSION_KINDS.load(tmp_path / "fusion-model" / "members" / "00")
+    ids = member.matrices["chosen"]["test"].ids
+    stacked = np.stack([read_classifier(each).chosen("test", ids) for each in (*stage.text, *stage.image)])
+    np.testing.assert_allclose(loaded.predict(stacked), member.chosen("test", ids), atol=1e-6)
 
 
 def test_a_stage_is_a_folder_a_row_and_a_task(tmp_path: Path):

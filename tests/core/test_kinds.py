@@ -88,10 +88,14 @@ def test_no_kind_asks_for_a_gpu_that_its_configuration_forbids(registry: Registr
     ("field", "kind"),
     [
         ('kind: Literal["tree"] = "tree"', ""),
-        ('kind: Literal["bush"] = "bush"', 'KIND = Kind(Config, fit="os:stat", uses_gpu=False)'),
-        ("depth: int = 3", 'KIND = Kind(Config, fit="os:stat", uses_gpu=False)'),
+        (
+            'kind: Literal["bush"] = "bush"',
+            'KIND = Kind(Config, fit="os:stat", load="os:stat", uses_gpu=False)',
+        ),
+        ("depth: int = 3", 'KIND = Kind(Config, fit="os:stat", load="os:stat", uses_gpu=False)'),
+        ('kind: Literal["tree"] = "tree"', 'KIND = Kind(Config, fit="os:stat", uses_gpu=False)'),
     ],
-    ids=["no KIND", "another name", "no name"],
+    ids=["no KIND", "another name", "no name", "nothing that loads it"],
 )
 def test_half_a_kind_is_no_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, kind: str):
     package = tmp_path / "half_kinds"

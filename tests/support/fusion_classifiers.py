@@ -46,6 +46,7 @@ def run_fusion_stage(
         seed=0,
         members=root / "members",
         feature_level=root / "feature-level",
+        fusion_model=root / "fusion-model",
     )
     assert "could not be drawn" not in result.report
     return result.metrics

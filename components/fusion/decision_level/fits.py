@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from components.fusion.config import GPU_ROWS
+from components.fusion.decision_level.fitted import CrossFitted, Mean, net_tensors
 from components.fusion.decision_level.logistic import Candidate, candidates, fit_candidates
 from components.fusion.decision_level.members import Fused, FusionData, Member
 from components.fusion.decision_level.net_training import Schedule, train_nets
@@ -15,7 +16,7 @@ from components.fusion.decision_level.product import fit_product
 from components.fusion.kinds.linear import LinearFusionConfig
 from components.fusion.kinds.logistic import LogisticConfig
 from components.fusion.kinds.mlp import MlpConfig
-from components.modeling.cross_fitting import cross_fit, mixture_weights, weighted_mean
+from components.modeling.cross_fitting import cross_fit, mixture_weights
 from components.modeling.device import choose_device, device_name
 from components.modeling.voting import majority_vote, voted_probabilities
 
@@ -48,7 +49,7 @@ def _vote_of_nets(trained: TrainedNet, test: np.ndarray, device: torch.device) -
         "test_ties": int(tied.sum()),
         "device": device_name(device),
     }
-    return Fused(trained.out_of_fold, voted_probabilities(votes, winners), metadata)
+    return Fused(trained.out_of_fold, voted_probabilities(votes, winners), metadata, net_tensors(trained))
 
 
 def fit_logistic(members: Sequence[Member], data: FusionData) -> list[Fused]:
@@ -64,7 +65,7 @@ def _fit_logistic(config: Any, data: FusionData) -> Fused:
     assert isinstance(config, LogisticConfig)
     pred_probs, labels, folds = data.pred_probs, data.labels, data.folds
     ways = candidates(config.l2, config.clip_min)
-    held_out, _ = cross_fit(
+    held_out, fits_of_folds = cross_fit(
         lambda rows: fit_candidates(pred_probs[:, rows], labels[rows], ways),
         lambda fits, rows: np.stack([fit.predict(pred_probs[:, rows]) for fit in fits], axis=1),
         folds,
@@ -83,7 +84,8 @@ def _fit_logistic(config: Any, data: FusionData) -> Fused:
         ],
     }
     out_of_fold = held_out[np.arange(len(labels)), chosen[folds]]
-    return Fused(out_of_fold, refit.predict(data.test), metadata)
+    of_folds = [fits[i] for fits, i in zip(fits_of_folds, chosen, strict=True)]
+    return Fused(out_of_fold, refit.predict(data.test), metadata, CrossFitted(refit, of_folds).tensors())
 
 
 def _candidate_metadata(way: Candidate) -> dict[str, Any]:
@@ -99,14 +101,17 @@ def fit_means(members: Sequence[Member], data: FusionData) -> list[Fused]:
 
 def _fit_mean(data: FusionData) -> Fused:
     pred_probs, labels = data.pred_probs, data.labels
-    out_of_fold, weights_of_folds = cross_fit(
-        lambda rows: mixture_weights(pred_probs[:, rows], labels[rows]),
-        lambda weights, rows: weighted_mean(pred_probs[:, rows], weights),
+    out_of_fold, fits = cross_fit(
+        lambda rows: Mean(mixture_weights(pred_probs[:, rows], labels[rows])),
+        lambda fit, rows: fit.predict(pred_probs[:, rows]),
         data.folds,
     )
-    weights = mixture_weights(pred_probs, labels)
-    metadata = {"weights": weights.tolist(), "weights_of_folds": [w.tolist() for w in weights_of_folds]}
-    return Fused(out_of_fold, weighted_mean(data.test, weights), metadata)
+    fit = Mean(mixture_weights(pred_probs, labels))
+    metadata = {
+        "weights": fit.weights.tolist(),
+        "weights_of_folds": [of_fold.weights.tolist() for of_fold in fits],
+    }
+    return Fused(out_of_fold, fit.predict(data.test), metadata, CrossFitted(fit, fits).tensors())
 
 
 def fit_products(members: Sequence[Member], data: FusionData) -> list[Fused]:
@@ -126,4 +131,4 @@ def _fit_product(data: FusionData) -> Fused:
         "exponents": fit.exponents.tolist(),
         "exponents_of_folds": [of_fold.exponents.tolist() for of_fold in fits],
     }
-    return Fused(out_of_fold, fit.predict(data.test), metadata)
+    return Fused(out_of_fold, fit.predict(data.test), metadata, CrossFitted(fit, fits).tensors())

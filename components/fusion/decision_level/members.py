@@ -1,7 +1,7 @@
 """Decision-level fusion: classifiers over the classifiers' probabilities (paper, section 3.3.2)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,18 +49,28 @@ class FusionData:
 
 @dataclass(frozen=True)
 class Fused:
-    """A member's probabilities: out of fold (N, C) on validation, and on test (T, C), float32."""
+    """What a member makes of the classifiers, and what it leaves.
+
+    Attributes:
+        out_of_fold: (N, C) float32 on validation.
+        test: (T, C) float32.
+        metadata: for the report.
+        tensors: what its kind's `load` reads, by name.
+    """
 
     out_of_fold: np.ndarray
     test: np.ndarray
     metadata: dict[str, Any]
+    tensors: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def fuse_members(members: Sequence[Member], data: FusionData) -> dict[str, Fused]:
     """Fits every member on the validation split, cross-fitted, and applies it to the test split.
 
     The `fit` of a decision-level kind takes all members of the kinds that it fits, and the data of all, and
-    returns a `Fused` for each.
+    returns a `Fused` for each. Its `load` takes the folder with the tensors and returns what has
+    `predict(pred_probs, fold=None)`: probabilities (V, N, C) of the member's own classifiers -> (N, C)
+    float32, as the test split is predicted, or by what was fitted without a fold of validation.
 
     Returns:
         Member name -> what it makes of the classifiers, in the order of `members`.

@@ -116,6 +116,7 @@ class NetStack:
         self.scores: list[Tensor] = []
         self.best = self.inputs.new_full((2, *shape), -1)
         self.best_layers = [layer.detach().clone() for layer in self.layers]
+        self.best_elsewhere = [layer.clone() for layer in self.best_layers]
         self.out_of_fold = self.inputs.new_zeros(shape[0], len(labels), pred_probs.shape[2])
 
     def train_epoch(self) -> None:
@@ -143,8 +144,9 @@ class NetStack:
         self.scores.append(figures[0])
         better, better_elsewhere = figures > self.best
         self.best = torch.maximum(figures, self.best)
-        for best, layer in zip(self.best_layers, self.layers, strict=True):
+        for best, elsewhere, layer in zip(self.best_layers, self.best_elsewhere, self.layers, strict=True):
             best[better] = layer[better]
+            elsewhere[better_elsewhere] = layer[better_elsewhere]
         rows = better_elsewhere[:, self.folds]  # M, N
         self.out_of_fold[rows] = logits[rows]
 
@@ -162,8 +164,11 @@ class NetStack:
         scores = torch.stack(self.scores).cpu().numpy()  # epochs, M, K
         out_of_fold = self.out_of_fold.softmax(2).float().cpu().numpy()
         for i, net in enumerate(self.nets):
-            layers = tuple(layer[i].cpu().numpy() for layer in self.best_layers)
-            yield net, TrainedNet(layers, scores[:, i], out_of_fold[i])
+            best, elsewhere = (
+                tuple(layer[i].cpu().numpy() for layer in layers)
+                for layers in (self.best_layers, self.best_elsewhere)
+            )
+            yield net, TrainedNet(best, elsewhere, scores[:, i], out_of_fold[i])
 
 
 def macro_f1_of_folds(labels: Tensor, predicted: Tensor, folds: Tensor, classes: int) -> Tensor:

@@ -33,12 +33,14 @@ class TrainedNet:
     Attributes:
         layers: one or two (K, outputs, inputs + 1) float64 arrays, the last column the bias: each
             fold's weights at its chosen epoch.
+        held_out_layers: the same at the epoch that was best on the *other* folds.
         macro_f1: (epochs, K) on the held-out folds.
-        out_of_fold: (N, C) float32: every row by the net that did not train on it, at the epoch that was
-            best on the *other* folds. Taking the net's own best epoch would flatter the figure.
+        out_of_fold: (N, C) float32: every row by the net that did not train on it, of `held_out_layers`.
+            Taking the net's own best epoch would flatter the figure.
     """
 
     layers: tuple[np.ndarray, ...]
+    held_out_layers: tuple[np.ndarray, ...]
     macro_f1: np.ndarray
     out_of_fold: np.ndarray
 
@@ -49,9 +51,14 @@ class TrainedNet:
 
     def predict(self, pred_probs: np.ndarray) -> np.ndarray:
         """(V, N, C) probabilities of the net's own V inputs -> (K, N, C) float32 of its K folds."""
-        layers = [torch.from_numpy(layer) for layer in self.layers]
-        logits = logits_of(columns(torch.from_numpy(pred_probs)), layers)
-        return logits.softmax(1).float().mT.contiguous().numpy()
+        return predict_folds(self.layers, pred_probs)
+
+
+def predict_folds(layers: Sequence[np.ndarray], pred_probs: np.ndarray) -> np.ndarray:
+    """Layers of the nets of K folds, and what they read, (V, N, C) -> probabilities (K, N, C) float32."""
+    inputs = columns(torch.from_numpy(pred_probs))
+    logits = logits_of(inputs, [torch.from_numpy(layer) for layer in layers])
+    return logits.softmax(1).float().mT.contiguous().numpy()
 
 
 def initial_layers(net: Net, classes: int, *, fold: int, seed: int) -> list[np.ndarray]:

@@ -50,7 +50,10 @@ def fit_ngram_color_mlp(config: NgramColorMlpConfig, data: FeatureLevelData) -> 
         )
         return None
     task = training_task(products, fold=None, cleaned=config.cleaned)
-    texts, pictures = Texts(products, NgramSettings(config.name)), _describe(products, data.images, config)
+    texts, pictures = (
+        Texts(products.table, NgramSettings(config.name)),
+        _describe(products, data.images, config),
+    )
     device = choose_device(config.accelerator, enough=len(task.fit) >= GPU_PRODUCTS)
     train = partial(_train, texts, pictures, products, config=config, seed=data.seed, device=device)
     predict = train(task.fit)

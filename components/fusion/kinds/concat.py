@@ -15,5 +15,6 @@ class ConcatConfig(PooledConfig):
 KIND = Kind(
     ConcatConfig,
     fit="components.fusion.feature_level.baselines:fit_pooled",
+    load="components.fusion.feature_level.baselines:load_pooled",
     uses_gpu=trains_backbones,
 )

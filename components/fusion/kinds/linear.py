@@ -12,4 +12,9 @@ class LinearFusionConfig(NetConfig):
     kind: Literal["linear"] = "linear"
 
 
-KIND = Kind(LinearFusionConfig, fit="components.fusion.decision_level.fits:fit_nets", uses_gpu=False)
+KIND = Kind(
+    LinearFusionConfig,
+    fit="components.fusion.decision_level.fits:fit_nets",
+    load="components.fusion.decision_level.fitted:load_nets",
+    uses_gpu=False,
+)

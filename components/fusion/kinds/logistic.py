@@ -40,4 +40,9 @@ class LogisticConfig(DecisionLevelConfig):
             yield "l2 and clip_min must each name one value at least"
 
 
-KIND = Kind(LogisticConfig, fit="components.fusion.decision_level.fits:fit_logistic", uses_gpu=False)
+KIND = Kind(
+    LogisticConfig,
+    fit="components.fusion.decision_level.fits:fit_logistic",
+    load="components.fusion.decision_level.fitted:load_logistic",
+    uses_gpu=False,
+)

@@ -12,4 +12,9 @@ class MeanConfig(DecisionLevelConfig):
     kind: Literal["mean"] = "mean"
 
 
-KIND = Kind(MeanConfig, fit="components.fusion.decision_level.fits:fit_means", uses_gpu=False)
+KIND = Kind(
+    MeanConfig,
+    fit="components.fusion.decision_level.fits:fit_means",
+    load="components.fusion.decision_level.fitted:load_mean",
+    uses_gpu=False,
+)

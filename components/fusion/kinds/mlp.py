@@ -16,4 +16,9 @@ class MlpConfig(NetConfig):
     hidden: PositiveInt = setting(6, "size between the layers", paper="4.1")
 
 
-KIND = Kind(MlpConfig, fit="components.fusion.decision_level.fits:fit_nets", uses_gpu=False)
+KIND = Kind(
+    MlpConfig,
+    fit="components.fusion.decision_level.fits:fit_nets",
+    load="components.fusion.decision_level.fitted:load_nets",
+    uses_gpu=False,
+)

@@ -52,6 +52,7 @@ class NgramColorMlpConfig(FeatureLevelConfig):
 KIND = Kind(
     NgramColorMlpConfig,
     fit="components.fusion.feature_level.ngram_color_mlp:fit_ngram_color_mlp",
+    load="components.fusion.feature_level.ngram_color_mlp:load_ngram_color_mlp",
     uses_gpu=False,
     old_name="light",
 )

@@ -14,4 +14,9 @@ class ProductConfig(DecisionLevelConfig):
     OLD_KEYS: ClassVar = DecisionLevelConfig.OLD_KEYS | {"balance": "every row counts alike"}
 
 
-KIND = Kind(ProductConfig, fit="components.fusion.decision_level.fits:fit_products", uses_gpu=False)
+KIND = Kind(
+    ProductConfig,
+    fit="components.fusion.decision_level.fits:fit_products",
+    load="components.fusion.decision_level.fitted:load_product",
+    uses_gpu=False,
+)

@@ -15,5 +15,6 @@ class SumConfig(ProjectedConfig):
 KIND = Kind(
     SumConfig,
     fit="components.fusion.feature_level.baselines:fit_pooled",
+    load="components.fusion.feature_level.baselines:load_pooled",
     uses_gpu=trains_backbones,
 )

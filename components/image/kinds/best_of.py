@@ -45,4 +45,9 @@ def _wants_gpu(config: BestOfConfig) -> bool:
     return any(IMAGE_KINDS.of(candidate).wants_gpu(candidate) for candidate in config.parsed())
 
 
-KIND = Kind(BestOfConfig, fit="components.image.best_of:train_best_of", uses_gpu=_wants_gpu)
+KIND = Kind(
+    BestOfConfig,
+    fit="components.image.best_of:train_best_of",
+    load="components.image.best_of:load_best_of",
+    uses_gpu=_wants_gpu,
+)

@@ -24,6 +24,7 @@ class ColorHistogramConfig(LightNetConfig, ImageConfig):
 KIND = Kind(
     ColorHistogramConfig,
     fit="components.image.color_histogram:train_color_histogram",
+    load="components.image.color_histogram:load_color_histogram",
     uses_gpu=False,
     old_name="colors",
 )

@@ -40,5 +40,6 @@ class FrozenImageConfig(FeatureClassifierConfig, ImageConfig):
 KIND = Kind(
     FrozenImageConfig,
     fit="components.image.frozen:train_frozen",
+    load="components.image.frozen:load_frozen",
     uses_gpu=lambda config: config.accelerator == "auto",
 )

@@ -169,5 +169,6 @@ class NetworkConfig(ImageConfig):
 KIND = Kind(
     NetworkConfig,
     fit="components.image.stages:train_network",
+    load="components.image.predict:load_network",
     uses_gpu=lambda config: config.accelerator == "auto",
 )

@@ -78,6 +78,8 @@ def describe_all(store: ImageStore, keys: list[str]) -> Tensor:
         InputError: an image cannot be decoded.
     """
     cpu = torch.device("cpu")
+    if not keys:
+        return describe(torch.zeros(0, *SIZE, 3, dtype=torch.uint8))
     chunks = np.array_split(np.arange(len(keys)), math.ceil(len(keys) / CHUNK))
     with ImageCache(store, keys, SIZE, fit="stretch", place="stream", device=cpu) as cache:
         described = [describe(batch.images[..., :3].contiguous()) for batch in cache.batches(chunks)]

@@ -1,14 +1,16 @@
 """TF-IDF of word and character n-grams, as the light classifiers read texts."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+import torch
 from scipy.sparse import csr_array, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.core.errors import InputError
-from components.data.products import Products
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +40,11 @@ class NgramSettings:
 
 
 class Texts:
-    """The texts that word and character n-grams read, of every product."""
+    """The texts that word and character n-grams read, of every product of a table."""
 
-    def __init__(self, products: Products, settings: NgramSettings) -> None:
+    def __init__(self, table: pd.DataFrame, settings: NgramSettings) -> None:
         self.settings = settings
-        pairs = zip(products.table["title"], products.table["description"], strict=True)
+        pairs = zip(table["title"], table["description"], strict=True)
         self.words = np.array([f"{title} {description}" for title, description in pairs], dtype=object)
         self.chars = np.array([text[: settings.char_limit] for text in self.words], dtype=object)
 
@@ -96,3 +98,27 @@ def fit_vectorizers(texts: Texts, rows: np.ndarray) -> tuple[dict[str, TfidfVect
 def tfidf(texts: Texts, rows: np.ndarray, vectorizers: dict[str, TfidfVectorizer]) -> csr_array:
     """(len(rows), n-grams) float32 of fitted vectorizers."""
     return csr_array(hstack([v.transform(getattr(texts, part)[rows]) for part, v in vectorizers.items()]))
+
+
+def ngram_tensors(vectorizers: Mapping[str, TfidfVectorizer]) -> dict[str, torch.Tensor]:
+    """What fitted vectorizers have learned, by name: n-grams, one a line in UTF-8, and their idf."""
+    tensors = {}
+    for part, vectorizer in vectorizers.items():
+        lines = "\n".join(vectorizer.get_feature_names_out()).encode()
+        tensors[f"{part}.ngrams"] = torch.frombuffer(bytearray(lines), dtype=torch.uint8)
+        tensors[f"{part}.idf"] = torch.from_numpy(vectorizer.idf_)
+    return tensors
+
+
+def restored_vectorizers(
+    settings: NgramSettings, tensors: Mapping[str, torch.Tensor]
+) -> dict[str, TfidfVectorizer]:
+    """The vectorizers whose `ngram_tensors` these are, of the same settings: their matrices are equal."""
+    restored = {}
+    for part, vectorizer in make_vectorizers(settings).items():
+        if f"{part}.ngrams" in tensors:
+            lines = tensors[f"{part}.ngrams"].numpy().tobytes().decode()
+            vectorizer.set_params(vocabulary=lines.split("\n"))
+            vectorizer.idf_ = tensors[f"{part}.idf"].numpy()
+            restored[part] = vectorizer
+    return restored

@@ -26,5 +26,6 @@ class FrozenTextConfig(FeatureClassifierConfig, TextConfig):
 KIND = Kind(
     FrozenTextConfig,
     fit="components.text.frozen:train_frozen",
+    load="components.text.frozen:load_frozen",
     uses_gpu=lambda config: config.accelerator == "auto",
 )

@@ -40,4 +40,9 @@ class LinearTextConfig(TextConfig):
             yield "char_ngrams must be [shortest, longest] or []"
 
 
-KIND = Kind(LinearTextConfig, fit="components.text.linear:train_linear", uses_gpu=False)
+KIND = Kind(
+    LinearTextConfig,
+    fit="components.text.linear:train_linear",
+    load="components.text.linear:load_linear",
+    uses_gpu=False,
+)

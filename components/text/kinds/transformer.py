@@ -87,5 +87,6 @@ class TransformerConfig(TextConfig):
 KIND = Kind(
     TransformerConfig,
     fit="components.text.transformer:train_transformer",
+    load="components.text.transformer:load_transformer",
     uses_gpu=lambda config: config.accelerator == "auto",
 )

@@ -1,0 +1,122 @@
+"""Fitted members of the decision level: what predicts, and what they leave to be read again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from components.core.reading import reading
+from components.fusion.decision_level.logistic import Stacked
+from components.fusion.decision_level.nets import TrainedNet, predict_folds
+from components.fusion.decision_level.product import Product
+from components.modeling.cross_fitting import weighted_mean
+from components.modeling.trained import TENSORS
+from components.modeling.voting import majority_vote, voted_probabilities
+
+
+class Fit(Protocol):
+    """What was fitted on some rows: a dataclass of arrays and numbers."""
+
+    def predict(self, pred_probs: np.ndarray, /) -> np.ndarray:
+        """(V, N, C) probabilities of a member's own classifiers -> (N, C) float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A weighted mean: `weights` (V,), which sum to 1."""
+
+    weights: np.ndarray
+
+    def predict(self, pred_probs: np.ndarray) -> np.ndarray:
+        """(V, N, C) probabilities of the classifiers -> (N, C) float32."""
+        return weighted_mean(pred_probs, self.weights)
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """A member that is fitted once a fold, and again on all rows.
+
+    Attributes:
+        refit: by all rows.
+        of_folds: by the rows outside each fold.
+    """
+
+    refit: Fit
+    of_folds: Sequence[Fit]
+
+    def predict(self, pred_probs: np.ndarray, fold: int | None = None) -> np.ndarray:
+        """(V, N, C) probabilities of its classifiers -> (N, C) float32; a fold by the fit without it."""
+        return (self.refit if fold is None else self.of_folds[fold]).predict(pred_probs)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Each field's values, the refit's first, then one a fold."""
+        fits = [vars(fit) for fit in (self.refit, *self.of_folds)]
+        return {name: np.stack([fit[name] for fit in fits]) for name in fits[0]}
+
+
+@dataclass(frozen=True)
+class VotingNets:
+    """The nets of all folds, which vote.
+
+    Attributes:
+        layers: see `TrainedNet`; `held_out_layers` likewise.
+    """
+
+    layers: Sequence[np.ndarray]
+    held_out_layers: Sequence[np.ndarray]
+
+    def predict(self, pred_probs: np.ndarray, fold: int | None = None) -> np.ndarray:
+        """(V, N, C) probabilities of its classifiers -> (N, C) float32; a fold by the net without it."""
+        if fold is not None:
+            return predict_folds([layer[fold : fold + 1] for layer in self.held_out_layers], pred_probs)[0]
+        votes = predict_folds(self.layers, pred_probs)
+        return voted_probabilities(votes, majority_vote(votes)[0])
+
+
+def net_tensors(trained: TrainedNet) -> dict[str, np.ndarray]:
+    """What `load_nets` reads."""
+    both = {"layers": trained.layers, "held_out_layers": trained.held_out_layers}
+    return {f"{name}.{i}": layer for name, layers in both.items() for i, layer in enumerate(layers)}
+
+
+def load_nets(folder: Path) -> VotingNets:
+    """Reads the nets of a member."""
+    tensors = _tensors(folder)
+
+    def layers(name: str) -> list[np.ndarray]:
+        return [tensors[key] for key in sorted(tensors) if key.startswith(f"{name}.")]
+
+    return VotingNets(layers("layers"), layers("held_out_layers"))
+
+
+def load_logistic(folder: Path) -> CrossFitted:
+    """Reads the logistic regressions of a member."""
+    return _load_fits(Stacked, folder)
+
+
+def load_mean(folder: Path) -> CrossFitted:
+    """Reads the weighted means of a member."""
+    return _load_fits(Mean, folder)
+
+
+def load_product(folder: Path) -> CrossFitted:
+    """Reads the products of a member."""
+    return _load_fits(Product, folder)
+
+
+def _load_fits(kind: Callable[..., Any], folder: Path) -> CrossFitted:
+    tensors = _tensors(folder)
+    refit, *of_folds = (
+        kind(**{name: values[row] for name, values in tensors.items()})
+        for row in range(len(next(iter(tensors.values()))))
+    )
+    return CrossFitted(refit, of_folds)
+
+
+def _tensors(folder: Path) -> dict[str, np.ndarray]:
+    with reading(folder / TENSORS, "a safetensors file"):
+        return load_file(folder / TENSORS)

@@ -1,0 +1,124 @@
+"""What every kind leaves predicts again what its run predicted, from the files alone."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from every_kind import REGISTRIES, EveryKind, fusion_configs, image_configs, text_configs, train_every_kind
+
+from components.core.artifacts import read_manifest
+from components.core.errors import InputError
+from components.core.reading import read_json
+from components.data.features import read_features
+from components.data.image_store import ImageStore
+from components.data.probabilities import Classifier, read_classifier, read_classifiers
+from components.fusion.classifiers import to_inputs
+from components.modeling.trained import REFIT, Predicted
+
+CPU = torch.device("cpu")
+ANYWHERE = Path("anywhere")
+CONFIGS = {"text": text_configs(ANYWHERE), "image": image_configs(ANYWHERE), "fusion": fusion_configs()}
+SINGLE = [(stage, kind) for stage in ("text", "image") for kind in REGISTRIES[stage].kinds()]
+TOLERANCE = 2e-6  # batches of other sizes add up in another order
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EveryKind]:
+    folder = tmp_path_factory.mktemp("every-kind")
+    with pytest.MonkeyPatch.context() as patch:
+        for stage in ("text", "image"):
+            patch.setattr(f"components.{stage}.embedding.HF_HOME", str(folder / "home"))
+        yield train_every_kind(folder)
+
+
+@pytest.mark.parametrize("stage", REGISTRIES)
+def test_no_kind_is_left_out_here(stage: str):
+    assert set(CONFIGS[stage]) == set(REGISTRIES[stage].kinds())
+
+
+def predicted(trained: EveryKind, stage: str, folder: Path, rows: np.ndarray) -> Predicted:
+    """What the model of a folder makes of some products."""
+    model, table = REGISTRIES[stage].load(folder, device=CPU), trained.products.table.iloc[rows]
+    if stage == "text":
+        return model.predict(table[["title", "description"]])
+    keys = ["elsewhere" if key is None else key for key in table["image"]]
+    return model.predict(ImageStore(trained.images), keys)
+
+
+def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+    assert np.array_equal(found.argmax(axis=1), expected.argmax(axis=1))
+
+
+@pytest.mark.parametrize(("stage", "kind"), SINGLE, ids=[f"{stage}-{kind}" for stage, kind in SINGLE])
+def test_a_classifier_predicts_again_what_it_predicted(trained: EveryKind, stage: str, kind: str):
+    model, products = trained.of(stage, kind, "model"), trained.products
+    refits = "'refit': True" in str(CONFIGS[stage][kind])
+    assert (model / REFIT).is_dir() == refits
+    matrices = read_classifier(trained.of(stage, kind, "probabilities")).matrices
+    for number, (checkpoint, splits) in enumerate(matrices.items()):
+        folder = model if number == 0 else model / checkpoint
+        for split in ("validation", "test"):
+            # In another order, so that nothing goes by a product's place.
+            rows = products.rows(split)[::-1]
+            part = folder / REFIT if refits and split == "test" else folder
+            found = predicted(trained, stage, part, rows)
+            assert_same(found.pred_probs, splits[split].aligned(products.ids[rows], where=""))
+    features = read_features(trained.of(stage, kind, "features")).values
+    found = predicted(trained, stage, model, np.arange(len(features))).features
+    assert found is not None
+    np.testing.assert_allclose(found, features, atol=1e-4)
+
+
+def test_late_and_first_checkpoints_are_kept_under_their_names(trained: EveryKind):
+    text, image = (trained.of(*which, "model") for which in (("text", "transformer"), ("image", "network")))
+    assert len([path for path in text.iterdir() if path.is_dir()]) == 2
+    assert sorted(path.name for path in image.iterdir() if path.is_dir()) == ["epoch-1", "stage1"]
+    assert read_manifest(image / "stage1")["name"] == "tiny"
+
+
+@pytest.mark.parametrize(("stage", "kind"), SINGLE, ids=[f"{stage}-{kind}" for stage, kind in SINGLE])
+def test_a_changed_file_is_refused_by_name(trained: EveryKind, stage: str, kind: str, tmp_path: Path):
+    shutil.copytree(trained.of(stage, kind, "model"), tmp_path / "model")
+    for path in [path for path in sorted((tmp_path / "model").rglob("*")) if path.is_file()]:
+        content = path.read_bytes()
+        path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+        with pytest.raises(InputError, match=path.name):
+            REGISTRIES[stage].load(tmp_path / "model", device=CPU)
+        path.write_bytes(content)
+
+
+def test_a_model_of_another_stage_is_refused(trained: EveryKind):
+    with pytest.raises(InputError, match=r"network/model/manifest.json: no text model: kind = 'network'"):
+        REGISTRIES["text"].load(trained.of("image", "network", "model"), device=CPU)
+
+
+def inputs_of(trained: EveryKind) -> dict[str, dict[str, Any]]:
+    """Name of each classifier that was fused -> split -> matrix."""
+    kinds = [("text", "linear"), ("text", "transformer"), ("image", "network"), ("image", "color_histogram")]
+    classifiers: Sequence[Classifier] = [
+        read_classifier(trained.of(*which, "probabilities")) for which in kinds
+    ]
+    return dict(to_inputs(classifiers))
+
+
+@pytest.mark.parametrize("kind", fusion_configs())
+def test_a_fusion_predicts_again_what_it_predicted(trained: EveryKind, kind: str):
+    products, inputs = trained.products, inputs_of(trained)
+    made = {each.name: each for each in read_classifiers(trained.folder / "members")}
+    fold_of = read_json(trained.folder / "fusion-model" / "folds.json", "folds")
+    found = [(name, folder) for name, level, folder in trained.fused(kind) if level == "members"]
+    for name, folder in found:
+        member = REGISTRIES["fusion"].load(folder)
+        read = read_json(folder / "config.json", "settings")["inputs"]
+        for split, folds in (("test", [None]), ("validation", [0, 1])):
+            for fold in folds:
+                ids = products.ids[products.rows(split)]
+                ids = np.array([one for one in ids if fold is None or fold_of[one] == fold], dtype=object)
+                stacked = np.stack([inputs[each][split].aligned(ids, where=each) for each in read])
+                assert_same(member.predict(stacked, fold=fold), made[name].chosen(split, ids))
