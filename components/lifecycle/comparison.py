@@ -1,0 +1,176 @@
+"""Champion and challenger on the same products, each scored by classifiers that did not see them.
+
+Fusion, vote and calibration are fitted on validation by design, and what a model predicts with was fitted on
+validation too. So a product of the challenger's validation split is scored
+
+- for the challenger by its own out-of-fold probabilities;
+- for the champion by its stored out-of-fold probabilities, where it was validation for the champion too and
+  neither text nor image changed; by its classifiers of train alone and the members of the held-out fold,
+  where one did; by the same classifiers and all members, where the product is new.
+
+What the champion trained on, or a duplicate of it, is left out and counted.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file
+
+from components.core.errors import InputError
+from components.core.reading import read_json, reading
+
+STORED = "the champion's stored out-of-fold probabilities"
+HELD_OUT = "the champion's train-only classifiers and the members of the held-out fold"
+TRAIN_ONLY = "the champion's train-only classifiers"
+TRAINED_ON = "the champion trained on it"
+DUPLICATE = "the champion trained on a product of its group"
+TWO_FOLDS = "changed, and its group lies in several folds of the champion"
+SCORED, LEFT_OUT = (STORED, HELD_OUT, TRAIN_ONLY), (TRAINED_ON, DUPLICATE, TWO_FOLDS)
+
+# Product ids (N,), the fold of validation that held each out or -1 -> (N, C) in the champion's classes.
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a package tells of its labeled products.
+
+    Attributes:
+        products: product_id, code, split, group, fold, content; one row each.
+        classes: the columns of `pred_probs`.
+        pred_probs: (n, C) out of fold, of the validation products in the order of `products`.
+    """
+
+    products: pd.DataFrame
+    classes: tuple[str, ...]
+    pred_probs: np.ndarray
+
+    @property
+    def validation(self) -> pd.DataFrame:
+        """The products of the validation split."""
+        chosen = (self.products["split"] == "validation").to_numpy()
+        return self.products.iloc[np.flatnonzero(chosen)]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Products on which both sides are scored.
+
+    Attributes:
+        ids: (N,) product ids.
+        labels, champion, challenger: (N,) positions in `classes`: the challenger's code, and the predictions.
+        groups: (N,) of duplicates.
+        classes: of both sides.
+        scored: by what the champion was scored -> products.
+        left_out: why -> products.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    champion: np.ndarray
+    challenger: np.ndarray
+    groups: np.ndarray
+    classes: tuple[str, ...]
+    scored: dict[str, int]
+    left_out: dict[str, int]
+
+
+def read_side(package: Path) -> Side:
+    """Reads what a package whose files have been checked tells of its products.
+
+    Raises:
+        InputError: a part is missing, or the parts do not fit.
+    """
+    classes = tuple(read_json(package / "model.json", "a model's description")["classes"])
+    table, probabilities = package / "products.parquet", package / "validation.safetensors"
+    with reading(table, "a table of labeled products"):
+        products = pd.read_parquet(table)
+    with reading(probabilities, "out-of-fold probabilities"):
+        pred_probs = load_file(probabilities)["pred_probs"]
+    side = Side(products, classes, pred_probs)
+    expected = (len(side.validation), len(classes))
+    if pred_probs.shape != expected:
+        raise InputError(f"{probabilities}: shape {pred_probs.shape}, expected {expected} from {table.name}")
+    return side
+
+
+def compare(champion: Side, challenger: Side, score: Score) -> Pairs:
+    """Scores both sides on the challenger's validation products, as this module's head says.
+
+    Args:
+        score: how the champion scores what it has no stored probabilities of.
+    """
+    rows, seen = challenger.validation, _Seen(champion, challenger)
+    found = [seen.how(*row) for row in zip(rows["product_id"], rows["group"], rows["content"], strict=True)]
+    how, folds = np.array([way for way, _ in found], dtype=object), np.array([fold for _, fold in found], int)
+    kept = np.flatnonzero(np.isin(how, SCORED))
+    classes = tuple(sorted({*champion.classes, *challenger.classes}))
+    position = {code: number for number, code in enumerate(classes)}
+    ids = rows["product_id"].to_numpy(dtype=object)[kept]
+    predicted = _champion_predicts(champion, ids, how[kept] == STORED, folds[kept], score)
+    counts = Counter(how.tolist())
+    return Pairs(
+        ids=ids,
+        labels=np.array([position[code] for code in rows["code"]], np.int64)[kept],
+        champion=_positions(champion, position)[predicted],
+        challenger=_positions(challenger, position)[challenger.pred_probs[kept].argmax(axis=1)],
+        groups=rows["group"].to_numpy(dtype=np.int64)[kept],
+        classes=classes,
+        scored={way: counts[way] for way in SCORED if way in counts},
+        left_out={why: counts[why] for why in LEFT_OUT if why in counts},
+    )
+
+
+class _Seen:
+    """Which products the champion has seen, and how."""
+
+    def __init__(self, champion: Side, challenger: Side) -> None:
+        known = champion.products
+        columns = ("product_id", "split", "content", "fold")
+        rows = list(zip(*(known[name] for name in columns), strict=True))
+        self._trained = {each for each, split, _, _ in rows if split == "train"}
+        self._trained_contents = {content for _, split, content, _ in rows if split == "train"}
+        self._validated = {each: content for each, split, content, _ in rows if split == "validation"}
+        self._folds = {each: int(fold) for each, _, _, fold in rows if not pd.isna(fold)}
+        self._groups: dict[int, list[str]] = {}
+        for product, group in zip(
+            challenger.products["product_id"], challenger.products["group"], strict=True
+        ):
+            self._groups.setdefault(group, []).append(product)
+
+    def how(self, product: str, group: int, content: str) -> tuple[str, int]:
+        """By what the champion scores a product, or why it is left out; and the fold to hold out, or -1."""
+        members = self._groups[group]
+        folds = {self._folds[each] for each in members if each in self._folds}
+        fold = min(folds, default=-1)
+        if product in self._trained:
+            return TRAINED_ON, fold
+        if content in self._trained_contents or not self._trained.isdisjoint(members):
+            return DUPLICATE, fold
+        if self._validated.get(product) == content:
+            return STORED, fold
+        if len(folds) > 1:
+            return TWO_FOLDS, fold
+        seen = any(each in self._validated for each in members)
+        return (HELD_OUT if seen else TRAIN_ONLY), fold
+
+
+def _champion_predicts(
+    champion: Side, ids: np.ndarray, stored: np.ndarray, folds: np.ndarray, score: Score
+) -> np.ndarray:
+    """The champion's answers, (N,) positions in its own classes."""
+    at = {product: row for row, product in enumerate(champion.validation["product_id"])}
+    predicted = np.zeros(len(ids), np.int64)
+    answers = champion.pred_probs.argmax(axis=1)
+    predicted[stored] = answers[[at[product] for product in ids[stored]]]
+    if not stored.all():
+        predicted[~stored] = score(ids[~stored], folds[~stored]).argmax(axis=1)
+    return predicted
+
+
+def _positions(side: Side, position: dict[str, int]) -> np.ndarray:
+    return np.array([position[code] for code in side.classes], np.int64)

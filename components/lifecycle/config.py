@@ -1,0 +1,28 @@
+"""What can be set of the gate between a trained model and the champion."""
+
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field
+
+from components.core.configuration import Config, Share, parse_config, setting
+
+
+class GateConfig(Config):
+    """When a challenger replaces the champion."""
+
+    margin: Share = setting(
+        0.01,
+        "macro-F1 that the challenger may lose: the lower end of the 95 % interval of the difference must be "
+        "above minus this",
+    )
+    class_loss: Share = setting(0.1, "F1 that no class may lose more than")
+    class_support: Annotated[int, Field(ge=1)] = setting(
+        50, "compared products that a class must have for its loss to count", expert=True
+    )
+    min_macro_f1: Share = setting(0.0, "macro-F1 on validation that every model must reach")
+    min_accuracy: Share = setting(0.0, "accuracy on validation that every model must reach")
+
+
+# The pipeline's parameters that the lifecycle's tasks read.
+PARAMETERS = {"models_gate": partial(parse_config, GateConfig, where="models_gate")}
