@@ -16,6 +16,7 @@ from components.client.commands.check import check
 from components.client.commands.cluster import runs, schedule, submit, upload
 from components.client.commands.compile import compile_command
 from components.client.commands.fuse import fuse
+from components.client.commands.models import models
 from components.client.commands.run import run
 from components.client.commands.show import compare, show
 from components.client.presets import FOLDS_OF
@@ -212,7 +213,7 @@ def main(context: click.Context) -> None:
     context.obj = build_pipeline
 
 
-for command in (run, check, show, compare, fuse, compile_command, upload, submit, schedule, runs):
+for command in (run, check, show, compare, fuse, models, compile_command, upload, submit, schedule, runs):
     main.add_command(command)
 
 

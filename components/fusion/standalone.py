@@ -1,16 +1,15 @@
 """Fusion of probability matrices from elsewhere: no catalog, no pipeline."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from components.core.artifacts import write_json
 from components.core.errors import InputError
-from components.data.codes import clean_code, clean_id
+from components.data.codes import clean_code
+from components.data.labels import read_labels
 from components.data.probabilities import Probabilities, read_matrix, write_matrix
-from components.data.tables.findings import DROPPED, first_of
-from components.data.tables.read import read_table
 from components.fusion.config import FUSION_KINDS, DecisionLevelConfig
 from components.fusion.decision_level.members import FusionData, Member, fuse_members
 from components.modeling.cross_fitting import stratified_folds
@@ -47,7 +46,7 @@ def fuse(
     if not paths:
         raise InputError("fuse: no matrix; give at least one of text or image")
     first = read_matrix(paths[0], name=paths[0].stem)
-    ids, codes = _read_labels(labels, known_ids=set(first.ids))
+    ids, codes = read_labels(labels, known_ids=set(first.ids))
     pred_probs, classes = _read_matrices(paths, first, ids)
     truth = _to_labels(codes, classes, ids, where=labels)
     fold_of = stratified_folds(truth, folds=folds, seed=seed)
@@ -81,32 +80,6 @@ def _per_class(
     support = np.bincount(labels, minlength=len(classes))
     scores = zip(classes, f1.tolist(), support.tolist(), strict=True)
     return {code: {"f1": score, "support": rows} for code, score, rows in scores}
-
-
-def _read_labels(path: Path, *, known_ids: Set[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and codes as strings, both (N,)."""
-    table = read_table(path)
-    dropped = [finding for finding in table.findings if finding.action == DROPPED]
-    if dropped:
-        raise InputError(f"{path}: {len(dropped)} rows cannot be read\n{first_of(dropped)}\nMend them.")
-    named = {"id", "code"} <= set(table.header)
-    columns = ["id", "code"] if named else table.header
-    if len(columns) != 2 or not table.rows or (named and table.missing(columns)):
-        raise InputError(
-            f"{path}: expected two columns, id and code, and at least one row; it has "
-            f"{len(table.rows)} rows of {table.named()} (read as {table.form})"
-        )
-    pairs = [[row.values[column] for column in columns] for row in table.rows]
-    # A first line that names a product is no header.
-    pairs = [columns, *pairs] if columns[0] in known_ids else pairs
-    ids = [product if product in known_ids else clean_id(product) for product, _ in pairs]
-    row_of: dict[str, int] = {}
-    for row, product in enumerate(ids, 1):
-        if row_of.setdefault(product, row) != row:
-            raise InputError(
-                f"{path}: id {product!r} occurs twice (row {row}, first in row {row_of[product]})"
-            )
-    return np.array(ids, dtype=object), np.array([code for _, code in pairs], dtype=object)
 
 
 def _read_matrices(

@@ -142,6 +142,11 @@ class Objects:
         with self._explained(name), suppress(FileNotFoundError):
             self.files.rm_file(self.path(name))
 
+    def remove_folders(self, prefix: str) -> None:
+        """Deletes what is left where all objects below a prefix are gone: empty folders."""
+        if self.is_folder:
+            shutil.rmtree(self.path(prefix), ignore_errors=True)
+
     def check_conditions(self, prefix: str) -> None:
         """Tests that the store keeps to conditions, by writing an object and deleting it again.
 

@@ -20,7 +20,7 @@ from components.core.configuration import NAME_PATTERN
 from components.core.errors import InputError
 from components.core.project import NAME
 from components.core.reading import parse_json_object, reason
-from components.lifecycle.objects import Objects
+from components.lifecycle.objects import ABSENT, Objects
 
 VERSION = re.compile(r"[0-9a-f]{16}")
 
@@ -134,12 +134,22 @@ class ModelStore:
         read_manifest(folder)
         return folder
 
+    def withdraw(self, version: Version) -> bytes:
+        """Takes a version's manifest away, so that it is none any more; returns what `restore` needs."""
+        path = f"{self._folder(version.id)}/{MANIFEST}"
+        content = self.objects.read(path) or b""
+        self.objects.remove(path)
+        return content
+
+    def restore(self, version: Version, manifest: bytes) -> None:
+        """Makes a withdrawn version one again."""
+        self.objects.replace(f"{self._folder(version.id)}/{MANIFEST}", manifest, ABSENT)
+
     def remove(self, version: Version) -> None:
-        """Deletes a version: its manifest first, so that half of it is no version any more."""
-        folder = self._folder(version.id)
-        self.objects.remove(f"{folder}/{MANIFEST}")
+        """Deletes the files of a withdrawn version."""
         for name in version.manifest["files"]:
-            self.objects.remove(f"{folder}/{name}")
+            self.objects.remove(f"{self._folder(version.id)}/{name}")
+        self.objects.remove_folders(self._folder(version.id))
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON object below the model's root; None where there is none."""

@@ -44,8 +44,12 @@ def test_what_was_not_stored_whole_is_no_version_and_is_stored_again(place: str,
     with pytest.raises(InputError, match=r"no version .* it holds none yet"):
         store.version(version)
     assert store.add(tmp_path / "package-1") == version
-    store.remove(store.version(version))
+    found = store.version(version)
+    store.restore(found, store.withdraw(found))
+    assert store.versions() == [version]
+    store.withdraw(found)
     assert store.versions() == []
+    store.remove(found)
     assert ModelStore(place).all_versions() == []
 
 

@@ -1,0 +1,172 @@
+"""`pipeline.py models`: none of its commands needs a cluster, and none deletes what is needed."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from commands import command
+from model_package import write_package
+
+from components.lifecycle import retention
+from components.lifecycle.champion import promote, read_champion
+from components.lifecycle.later_codes import keep_predictions
+from components.lifecycle.retention import prune, readers, reading
+from components.lifecycle.store import ModelStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    """Five versions; the first was champion, the second is."""
+    store = ModelStore(str(tmp_path / "store"))
+    versions = [store.add(write_package(tmp_path / f"package-{n}", n)) for n in range(1, 6)]
+    for version in versions[:2]:
+        promote(store, store.version(version), instead_of=read_champion(store), why="better", by="run-7")
+    return store
+
+
+def ids(store: ModelStore) -> list[str]:
+    """The oldest first."""
+    return [each.id for each in store.all_versions()][::-1]
+
+
+def models(store: ModelStore, name: str, *arguments: object, status: int = 0) -> str:
+    return command("models", name, "--store", store.objects.place, *arguments, status=status).output
+
+
+def test_list_names_every_version_with_what_became_of_it(store: ModelStore):
+    third = ids(store)[2]
+    store.write_json(f"decisions/{third}.json", {"promote": False, "at": "2026-01-03", "why": "Worse."})
+    lines = models(store, "list").splitlines()
+    assert [line.split()[0] for line in lines] == ids(store)[::-1]
+    assert "accuracy 0.9000 macro_f1 0.8500" in lines[0]
+    assert lines[2].endswith("refused by the gate on 2026-01-03")
+    assert "champion since 20" in lines[3]
+    assert lines[4].endswith("predecessor")
+
+
+def test_show_tells_all_of_one(store: ModelStore):
+    first, second, *_ = ids(store)
+    store.write_json(f"decisions/{second}.json", {"promote": True, "at": "2026-01-02", "why": "Better."})
+    shown = models(store, "show", "champion")
+    assert f"/versions/{second}" in shown
+    assert "by run-7: better" in shown
+    assert "gate, 2026-01-02: Better." in shown
+    assert "was champion since" in models(store, "show", first[:8])
+
+
+def test_promote_and_rollback_move_the_champion(store: ModelStore):
+    first, second, third, *_ = ids(store)
+    said = models(store, "promote", third[:6], "--why", "shoes")
+    assert said == f"{third} is the champion, {second} its predecessor\n"
+    assert readers(store) == {}
+    assert models(store, "rollback").startswith(f"{second} is the champion again: rolled back from {third}")
+    models(store, "rollback", "--why", "shoes again")
+    assert read_champion(store).version == first
+    assert "no predecessor to go back to" in models(store, "rollback", status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "ffff"], "no version 'ffff': the newest are"),
+        (["promote", "ffff", "--why", "x"], "no version 'ffff'"),
+        (["prune", "--keep", "0"], "x>=1"),
+    ],
+)
+def test_what_is_wrong_is_said_to_a_person(store: ModelStore, arguments: list[str], message: str):
+    assert message in models(store, *arguments, status=2)
+
+
+def test_an_empty_store_says_so(tmp_path: Path):
+    empty = ModelStore(str(tmp_path))
+    assert "holds no version yet" in models(empty, "list")
+    assert "there is no champion yet" in models(empty, "show", "champion", status=2)
+    assert "error: no store of models is named" in command("models", "list", "--store", "", status=2).output
+
+
+def test_prune_says_what_it_would_delete_and_deletes_just_that(store: ModelStore):
+    first, second, third, fourth, fifth = ids(store)
+    with reading(store, third):
+        said = models(store, "prune", "--keep", "1", "--dry-run").splitlines()
+        assert [line.split()[0] for line in said if line.endswith("would be deleted")] == [fourth]
+        assert said[-1].startswith("1 of 5 versions")
+        assert ids(store) == [first, second, third, fourth, fifth]
+        deleted = models(store, "prune", "--keep", "1")
+        assert "kept: the champion's predecessor" in deleted
+        assert "reads it since" in deleted
+        assert ids(store) == [first, second, third, fifth]
+    models(store, "prune", "--keep", "1")
+    assert ids(store) == [first, second, fifth]
+    assert set(store.objects.names(f"{store.root}/versions")) == {first, second, fifth}
+
+
+def test_a_reader_that_comes_while_prune_is_at_it_finds_a_whole_version(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    third, plain = ids(store)[2], store.withdraw
+    entered = []
+
+    def withdraw(version):
+        entered.append(reading(store, version.id))
+        entered[-1].__enter__()
+        return plain(version)
+
+    monkeypatch.setattr(store, "withdraw", withdraw)
+    kept = {each.version.id: each.why for each in prune(store, keep=1)}
+    assert "reads it since" in kept[third]
+    store.fetch(store.version(third), tmp_path / "fetched")
+
+
+def test_what_a_killed_reader_left_counts_for_a_day(store: ModelStore, monkeypatch: pytest.MonkeyPatch):
+    third = ids(store)[2]
+    monkeypatch.setattr(retention, "HOURS", -1)
+    with reading(store, third):
+        assert readers(store) == {}
+    monkeypatch.setattr(retention, "HOURS", 24)
+    with reading(store, third):
+        assert list(readers(store)) == [third]
+
+
+def detail(path: Path, *rows: tuple[str, str, float]) -> Path:
+    lines = [
+        "product_id\tcode\tclass_name\tprobability",
+        *(f"{one}\t{code}\t\t{sure}" for one, code, sure in rows),
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_score_joins_kept_predictions_with_later_codes_by_week(store: ModelStore, tmp_path: Path):
+    first, second, *_ = ids(store)
+    weeks = [
+        (datetime(2026, 1, 5, tzinfo=UTC), first, [("p1", "10", 0.9), ("p2", "10", 0.9)]),
+        (datetime(2026, 1, 6, tzinfo=UTC), first, [("p2", "20", 0.5), ("p3", "20", 0.9), ("p4", "20", 0.9)]),
+        (datetime(2026, 1, 12, tzinfo=UTC), second, [("p1", "10", 1.0), ("=1+1", "10", 0.4)]),
+    ]
+    for when, version, rows in weeks:
+        keep_predictions(store, detail(tmp_path / "detail.tsv", *rows), version, when=when)
+    labels = tmp_path / "new.tsv"
+    labels.write_text("id\tcode\np1\t10\np2\t20\np3\t10\nunknown\t10\n")
+    lines = models(store, "score", "--labels", labels, "--threshold", "0.6").splitlines()
+    assert lines[1].split() == ["2026-W02", "4", "3", "66.7%", "0.5000", "0.4333", first]
+    assert lines[2].split() == ["2026-W03", "2", "1", "100.0%", "1.0000", "0.0000", second]
+    written = store.read_json("scores.json")
+    assert written
+    assert [week["accuracy"] for week in written["weeks"]] == [0.5, 1.0]
+    labels.write_text("id\tcode\nother\t10\n")
+    assert "none of its 1 products is among the 5" in models(store, "score", "--labels", labels, status=2)
+
+
+def test_without_kept_predictions_score_says_so(store: ModelStore, tmp_path: Path):
+    labels = detail(tmp_path / "labels.tsv", ("p1", "10", 1))
+    assert "no predictions are kept there yet" in models(store, "score", "--labels", labels, status=2)
+
+
+def test_a_kept_file_that_is_none_is_refused_by_name(store: ModelStore, tmp_path: Path):
+    path = tmp_path / "detail.tsv"
+    path.write_text("product_id\tcode\np1\t10\n")
+    name = keep_predictions(store, path, ids(store)[0])
+    labels = tmp_path / "labels.tsv"
+    labels.write_text("id\tcode\np1\t10\n")
+    said = models(store, "score", "--labels", labels, status=2)
+    assert f"{name}: not predictions with product_id, code, probability: it lacks 'probability'" in said
