@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 import pipeline
@@ -21,10 +22,17 @@ PATTERNS = (
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for each in PATTERNS for path in ROOT.glob(each))
 # What docs/extending.md has its reader add.
 ADDED = ("components/text/kinds/centroid.py", "components/fusion/kinds/geometric.py", "components/lengths")
-OPTIONS = {
-    name: {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
-    for name, command in pipeline.main.commands.items()
-}
+
+
+def options(command: click.Command) -> set[str]:
+    """The options of a command, or of all commands of a group."""
+    found = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+    return (
+        found.union(*map(options, command.commands.values())) if isinstance(command, click.Group) else found
+    )
+
+
+OPTIONS = {name: options(command) for name, command in pipeline.main.commands.items()}
 PARAMETERS = set(pipeline.build_pipeline(PRESETS["laptop"]).component_spec.inputs)
 ARTIFACTS = {
     name
