@@ -34,9 +34,9 @@ class Placeholder:
 
 
 def group_duplicates(
-    titles: Sequence[str], images: Sequence[str | None], labels: np.ndarray
+    titles: Sequence[str], pictures: Sequence[str | None], labels: np.ndarray
 ) -> tuple[np.ndarray, list[Placeholder]]:
-    """Group numbers, (N,) int64: products with one title (by `title_key`) or one image share a group.
+    """Group numbers, (N,) int64: products with one title (by `title_key`) or one picture share a group.
 
     3 % of the challenge's titles and about 10 % of its images occur more than once; on both sides of a
     split they let the validation leak. What over ten products and 1 % of all share is a placeholder, and ties
@@ -44,13 +44,14 @@ def group_duplicates(
     of every kind, while duplicates nearly always have one label.
 
     Args:
+        pictures: what each product's image shows, one key for near duplicates; None without an image.
         labels: (N,) classes, -1 where unlabeled.
 
     Returns:
         The groups, and the placeholders.
     """
     count = len(titles)
-    columns = {"title": [title_key(title) for title in titles], "picture": images}
+    columns = {"title": [title_key(title) for title in titles], "picture": pictures}
     rows, keys, placeholders, offset = [], [], [], 0
     for what, column in columns.items():
         codes, uniques = pd.factorize(np.array(column, dtype=object))

@@ -49,7 +49,8 @@ def product_table(
     table = pd.DataFrame({name: [getattr(each, name) for each in records] for name in COLUMNS}, dtype=object)
     label_of: dict[str | None, int] = {code: label for label, code in enumerate(classes)}
     labels = np.array([label_of.get(record.code, -1) for record in records])
-    groups, placeholders = group_duplicates(table["title"].tolist(), table["image"].tolist(), labels)
+    pictures = [record.picture for record in records]
+    groups, placeholders = group_duplicates(table["title"].tolist(), pictures, labels)
     ids = table["product_id"].tolist()
     split = split_validation(
         ids[:count],

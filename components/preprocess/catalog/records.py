@@ -28,6 +28,7 @@ class Record:
     image_name: str  # file names of the images, "" where none is named
     code: str | None = None
     image: str | None = None  # key in the image store
+    picture: str | None = None  # what the image shows: near duplicates have the key of one of them
 
     def finding(self, reason: str, action: str, detail: str) -> Finding:
         """A line of the quarantine report about this product."""

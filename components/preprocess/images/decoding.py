@@ -6,11 +6,13 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from components.preprocess.images.jpeg import reduce_jpeg, whole_jpeg
+from components.preprocess.images.near import thumbnail
 from components.preprocess.images.sources import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP")  # an allow-list: EPS, TIFF and FITS are refused
@@ -38,13 +40,27 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 
 
+class Checked(NamedTuple):
+    """An image that can be used.
+
+    Attributes:
+        data: as a JPEG, b"" where the header alone was read.
+        thumbnail: as `thumbnail` makes it, b"" where the header alone was read.
+    """
+
+    width: int
+    height: int
+    data: bytes
+    thumbnail: bytes
+
+
 def image_key(data: bytes) -> str:
     """The image's key in the store: equal files share one."""
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def upright_jpeg(data: bytes, max_pixels: int) -> tuple[int, int, bytes]:
-    """Checks an image wholly and returns (width, height, JPEG bytes), upright and RGB.
+def upright_jpeg(data: bytes, max_pixels: int) -> Checked:
+    """Checks an image wholly and returns it as a JPEG, upright and RGB.
 
     A sound RGB JPEG is passed on unchanged. Others are converted: the first frame of an animation,
     transparency on white, 16 bits scaled to 8, EXIF rotation applied, larger JPEGs reduced.
@@ -65,11 +81,11 @@ def upright_jpeg(data: bytes, max_pixels: int) -> tuple[int, int, bytes]:
             return _upright_jpeg(image, data, reduction)
 
 
-def check_header(data: bytes, max_pixels: int) -> tuple[int, int, bytes]:
-    """(width, height, nothing) of an image as its header has them; see `upright_jpeg` for what is refused."""
+def check_header(data: bytes, max_pixels: int) -> Checked:
+    """An image as its header has it; see `upright_jpeg` for what is refused."""
     with _opened(data) as image:
         _reduction(image, max_pixels)
-        return image.width, image.height, b""
+        return Checked(image.width, image.height, b"", b"")
 
 
 @contextmanager
@@ -106,10 +122,10 @@ def _reduction(image: Image.Image, max_pixels: int) -> int:
     raise BadImage("image_too_large", f"{width}x{height}: over {limit}; save it smaller")
 
 
-def _upright_jpeg(image: Image.Image, data: bytes, reduction: int) -> tuple[int, int, bytes]:
-    whole = whole_jpeg(data, reduction)
-    if whole is data and reduction == 1 and image.mode == "RGB" and _orientation(image) not in _TURNS:
-        return image.width, image.height, data
+def _upright_jpeg(image: Image.Image, data: bytes, reduction: int) -> Checked:
+    whole, pixels = whole_jpeg(data, reduction)
+    if pixels is not None and reduction == 1 and image.mode == "RGB" and _orientation(image) not in _TURNS:
+        return Checked(image.width, image.height, data, thumbnail(pixels))
     with Image.open(io.BytesIO(whole), formats=FORMATS) as tidy:
         reduce_jpeg(tidy, reduction)
         return _encode(tidy)
@@ -122,7 +138,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _encode(image: Image.Image) -> tuple[int, int, bytes]:
+def _encode(image: Image.Image) -> Checked:
     turn = _TURNS.get(_orientation(image))
     straight_inks = image.mode == "CMYK" and _is_jpeg(image) and "adobe" not in image.info
     image.load()
@@ -139,7 +155,7 @@ def _encode(image: Image.Image) -> tuple[int, int, bytes]:
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return image.width, image.height, file.getvalue()
+    return Checked(image.width, image.height, file.getvalue(), thumbnail(np.asarray(image)))
 
 
 def _scaled_gray(image: Image.Image) -> Image.Image:

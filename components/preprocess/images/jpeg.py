@@ -24,8 +24,8 @@ FILLER = 2  # bytes: the rows may end in the same byte
 _OTHER_ROWS = bytes(range(1, 255)) * 4
 
 
-def whole_jpeg(data: bytes, reduction: int) -> bytes:
-    """The JPEG as it is, or tidied, if each of its rows can be decoded.
+def whole_jpeg(data: bytes, reduction: int) -> tuple[bytes, np.ndarray | None]:
+    """The JPEG as it is with its pixels, or tidied, if each of its rows can be decoded.
 
     The trainings' decoder stops at any warning, and Pillow fills missing rows with gray: neither says what is
     the matter. A JPEG that lacks its end marker, or has bytes too many before a marker, is decoded with two
@@ -38,8 +38,7 @@ def whole_jpeg(data: bytes, reduction: int) -> bytes:
         BadImage: rows are missing or damaged.
     """
     try:
-        _decode(data, reduction)
-        return data
+        return data, _decode(data, reduction)
     except ValueError:
         tidy = _tidy(data)
     try:
@@ -47,7 +46,7 @@ def whole_jpeg(data: bytes, reduction: int) -> bytes:
     except ValueError as error:
         if _ROWS_DAMAGED.search(str(error)) or _lacks_rows(tidy, reduction):
             raise BadImage("image_truncated", str(error)) from error
-    return tidy
+    return tidy, None
 
 
 def reduce_jpeg(image: Image.Image, reduction: int) -> None:
@@ -55,8 +54,8 @@ def reduce_jpeg(image: Image.Image, reduction: int) -> None:
     image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
 
 
-def _decode(data: bytes, reduction: int) -> None:
-    simplejpeg.decode_jpeg(data, colorspace="RGB", min_factor=reduction)
+def _decode(data: bytes, reduction: int) -> np.ndarray:
+    return simplejpeg.decode_jpeg(data, colorspace="RGB", min_factor=reduction)
 
 
 def _tidy(data: bytes) -> bytes:

@@ -11,8 +11,9 @@ from pathlib import Path
 from components.data.image_store import write_image_store
 from components.data.tables.findings import DROPPED, IGNORED, WITHOUT_IMAGE, Finding
 from components.preprocess.catalog.records import Record
-from components.preprocess.images.decoding import check_header, image_key, upright_jpeg
+from components.preprocess.images.decoding import Checked, check_header, image_key, upright_jpeg
 from components.preprocess.images.names import ImageNames
+from components.preprocess.images.near import same_pictures
 from components.preprocess.images.sources import BadImage, ImageSource
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Part:
 
 
 def pack_images(parts: Sequence[Part], *, folder: Path, max_pixels: int) -> tuple[list[Finding], int]:
-    """Packs the images of all parts of a catalog into one store and sets every record's `image` key.
+    """Packs the images of all parts into one store; sets every record's `image` key and its `picture`.
 
     Of a product with several images the first that can be used is taken.
 
@@ -51,7 +52,9 @@ def pack_images(parts: Sequence[Part], *, folder: Path, max_pixels: int) -> tupl
     """
     packer = _Packer(max_pixels)
     stream = (image for part in parts for image in packer.images(part))
-    return packer.findings, write_image_store(folder, stream)
+    count = write_image_store(folder, stream)
+    packer.name_pictures(parts)
+    return packer.findings, count
 
 
 def look_through(parts: Sequence[Part], *, most: int | None, max_pixels: int) -> tuple[list[Finding], int]:
@@ -67,7 +70,9 @@ def look_through(parts: Sequence[Part], *, most: int | None, max_pixels: int) ->
     """
     count = sum(len(part.records) for part in parts)
     packer = _Packer(max_pixels, 1.0 if most is None else most / max(1, count))
-    return packer.findings, sum(len(data) > 0 for part in parts for *_, data in packer.images(part))
+    count = sum(len(data) > 0 for part in parts for *_, data in packer.images(part))
+    packer.name_pictures(parts)
+    return packer.findings, count
 
 
 class _Packer:
@@ -77,6 +82,7 @@ class _Packer:
         self._max_pixels, self._decoded = max_pixels, decoded
         self.findings: list[Finding] = []
         self._known: dict[str, BadImage | None] = {}  # key -> what is wrong with the image
+        self._thumbnails: dict[str, bytes] = {}
         self._done, self._start = 0, time.perf_counter()
 
     def images(self, part: Part) -> Iterator[Packed]:
@@ -98,7 +104,15 @@ class _Packer:
         for key, checked in zip(fresh, pool.map(self._check, fresh, fresh.values()), strict=True):
             self._known[key] = checked if isinstance(checked, BadImage) else None
             if not isinstance(checked, BadImage):
-                yield key, *checked
+                if checked.thumbnail:
+                    self._thumbnails[key] = checked.thumbnail
+                yield key, checked.width, checked.height, checked.data
+
+    def name_pictures(self, parts: Sequence[Part]) -> None:
+        """Gives near duplicates among the images one `picture`."""
+        same = same_pictures(self._thumbnails)
+        for record in (record for part in parts for record in part.records):
+            record.picture = same.get(record.image, record.image) if record.image else None
 
     def _settle(
         self,
@@ -120,7 +134,7 @@ class _Packer:
                 self.findings.append(record.finding(problem.reason, action, problem.detail))
         return left
 
-    def _check(self, key: str, data: bytes) -> tuple[int, int, bytes] | BadImage:
+    def _check(self, key: str, data: bytes) -> Checked | BadImage:
         drawn = int(key[:8], 16) < self._decoded * 2**32
         try:
             return (upright_jpeg if drawn else check_header)(data, self._max_pixels)

@@ -29,7 +29,7 @@ def encode(image: Image.Image, kind: str, **options) -> bytes:
 
 def used(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The pixels that the trainings see of an image, decoded as they do."""
-    width, height, kept = upright_jpeg(data, max_pixels)
+    width, height, kept, _ = upright_jpeg(data, max_pixels)
     pixels = simplejpeg.decode_jpeg(kept, colorspace="RGB")
     assert pixels.shape == (height, width, 3)
     return pixels.astype(int)
