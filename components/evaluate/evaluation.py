@@ -1,4 +1,4 @@
-"""Predicts every classifier of a run on a labeled split, and picks the rows of the paper's Table 1."""
+"""Predicts every classifier of a run on a labeled split, and picks the rows of results."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,17 +9,20 @@ import numpy as np
 from components.core.errors import InputError
 from components.data.probabilities import Classifier, read_classifier, read_classifiers
 from components.data.products import Products
-from components.evaluate.scores import Bootstrap, Calibration, Score, calibration, score
+from components.evaluate.scores import Calibration, Score, calibration, score
+from components.modeling.cross_fitting import choice_folds, cross_fitted_choice
+from components.modeling.intervals import Posterior
 from components.modeling.metrics import ROWS
 
-# How each row of Table 1 stays honest on the validation split.
-SINGLE = "Fitted on the train split alone; validation chose its epoch and, of several models, the best one."
+# How each row of results stays honest on the validation split.
+SINGLE = "Fitted on the train split alone."
+CHOSEN = "Of several, every product is predicted by the one that is the best on other validation products."
 OUT_OF_FOLD = "Out-of-fold: every product is predicted by classifiers that were not fitted on it."
 HONESTY = {
-    "image": SINGLE,
-    "text": SINGLE,
-    "feature_level": "Fitted on the train split alone; of several, the best on validation.",
-    "decision_level": f"{OUT_OF_FOLD} Of several, the best on validation.",
+    "image": f"{SINGLE} {CHOSEN}",
+    "text": f"{SINGLE} {CHOSEN}",
+    "feature_level": f"{SINGLE} {CHOSEN}",
+    "decision_level": f"{OUT_OF_FOLD} {CHOSEN}",
     "ensemble": "A vote of the members' out-of-fold predictions.",
 }
 
@@ -50,13 +53,16 @@ class Evaluation:
         split: validation or test.
         rows: (N,) row numbers of the product table.
         labels: (N,).
+        groups: how many of the products are no duplicates of others.
         classifiers: every classifier, scored.
-        best: row of Table 1 -> the classifier that stands for it.
+        best: row of results -> the classifier that stands for it. Where it was chosen on this split among
+            several, the predictions and the score are those of the choice on other products.
     """
 
     split: str
     rows: np.ndarray
     labels: np.ndarray
+    groups: int
     classifiers: list[Scored]
     best: dict[str, Scored]
 
@@ -103,24 +109,45 @@ def evaluate_split(
     if len(rows) == 0:
         return None
     labels, groups = products.labels[rows], products.table["group"].to_numpy()[rows]
-    bootstrap = Bootstrap(labels, groups, len(products.classes), seed=seed)
-    scored = []
-    for row, classifier in classifiers:
-        pred_probs = classifier.chosen(split, products.ids[rows])
-        predicted = pred_probs.argmax(axis=1)
-        scores = score(labels, predicted, bootstrap), calibration(labels, pred_probs)
-        scored.append(Scored(row, classifier, pred_probs, predicted, *scores))
+    posterior = Posterior(labels, groups, len(products.classes), seed=seed)
+    scored = [
+        _scored(row, classifier, classifier.chosen(split, products.ids[rows]), labels, posterior)
+        for row, classifier in classifiers
+    ]
+    folds = choice_folds(labels, groups)
     best: dict[str, Scored] = {}
     for row in ROWS:
         if of_row := [each for each in scored if each.row == row]:
-            best[row] = max(of_row, key=lambda each: each.score.macro_f1)
-    return Evaluation(split, rows, labels, scored, best)
+            best[row] = _best_of(of_row, labels, folds, posterior)
+    return Evaluation(split, rows, labels, len(np.unique(groups)), scored, best)
+
+
+def _scored(
+    row: str, classifier: Classifier, pred_probs: np.ndarray, labels: np.ndarray, posterior: Posterior
+) -> Scored:
+    predicted = pred_probs.argmax(axis=1)
+    scores = score(labels, predicted, posterior), calibration(labels, pred_probs)
+    return Scored(row, classifier, pred_probs, predicted, *scores)
+
+
+def _best_of(rivals: list[Scored], labels: np.ndarray, folds: np.ndarray, posterior: Posterior) -> Scored:
+    """The best of some classifiers, each product predicted by the one that is the best on other products."""
+    best = max(rivals, key=lambda each: each.score.macro_f1)
+    predicted = np.stack([each.predicted for each in rivals])
+    choice = cross_fitted_choice(predicted, labels, folds, posterior.classes)
+    if all(rivals[number] is best for number in np.unique(choice).tolist()):
+        return best
+    pred_probs = np.empty_like(best.pred_probs)
+    for number in np.unique(choice).tolist():
+        pred_probs[choice == number] = rivals[number].pred_probs[choice == number]
+    return _scored(best.row, best.classifier, pred_probs, labels, posterior)
 
 
 def with_best_of(evaluation: Evaluation | None, other: Evaluation) -> Evaluation | None:
     """The same, if any, each row of Table 1 standing for the classifier that `other` chose."""
     if evaluation is None:
         return None
-    position = {row: other.classifiers.index(scored) for row, scored in other.best.items()}
-    best = {row: evaluation.classifiers[index] for row, index in position.items()}
+    chosen = {row: (row, scored.classifier.name) for row, scored in other.best.items()}
+    named = {(scored.row, scored.classifier.name): scored for scored in evaluation.classifiers}
+    best = {row: named[name] for row, name in chosen.items()}
     return replace(evaluation, best=best)

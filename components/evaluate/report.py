@@ -122,7 +122,8 @@ def _table(validation: Evaluation, test: Evaluation | None) -> list[dict[str, An
 def _figures_of(scored: Scored) -> dict[str, float]:
     score, (low, high) = scored.score, scored.score.interval
     figures = {"macro_f1": score.macro_f1, "weighted_f1": score.weighted_f1, "accuracy": score.accuracy}
-    return {**figures, "low": low, "high": high}
+    least, most = score.accuracy_interval
+    return {**figures, "low": low, "high": high, "least": least, "most": most}
 
 
 def _classifiers(validation: Evaluation, test: Evaluation | None) -> list[dict[str, Any]]:

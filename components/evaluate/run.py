@@ -115,6 +115,7 @@ def _split_document(products: Products, evaluation: Evaluation) -> dict[str, Any
     )
     return {
         "products": len(evaluation.rows),
+        "groups": evaluation.groups,
         "rows": {
             row: {**_entry(products, scored), "honesty": honest[row]}
             for row, scored in evaluation.best.items()
@@ -132,6 +133,7 @@ def _entry(products: Products, scored: Scored) -> dict[str, Any]:
         "macro_f1_interval": list(score.interval),
         "weighted_f1": score.weighted_f1,
         "accuracy": score.accuracy,
+        "accuracy_interval": list(score.accuracy_interval),
         "calibration_error": scored.calibration.error,
         "per_class": {
             code: {

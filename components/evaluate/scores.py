@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 
+from components.modeling.intervals import Posterior, interval, wilson
 from components.modeling.metrics import confusion
 
-BOOTSTRAPS = 1000
 CALIBRATION_BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4
 
 
@@ -17,8 +16,9 @@ class Score:
 
     Attributes:
         macro_f1: mean F1 over the classes that occur or are predicted.
-        draws: its value in every resample of the bootstrap.
+        draws: its value in every draw of the posterior, over the classes that occur.
         weighted_f1: mean F1 weighted by support.
+        accuracy_interval: 95 %, of the share that is right.
         precision, recall, f1: (C,) of each class, 0 where nothing was predicted or nothing is there.
         support: (C,) products of each class.
     """
@@ -27,6 +27,7 @@ class Score:
     draws: np.ndarray
     weighted_f1: float
     accuracy: float
+    accuracy_interval: tuple[float, float]
     precision: np.ndarray
     recall: np.ndarray
     f1: np.ndarray
@@ -34,69 +35,28 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The bootstrap 95 % interval of macro-F1."""
-        return interval(self.draws)
+        """The 95 % interval of macro-F1, which holds macro-F1 itself.
+
+        The posterior leaves out classes that are predicted though none of their products was evaluated, and
+        thinks a class worse than the few products that were all right: both may leave macro-F1 outside.
+        """
+        low, high = interval(self.draws)
+        return min(low, self.macro_f1), max(high, self.macro_f1)
 
 
-class Bootstrap:
-    """Resamples of the predicted products, the same for every classifier, so that differences are paired.
-
-    Groups of duplicates are drawn whole (a cluster bootstrap): twenty copies of one product are less
-    evidence than twenty products. Macro-F1 is a function of counts, so a resample is a vector of group
-    weights, and all resamples of a classifier are three sparse products.
-
-    Args:
-        labels: (N,) integers in 0..classes-1.
-        groups: (N,) integers; products with one number are drawn together.
-        draws: how many resamples.
-    """
-
-    def __init__(
-        self, labels: np.ndarray, groups: np.ndarray, classes: int, *, seed: int, draws: int = BOOTSTRAPS
-    ) -> None:
-        self.labels, self.classes = labels, classes
-        self.groups = np.unique(groups, return_inverse=True)[1].reshape(-1)
-        count = int(self.groups.max()) + 1
-        random = np.random.default_rng(seed)
-        self._weights = np.empty((count, draws), np.float32)
-        for draw in range(draws):
-            drawn = random.integers(count, size=count)
-            self._weights[:, draw] = np.bincount(drawn, minlength=count)
-        self._true = self._count(labels, np.ones(len(labels), bool))
-
-    def macro_f1(self, predicted: np.ndarray) -> np.ndarray:
-        """Macro-F1 of every resample, (draws,) float64."""
-        called = self._count(predicted, np.ones(len(predicted), bool))
-        hits = self._count(predicted, predicted == self.labels)
-        total = self._true + called
-        f1 = 2 * hits / np.maximum(total, 1)
-        return f1.sum(axis=0) / (total > 0).sum(axis=0)
-
-    def _count(self, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-        """Weighted counts of `values`, (classes, draws) float64."""
-        entries = (np.ones(int(counted.sum()), np.float32), (values[counted], self.groups[counted]))
-        # Float32 counts whole numbers exactly up to 2**24, more than any split holds.
-        return (csr_array(entries, shape=(self.classes, len(self._weights))) @ self._weights).astype(
-            np.float64
-        )
-
-
-def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The percentile interval of a resampled statistic."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def score(labels: np.ndarray, predicted: np.ndarray, bootstrap: Bootstrap) -> Score:
+def score(labels: np.ndarray, predicted: np.ndarray, posterior: Posterior) -> Score:
     """Scores predictions (N,) against labels (N,), as scikit-learn counts them."""
-    counts = confusion(labels, predicted, bootstrap.classes)
+    counts = confusion(labels, predicted, posterior.classes)
     hits, support, called = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     f1 = 2 * hits / np.maximum(support + called, 1)
+    accuracy = float(hits.sum() / support.sum())
+    low, high = wilson(accuracy, posterior.units)
     return Score(
         macro_f1=float(f1[support + called > 0].mean()),
-        draws=bootstrap.macro_f1(predicted),
+        draws=posterior.macro_f1(predicted),
         weighted_f1=float((f1 * support).sum() / support.sum()),
-        accuracy=float(hits.sum() / support.sum()),
+        accuracy=accuracy,
+        accuracy_interval=(float(low), float(high)),
         precision=hits / np.maximum(called, 1),
         recall=hits / np.maximum(support, 1),
         f1=f1,

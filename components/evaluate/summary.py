@@ -7,9 +7,9 @@ import numpy as np
 
 from components.data.products import Products
 from components.evaluate.evaluation import HONESTY, Evaluation
-from components.evaluate.scores import interval
+from components.modeling.intervals import FEW_GROUPS, interval
 from components.modeling.metrics import ROWS, confusion, worst_first
-from components.reports.page import class_label, percent, plain, signed
+from components.reports.page import class_label, many, percent, plain, signed
 
 # Macro-F1 that the paper reports on the challenge's own test sets (Table 1; section 4.3).
 PUBLISHED = {
@@ -59,12 +59,21 @@ def verdict(products: Products, evaluation: Evaluation) -> list[str]:
     return [
         *_test_without_images(products, evaluation),
         f"The ensemble reaches a macro-F1 of {percent(ensemble.score.macro_f1)} % on "
-        f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {low} to {high}).",
+        f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {low} to {high})"
+        f"{_few(evaluation)}.",
         f"That is {abs(100 * difference):.2f} points {side} the best single "
         f"model, {row} ({single}), with an interval of {signed(100 * least)} to {signed(100 * most)}: {sure}"
         f"{_better_alone(evaluation)}.",
         _where_to_look(products, evaluation),
     ]
+
+
+def _few(evaluation: Evaluation) -> str:
+    """What an interval of few products rests on."""
+    if evaluation.groups >= FEW_GROUPS:
+        return ""
+    alike = "" if evaluation.groups == len(evaluation.rows) else " that are no duplicates"
+    return f": few, with {many(evaluation.groups, 'product')}{alike}; others may tell otherwise"
 
 
 def _test_without_images(products: Products, evaluation: Evaluation) -> list[str]:

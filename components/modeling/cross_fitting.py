@@ -10,7 +10,9 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from components.core.errors import InputError
+from components.modeling.metrics import macro_f1
 
+CHOICE_FOLDS, CHOICE_SEED = 5, 0
 log = logging.getLogger(__name__)
 
 Learned = TypeVar("Learned")
@@ -86,6 +88,58 @@ def stratified_folds(
         for fold, (_, held_out) in enumerate(splits):
             fold_of[held_out] = fold
     return fold_of
+
+
+def choice_folds(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The folds of validation in which a choice among classifiers is cross-fitted.
+
+    The best of several on some products flatters itself on the same products. So each fold's products are
+    predicted by the one that is the best on the other folds: the figure is that of choosing so.
+
+    Args:
+        labels: (N,) classes.
+        groups: (N,), see `stratified_folds`.
+
+    Returns:
+        (N,) int64; 0 for all where the products allow no two folds.
+    """
+    largest, distinct = int(np.bincount(labels).max(initial=0)), len(np.unique(groups))
+    folds = min(CHOICE_FOLDS, largest, distinct)
+    if folds < 2:
+        return np.zeros(len(labels), np.int64)
+    return stratified_folds(labels, folds=folds, seed=CHOICE_SEED, groups=groups)
+
+
+def choosing_rows(folds: np.ndarray) -> list[np.ndarray]:
+    """By fold, the (N,) rows by which is chosen what predicts it: the others, or all of a single fold."""
+    count = int(folds.max(initial=0)) + 1
+    return [(folds != fold) | (count == 1) for fold in range(count)]
+
+
+def cross_fitted_choice(
+    predicted: np.ndarray, labels: np.ndarray, folds: np.ndarray, classes: int
+) -> np.ndarray:
+    """Which classifier predicts each row: the best by macro-F1 on the other folds, the first of equals.
+
+    Args:
+        predicted: (M, N) classes that M classifiers predict.
+        labels: (N,) classes.
+        folds: (N,) see `choice_folds`.
+
+    Returns:
+        (N,) int64 numbers of classifiers.
+    """
+    chosen = [
+        int(np.argmax([macro_f1(labels[rows], one[rows], classes) for one in predicted]))
+        for rows in choosing_rows(folds)
+    ]
+    return np.array(chosen)[folds]
+
+
+def chosen_macro_f1(predicted: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: int) -> float:
+    """Macro-F1 of the best of M classifiers, (M, N) predicted classes, as `cross_fitted_choice` finds it."""
+    choice = cross_fitted_choice(predicted, labels, choice_folds(labels, groups), classes)
+    return macro_f1(labels, predicted[choice, np.arange(len(labels))], classes)
 
 
 def cross_fit(

@@ -35,6 +35,24 @@ def test_members_chosen_among_guesses_are_no_better_than_a_guess(tmp_path: Path)
     assert metrics["macro_f1"] < 0.29
 
 
+def test_the_row_of_the_best_of_many_guesses_is_no_better_than_a_guess():
+    probs, labels = make_classifiers(40, 240, 4, strength=0)
+    products = make_products(labels, np.full(240, "validation", dtype=object), ("10", "20", "30", "40"))
+    guesses = [
+        ("text", Classifier(f"guess{number}", "text", {"chosen": {"validation": matrix}}))
+        for number, values in enumerate(probs)
+        for matrix in [Probabilities(products.ids, products.classes, values)]
+    ]
+    predicted = evaluate_split(products, guesses, "validation", seed=0)
+    assert predicted is not None
+    best = max(predicted.classifiers, key=lambda each: each.score.macro_f1)
+    row = predicted.best["text"]
+    assert row.classifier is best.classifier
+    assert best.score.accuracy > 0.3
+    assert row.score.accuracy < 0.28
+    assert row.score.interval[0] < 0.25 < row.score.interval[1]
+
+
 def test_no_duplicate_is_on_both_sides_of_a_fold_of_fusion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stage, _ = write_stage(tmp_path)
     pair_up(stage.products)
