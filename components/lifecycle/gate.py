@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate.scores import Bootstrap, interval
 from components.lifecycle.comparison import Pairs
 from components.lifecycle.config import GateConfig
+from components.modeling.intervals import Posterior, interval
 from components.modeling.metrics import confusion, f1_per_class, macro_f1
 
 
@@ -48,7 +48,7 @@ class Difference:
 
     Attributes:
         champion, challenger: macro-F1 of each side.
-        interval: 95 % of the paired bootstrap over groups of duplicates.
+        interval: 95 % of paired draws, with groups of duplicates as the unit.
         classes: every class that has products, the largest loss first.
     """
 
@@ -107,7 +107,7 @@ def decide(
     Args:
         labels, predicted: (n,) classes of the challenger's own validation products, out of fold.
         pairs: the products on which both are scored; None where there is no champion.
-        seed: of the bootstrap.
+        seed: of the draws.
     """
     checks = [*_floors(labels, predicted, config)]
     difference = None
@@ -153,8 +153,8 @@ def _scores(labels: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
 
 def _difference(pairs: Pairs, seed: int) -> Difference:
     count = len(pairs.classes)
-    bootstrap = Bootstrap(pairs.labels, pairs.groups, count, seed=seed)
-    draws = bootstrap.macro_f1(pairs.challenger) - bootstrap.macro_f1(pairs.champion)
+    posterior = Posterior(pairs.labels, pairs.groups, count, seed=seed)
+    draws = posterior.macro_f1(pairs.challenger) - posterior.macro_f1(pairs.champion)
     sides = {name: getattr(pairs, name) for name in ("champion", "challenger")}
     f1 = {name: f1_per_class(pairs.labels, predicted, count) for name, predicted in sides.items()}
     support = confusion(pairs.labels, pairs.labels, count).diagonal()

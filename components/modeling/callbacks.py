@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from components.modeling.cross_fitting import choosing_rows
 from components.modeling.metrics import macro_f1
 from components.modeling.processes import process_rank
 from components.modeling.training import Callback, TrainingLoop
@@ -38,9 +39,12 @@ class Evaluation(Callback):
             training, where nothing may be chosen by a score.
         keeps: epoch, counted from 1 -> whether its probabilities may be wanted.
         newest: so many epochs are kept.
+        folds: (N,) of validation, in which the choice of an epoch is cross-fitted; None where none is chosen.
 
     Attributes:
         kept: epoch -> split -> probabilities, oldest epoch first.
+        out_of_fold: (N, C) every validation row at the epoch that is the best on the other folds, the first
+            of equals; empty as long as none was scored. At the best epoch of all they would flatter it.
     """
 
     def __init__(
@@ -50,8 +54,12 @@ class Evaluation(Callback):
         *,
         keeps: Callable[[int], bool],
         newest: int,
+        folds: np.ndarray | None = None,
     ) -> None:
         self.predict, self.labels, self.keeps, self.newest = predict, labels, keeps, newest
+        self.folds = folds
+        self.scores: list[float] = []  # the best so far on the rows that choose for each fold
+        self.out_of_fold = np.empty((0, 0), np.float32)
         self.scored = "" if "out_of_fold" in labels else "validation"
         self.kept: dict[int, dict[str, np.ndarray]] = {}
 
@@ -64,18 +72,37 @@ class Evaluation(Callback):
             of_class = pred_probs[np.arange(len(labels)), labels]
             curve["validation_loss"] = float(-np.log(np.maximum(of_class, 1e-12)).mean())
             curve["macro_f1"] = macro_f1(labels, pred_probs.argmax(axis=1), pred_probs.shape[1])
+            self._choose(pred_probs, labels)
         if keep:
             self.kept[epoch] = found
             self.kept = dict(sorted(self.kept.items())[-self.newest :])
 
+    def _choose(self, pred_probs: np.ndarray, labels: np.ndarray) -> None:
+        if self.folds is None:
+            return
+        choosing = choosing_rows(self.folds)
+        if not self.scores:
+            self.scores, self.out_of_fold = [-1.0] * len(choosing), np.empty_like(pred_probs)
+        for fold, rows in enumerate(choosing):
+            score = macro_f1(labels[rows], pred_probs[rows].argmax(axis=1), pred_probs.shape[1])
+            if score > self.scores[fold]:
+                self.scores[fold] = score
+                self.out_of_fold[self.folds == fold] = pred_probs[self.folds == fold]
+
     def state_dict(self) -> dict[str, Tensor]:
-        return {
+        chosen = {"scores": torch.tensor(self.scores, dtype=torch.float64)}
+        chosen |= {"out_of_fold": torch.from_numpy(self.out_of_fold)}
+        return (chosen if self.scores else {}) | {
             f"{epoch}.{split}": torch.from_numpy(probs)
             for epoch, splits in self.kept.items()
             for split, probs in splits.items()
         }
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        tensors = dict(tensors)
+        if "scores" in tensors:
+            self.scores = tensors.pop("scores").tolist()
+            self.out_of_fold = tensors.pop("out_of_fold").numpy().copy()
         for name, tensor in tensors.items():
             epoch, split = name.split(".")
             self.kept.setdefault(int(epoch), {})[split] = tensor.numpy()

@@ -7,6 +7,7 @@ from components.data.products import Task
 from components.modeling import schedules
 from components.modeling.callbacks import Average, BestEpoch, Evaluation, LateWeights
 from components.modeling.checkpoint import Checkpoints
+from components.modeling.cross_fitting import choice_folds
 from components.modeling.processes import interleaved, process_count, process_rank
 from components.modeling.termination import Termination
 from components.modeling.text.encoder import head
@@ -38,6 +39,7 @@ class Training:
         task: Task,
         config: TransformerConfig,
         *,
+        groups: np.ndarray,
         seed: int,
         checkpoints: Checkpoints | None,
         termination: Termination,
@@ -48,7 +50,7 @@ class Training:
         self.predicted: PreTrainedModel = self.average.average.module if self.average else model  # type: ignore[assignment]
         # One more than is asked for, as one of them may be the best.
         newest = config.late_checkpoints + 1
-        self.evaluation = self._evaluation(labels, newest)
+        self.evaluation = self._evaluation(labels, groups, newest)
         self.late = LateWeights(self.predicted, keeps=self._is_late, newest=newest)
         self.best = BestEpoch(self.predicted)
         weights = class_weights(labels[task.fit], head(model).out_features, balanced=config.class_weights)
@@ -79,9 +81,12 @@ class Training:
             checkpoint_minutes=config.checkpoint_minutes,
         )
 
-    def _evaluation(self, labels: np.ndarray, newest: int) -> Evaluation:
+    def _evaluation(self, labels: np.ndarray, groups: np.ndarray, newest: int) -> Evaluation:
         of_split = {split: labels[rows] for split, rows in self.task.predict.items()}
-        return Evaluation(self._predict, of_split, keeps=self._is_late, newest=newest)
+        validation = self.task.predict.get("validation", np.empty(0, np.int64))
+        chooses = len(validation) > 0 and not self.task.of_fold
+        folds = choice_folds(labels[validation], groups[validation]) if chooses else None
+        return Evaluation(self._predict, of_split, keeps=self._is_late, newest=newest, folds=folds)
 
     def _is_late(self, epoch: int) -> bool:
         late = self.config.late_checkpoints

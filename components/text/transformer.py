@@ -71,7 +71,8 @@ def train_transformer(
 ) -> Trained:
     """Fine-tunes an encoder on `task.fit` and predicts `task.predict`.
 
-    The epoch with the best validation macro-F1 is the chosen one, in a fold's training the last. Where a
+    The epoch with the best validation macro-F1 is the chosen one, in a fold's training the last. A validation
+    product is predicted at the epoch that is the best on other validation products. Where a
     checkpoint of the same training lies in the setup's folder, it goes on from there, and on a CPU ends with
     the same bytes. With several GPUs a process on each trains on its part of the same batches as one would.
     The model is config.json, model.safetensors and tokenizer.json.
@@ -112,6 +113,7 @@ def _train(
             products.labels,
             task,
             config,
+            groups=products.table["group"].to_numpy(),
             seed=setup.seed,
             checkpoints=Checkpoints(folder) if folder else None,
             termination=termination,
@@ -154,6 +156,8 @@ def _predict(training: Training, products: Products, pause: Callable[[], None]) 
     place[rows] = np.arange(len(rows))
     name = "best" if training.best.weights else "last"
     matrices = {name: {split: pred_probs[place[split_rows]] for split, split_rows in task.predict.items()}}
+    if len(training.evaluation.out_of_fold):
+        matrices[name]["validation"] = training.evaluation.out_of_fold
     kept = {epoch: probs for epoch, probs in training.evaluation.kept.items() if epoch != chosen}
     matrices |= {_checkpoint(epoch): kept[epoch] for epoch in list(kept)[-late:]}
     metrics = {

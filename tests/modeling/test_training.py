@@ -72,8 +72,24 @@ def everything(line: Line) -> dict[str, Callback]:
 
     average = Average(line.model, 0.5)
     labels = {"validation": ROWS % 2, "test": ROWS}
-    evaluation = Evaluation(predict, labels, keeps=lambda _: True, newest=2)
+    evaluation = Evaluation(predict, labels, keeps=lambda _: True, newest=2, folds=ROWS % 3)
     return {"average": average, "evaluation": evaluation, "best": BestEpoch(average.average.module)}
+
+
+def test_a_product_is_predicted_at_the_epoch_that_is_best_on_others():
+    labels, folds = ROWS % 2, ROWS // 6
+    epochs = []
+
+    def predict(split: str) -> np.ndarray:
+        right_on = len(epochs) % 2  # each epoch is right on one fold and wrong on the other
+        epochs.append(split)
+        return np.eye(2, dtype=np.float32)[np.where(folds == right_on, labels, 1 - labels)]
+
+    evaluation = Evaluation(predict, {"validation": labels}, keeps=lambda _: False, newest=1, folds=folds)
+    loop: Any = None
+    for epoch in range(1, 5):
+        evaluation.on_epoch_end(loop, {"epoch": epoch})
+    assert (evaluation.out_of_fold.argmax(axis=1) != labels).all()
 
 
 def stop_at(step: int) -> Callable[[int], None]:

@@ -22,9 +22,13 @@ def start(**changes) -> Training:
     tokens = tokenize(
         tokenizer, table["title"].tolist(), table["description"].tolist(), max_tokens=config.max_tokens
     )
-    return Training(
-        model, tokens, products.labels, task, config, seed=1, checkpoints=None, termination=Termination()
-    )
+    return begun(products, model, tokens, task, config)
+
+
+def begun(products, model, tokens, task, config) -> Training:
+    groups, termination = products.table["group"].to_numpy(), Termination()
+    settings = {"groups": groups, "seed": 1, "checkpoints": None, "termination": termination}
+    return Training(model, tokens, products.labels, task, config, **settings)
 
 
 def weights_after(training: Training, steps: int) -> list[dict[str, torch.Tensor]]:
@@ -131,9 +135,7 @@ def test_every_epoch_has_its_own_order_and_every_step_its_own_dropout():
     task = training_task(products, fold=None, cleaned=False)
     model, tokenizer = prepare_encoder(products, task.fit, config, seed=1)
     tokens = tokenize(tokenizer, products.table["title"].tolist(), [""] * 102, max_tokens=32)
-    training = Training(
-        model, tokens, products.labels, task, config, seed=1, checkpoints=None, termination=Termination()
-    )
+    training = begun(products, model, tokens, task, config)
     seen = []
     take_step = training.loop.take_step
     training.loop.take_step = lambda batch: (seen.append(batch), take_step(batch))[1]

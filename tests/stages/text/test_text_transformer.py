@@ -113,7 +113,8 @@ def test_the_chosen_epoch_is_the_best_on_validation(products, tmp_path):
     trained = train(products, tmp_path, epochs=8)
     scores = [curve["macro_f1"] for curve in trained.curves]
     assert trained.metrics["chosen_epoch"] == 1 + int(np.argmax(scores))
-    assert validation_f1(products, trained) == pytest.approx(max(scores))
+    # Each product at the epoch that others chose: no better than the one that all chose.
+    assert validation_f1(products, trained) <= max(scores) + 1e-12
 
 
 def test_a_fold_is_predicted_by_the_last_epoch_and_leaves_no_features(products, tmp_path):
