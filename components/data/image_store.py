@@ -125,5 +125,5 @@ def found_images(store: ImageStore, keys: Sequence[str | None]) -> tuple[list[st
         the store has none.
     """
     found = sorted({key for key in keys if key is not None and key in store})
-    position = {key: number for number, key in enumerate(found)}
-    return found, np.array([position.get(key or "", -1) for key in keys], np.int64)
+    position: dict[str | None, int] = {key: number for number, key in enumerate(found)}
+    return found, np.array([position.get(key, -1) for key in keys], np.int64)

@@ -71,11 +71,11 @@ def run_fusion(
         raise InputError("fusion: no text classifier and no image classifier; give at least one")
     inputs = of_text.inputs, of_image.inputs
     metrics, fused = _fuse_decisions(table, *inputs, configs, members, fusion_model, folds=folds, seed=seed)
-    data = FeatureLevelData(table, images, of_text, of_image, seed)
+    data = FeatureLevelData(table, images, of_text, of_image, seed, fusion_model)
     beside = [config for config in configs if isinstance(config, FeatureLevelConfig)]
     if baselines := fuse_features(beside, data, feature_level):
         metrics["best_feature_level_macro_f1"] = max(each.metadata["macro_f1"] for each in baselines)
-    made = {"members": fused}
+    made = {"members": fused, "feature_level": baselines}
     folders = {
         level: {each.name: model_folder(level, number) for number, each in enumerate(classifiers)}
         for level, classifiers in made.items()

@@ -1,28 +1,39 @@
 """What every kind leaves predicts again what its run predicted, from the files alone."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from every_kind import REGISTRIES, EveryKind, fusion_configs, image_configs, text_configs, train_every_kind
+from every_kind import (
+    REGISTRIES,
+    WITHOUT_IMAGE,
+    EveryKind,
+    fusion_configs,
+    image_configs,
+    text_configs,
+    train_every_kind,
+)
 
 from components.core.artifacts import read_manifest
 from components.core.errors import InputError
 from components.core.reading import read_json
 from components.data.features import read_features
 from components.data.image_store import ImageStore
-from components.data.probabilities import Classifier, read_classifier, read_classifiers
+from components.data.probabilities import read_classifier, read_classifiers
 from components.fusion.classifiers import to_inputs
 from components.modeling.trained import REFIT, Predicted
 
 CPU = torch.device("cpu")
 ANYWHERE = Path("anywhere")
 CONFIGS = {"text": text_configs(ANYWHERE), "image": image_configs(ANYWHERE), "fusion": fusion_configs()}
+FUSED = [("text", "linear"), ("text", "transformer"), ("image", "network"), ("image", "color_histogram")]
+POOLED = ("concat", "sum", "attention", "ngram_color_mlp")
 SINGLE = [(stage, kind) for stage in ("text", "image") for kind in REGISTRIES[stage].kinds()]
+EVERY = [*SINGLE, *(("fusion", kind) for kind in REGISTRIES["fusion"].kinds())]
 TOLERANCE = 2e-6  # batches of other sizes add up in another order
 
 
@@ -45,7 +56,7 @@ def predicted(trained: EveryKind, stage: str, folder: Path, rows: np.ndarray) ->
     model, table = REGISTRIES[stage].load(folder, device=CPU), trained.products.table.iloc[rows]
     if stage == "text":
         return model.predict(table[["title", "description"]])
-    keys = ["elsewhere" if key is None else key for key in table["image"]]
+    keys = [key or ("elsewhere" if row % 2 else None) for row, key in zip(rows, table["image"], strict=True)]
     return model.predict(ImageStore(trained.images), keys)
 
 
@@ -82,9 +93,11 @@ def test_late_and_first_checkpoints_are_kept_under_their_names(trained: EveryKin
     assert read_manifest(image / "stage1")["name"] == "tiny"
 
 
-@pytest.mark.parametrize(("stage", "kind"), SINGLE, ids=[f"{stage}-{kind}" for stage, kind in SINGLE])
+@pytest.mark.parametrize(("stage", "kind"), EVERY, ids=[f"{stage}-{kind}" for stage, kind in EVERY])
 def test_a_changed_file_is_refused_by_name(trained: EveryKind, stage: str, kind: str, tmp_path: Path):
-    shutil.copytree(trained.of(stage, kind, "model"), tmp_path / "model")
+    fused = stage == "fusion"
+    folder = next(trained.fused(kind))[2] if fused else trained.of(stage, kind, "model")
+    shutil.copytree(folder, tmp_path / "model")
     for path in [path for path in sorted((tmp_path / "model").rglob("*")) if path.is_file()]:
         content = path.read_bytes()
         path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
@@ -100,19 +113,16 @@ def test_a_model_of_another_stage_is_refused(trained: EveryKind):
 
 def inputs_of(trained: EveryKind) -> dict[str, dict[str, Any]]:
     """Name of each classifier that was fused -> split -> matrix."""
-    kinds = [("text", "linear"), ("text", "transformer"), ("image", "network"), ("image", "color_histogram")]
-    classifiers: Sequence[Classifier] = [
-        read_classifier(trained.of(*which, "probabilities")) for which in kinds
-    ]
-    return dict(to_inputs(classifiers))
+    return dict(to_inputs(read_classifier(trained.of(*which, "probabilities")) for which in FUSED))
 
 
-@pytest.mark.parametrize("kind", fusion_configs())
-def test_a_fusion_predicts_again_what_it_predicted(trained: EveryKind, kind: str):
+@pytest.mark.parametrize("kind", [kind for kind in fusion_configs() if kind not in POOLED])
+def test_decision_level_fusion_predicts_again_what_it_predicted(trained: EveryKind, kind: str):
     products, inputs = trained.products, inputs_of(trained)
     made = {each.name: each for each in read_classifiers(trained.folder / "members")}
     fold_of = read_json(trained.folder / "fusion-model" / "folds.json", "folds")
     found = [(name, folder) for name, level, folder in trained.fused(kind) if level == "members"]
+    assert found
     for name, folder in found:
         member = REGISTRIES["fusion"].load(folder)
         read = read_json(folder / "config.json", "settings")["inputs"]
@@ -122,3 +132,31 @@ def test_a_fusion_predicts_again_what_it_predicted(trained: EveryKind, kind: str
                 ids = np.array([one for one in ids if fold is None or fold_of[one] == fold], dtype=object)
                 stacked = np.stack([inputs[each][split].aligned(ids, where=each) for each in read])
                 assert_same(member.predict(stacked, fold=fold), made[name].chosen(split, ids))
+
+
+@pytest.mark.parametrize("kind", POOLED)
+def test_feature_level_fusion_predicts_again_what_it_predicted(trained: EveryKind, kind: str):
+    products, store = trained.products, ImageStore(trained.images)
+    made = {each.name: each for each in read_classifiers(trained.folder / "feature-level")}
+    features = [read_features(trained.of(*which, "features")) for which in FUSED]
+    found = [(name, folder) for name, level, folder in trained.fused(kind) if level == "feature_level"]
+    assert [name for name, _ in found] == [config["name"] for config in fusion_configs()[kind]]
+    for name, folder in found:
+        assert (folder / REFIT).is_dir() == (kind == "ngram_color_mlp")
+        for split in ("validation", "test"):
+            part = folder / REFIT if split == "test" and (folder / REFIT).is_dir() else folder
+            model, rows = REGISTRIES["fusion"].load(part, device=CPU), products.rows(split)[::-1]
+            pooled = {each.name: each.values[rows] for each in features}
+            pred_probs = model.predict(products.table.iloc[rows], store, pooled).pred_probs
+            assert_same(pred_probs, made[name].chosen(split, products.ids[rows]))
+
+
+@pytest.mark.parametrize("kind", POOLED)
+def test_products_without_images_alone_are_predicted(trained: EveryKind, kind: str):
+    table = trained.products.table.iloc[list(WITHOUT_IMAGE)]
+    for name, _, folder in trained.fused(kind):
+        if "step_by_step" not in name:
+            model = REGISTRIES["fusion"].load(folder, device=CPU)
+            found = model.predict(table, ImageStore(trained.images), {}).pred_probs
+            assert found.shape == (len(table), 3)
+            np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)

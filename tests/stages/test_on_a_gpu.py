@@ -153,7 +153,7 @@ def test_the_net_on_ngrams_and_colors_gives_on_a_gpu_what_it_gives_on_a_cpu(
     _, store, products = write_catalog(tmp_path)
     products.table["title"] = [f"shirt {row % 3}" for row in range(len(products.table))]
     nothing = baselines.Modality("text", [], [], [])
-    data = baselines.FeatureLevelData(products, store, nothing, nothing, seed=0)
+    data = baselines.FeatureLevelData(products, store, nothing, nothing, seed=0, model=tmp_path / "model")
     fused = []
     for accelerator in ("auto", "cpu"):
         config = FUSION_KINDS.parse(

@@ -86,7 +86,7 @@ class EveryKind:
         """Name, level and model folder of what a kind of fusion made."""
         root = self.folder / "fusion-model"
         manifest = read_manifest(root)
-        for level in ("members",):
+        for level in ("members", "feature_level"):
             for name, place in manifest[level].items():
                 if read_manifest(root / place)["kind"] == kind:
                     yield name, level, root / place

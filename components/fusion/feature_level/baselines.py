@@ -1,25 +1,32 @@
 """Feature-level fusion, the baseline that lost (section 3.3.1): whose backbones, and what is made of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import torch
 
 from components.core.artifacts import write_manifest
+from components.core.configuration import restored_config
 from components.core.errors import InputError
 from components.data.features import Features, read_features
 from components.data.probabilities import Classifier
 from components.data.products import Products, Task, training_task
-from components.fusion.classifiers import Input, best_on_validation, write_fused
+from components.fusion.classifiers import Input, best_on_validation, model_folder, write_fused
 from components.fusion.config import FUSION_KINDS, GPU_FEATURES, FeatureLevelConfig
-from components.fusion.feature_level.features import Pooled, train_feature_level
+from components.fusion.feature_level.features import (
+    Pooled,
+    StepByStep,
+    load_step_by_step,
+    train_feature_level,
+)
 from components.fusion.feature_level.joint import joint_models
-from components.fusion.feature_level.joint_training import train_end_to_end
+from components.fusion.feature_level.joint_training import EndToEnd, load_end_to_end, train_end_to_end
 from components.modeling.device import choose_device, device_name
 from components.modeling.metrics import macro_f1
+from components.modeling.trained import read_model, write_model
 
 # How a classifier comes to have features.
 FEATURES = {
@@ -89,6 +96,7 @@ class FeatureLevelData:
         images: the image store, which only a training on images opens.
         text: what the text classifiers left; `image` likewise.
         seed: of every random draw.
+        model: folder that receives the model.
     """
 
     products: Products
@@ -96,6 +104,7 @@ class FeatureLevelData:
     text: Modality
     image: Modality
     seed: int
+    model: Path
 
 
 @dataclass(frozen=True)
@@ -118,10 +127,13 @@ def fuse_features(
 ) -> list[Classifier]:
     """Trains every configured classifier on the train split and writes it.
 
-    The `fit` of a feature-level kind takes a configuration and the data, and returns a `FeatureFused`, or
-    None where the catalog is too small for it.
+    The `fit` of a feature-level kind takes a configuration and the data, writes the model and returns a
+    `FeatureFused`, or None where the catalog is too small for it. Its `load` takes the folder and a device,
+    and returns what has `predict(table, store, features)`, which gives a `Predicted`: of a table with title,
+    description and image (a key or None), an `ImageStore`, and pooled features by the name of a classifier.
 
     Args:
+        data: its `model` is the folder of all of them.
         folder: to write, one classifier folder a configuration.
 
     Returns:
@@ -130,7 +142,8 @@ def fuse_features(
     table, made = data.products, []
     truth = table.labels[table.rows("validation")]
     for number, config in enumerate(configs):
-        fused: FeatureFused | None = FUSION_KINDS.of(config).load_fit()(config, data)
+        own = replace(data, model=data.model / model_folder("feature_level", len(made)))
+        fused: FeatureFused | None = FUSION_KINDS.of(config).load_fit()(config, own)
         if fused is None:
             continue
         predicted = fused.splits["validation"].argmax(axis=1)
@@ -173,9 +186,9 @@ def _fit_step_by_step(
 ) -> tuple[list[str], np.ndarray]:
     table = data.products
     text, image = data.text.best_features(table), data.image.best_features(table)
-    pred_probs = train_feature_level(
-        text.values,
-        image.values,
+    fitted = train_feature_level(
+        text,
+        image,
         table.labels,
         task.fit,
         config,
@@ -183,7 +196,9 @@ def _fit_step_by_step(
         seed=data.seed,
         device=device,
     )
-    return [text.name, image.name], pred_probs
+    settings = {**config.model_dump(), "inputs": list(fitted.inputs)}
+    write_model(data.model, fitted.tensors(), table.classes, settings)
+    return list(fitted.inputs), fitted.of_features(text.values, image.values)
 
 
 def _fit_end_to_end(
@@ -193,7 +208,7 @@ def _fit_end_to_end(
         data.text.best_model(data.products),
         data.image.best_model(data.products),
     )
-    pred_probs = train_end_to_end(
+    fitted, pred_probs = train_end_to_end(
         data.products,
         data.images,
         text_model,
@@ -203,4 +218,15 @@ def _fit_end_to_end(
         seed=data.seed,
         device=device,
     )
+    fitted.save(data.model, data.products.classes, [text, image])
     return [text, image], pred_probs
+
+
+def load_pooled(folder: Path, *, device: torch.device) -> StepByStep | EndToEnd:
+    """Reads what `fit_pooled` left."""
+    settings, tensors = read_model(folder)
+    kind: Any = FUSION_KINDS.kinds()[settings["kind"]].config
+    config = restored_config(kind, settings, where=str(folder))
+    if config.training == "step_by_step":
+        return load_step_by_step(settings, tensors, config, device)
+    return load_end_to_end(folder, settings, tensors, config, device)

@@ -1,6 +1,7 @@
 """The network of feature-level fusion end to end: both backbones and a classifier on top (section 3.3.1)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from components.core.reading import read_json
 from components.fusion.feature_level.features import Pooled, make_model
 from components.modeling.image.augmentation import normalize
 from components.modeling.image.backbones import Backbone, load_state
-from components.modeling.text.encoder import head, load_encoder
+from components.modeling.text.encoder import head, load_encoder, save_encoder
 from components.modeling.text.packing import TextBatch, logits
+from components.modeling.trained import ENCODER, write_model
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,37 @@ def load_joint_network(
     backbone = Backbone(settings["backbone"], inputs.crop)
     load_state(backbone, load_file(image / "model.safetensors"), where=str(image))
     return JointNetwork(encoder, width, backbone, classes, config), tokenizer, inputs
+
+
+def save_joint_network(
+    folder: Path,
+    network: JointNetwork,
+    tokenizer: PreTrainedTokenizerBase,
+    image: ImageInput,
+    classes: Sequence[str],
+    settings: Mapping[str, Any],
+) -> None:
+    """Writes a trained network; its text encoder lies in a folder of its own."""
+    save_encoder(folder / ENCODER, network.encoder, tokenizer, classes)
+    own = {name: value for name, value in network.state_dict().items() if not name.startswith("encoder.")}
+    described = {**asdict(image), "backbone": network.backbone.name}
+    write_model(folder, own, classes, {**settings, "image_input": described})
+
+
+def restore_joint_network(
+    folder: Path, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], config: Pooled
+) -> tuple[JointNetwork, PreTrainedTokenizerBase, ImageInput]:
+    """Reads what `save_joint_network` wrote; `settings` and `tensors` are the model folder's."""
+    encoder, tokenizer = load_encoder(folder / ENCODER)
+    width = _take_off_head(encoder)
+    described = dict(settings["image_input"])
+    name = described.pop("backbone")
+    sizes = {key: (described[key][0], described[key][1]) for key in ("resize", "crop")}
+    image = ImageInput(**{**described, **sizes})
+    classes = len(settings["classes"])
+    network = JointNetwork(encoder, width, Backbone(name, image.crop), classes, config)
+    network.load_state_dict({**network.state_dict(), **tensors})
+    return network, tokenizer, image
 
 
 def model_settings(folder: Path) -> dict[str, Any]:

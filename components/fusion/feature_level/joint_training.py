@@ -1,25 +1,35 @@
 """Training of feature-level fusion end to end: texts and images through both backbones (section 3.3.1)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerBase
 
 from components.core.errors import InputError
-from components.data.image_store import ImageStore
+from components.data.image_store import ImageStore, found_images
 from components.data.products import Products, image_rows
 from components.fusion.feature_level.features import WEIGHT_DECAY, Pooled
-from components.fusion.feature_level.joint import ImageInput, JointNetwork, load_joint_network
+from components.fusion.feature_level.joint import (
+    ImageInput,
+    JointNetwork,
+    load_joint_network,
+    restore_joint_network,
+    save_joint_network,
+)
 from components.modeling.image.augmentation import UNIFORMS, ImageBatch, augment, center_crop, uniforms
 from components.modeling.image.cache import ImageCache
 from components.modeling.schedules import linear
 from components.modeling.step import OptimizerStep
 from components.modeling.text.packing import make_batch
 from components.modeling.text.tokens import Tokens, tokenize
+from components.modeling.trained import Predicted, predict_in_parts
 from components.modeling.training import Plan, TrainingLoop
 
 WARMUP = 0.1  # share of the steps in which learning rates rise; then they fall to 0 (section 4.1, of texts)
@@ -38,9 +48,66 @@ class _Inputs:
         """For every batch its rows, shortest text first, their images, and which have one."""
         # The order in which `make_batch` puts texts.
         ordered = [rows[np.argsort(self.tokens.lengths[rows], kind="stable")] for rows in batches]
-        images = self.cache.batches(np.maximum(self.places[rows], 0) for rows in ordered)
+        images = self._images(ordered)
         for rows, batch in zip(ordered, images, strict=True):
             yield rows, batch, torch.from_numpy(self.places[rows] >= 0).to(self.cache.device)
+
+    def _images(self, batches: list[np.ndarray]) -> Iterator[ImageBatch]:
+        if (self.places >= 0).any():
+            return self.cache.batches(np.maximum(self.places[rows], 0) for rows in batches)
+        blank = torch.zeros(1, *self.image.resize, 3, dtype=torch.uint8, device=self.cache.device)
+        first = torch.zeros(1, dtype=torch.long, device=self.cache.device)
+        return (ImageBatch(blank, first.expand(len(rows))) for rows in batches)
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """A fitted network.
+
+    Attributes:
+        image: how images are brought to what the network sees.
+    """
+
+    network: JointNetwork
+    tokenizer: PreTrainedTokenizerBase
+    image: ImageInput
+    config: Pooled
+
+    def predict(
+        self, table: pd.DataFrame, store: ImageStore, features: Mapping[str, np.ndarray]
+    ) -> Predicted:
+        """Probabilities of the products of a table with titles, descriptions and keys of images."""
+        device, size, fit = next(self.network.parameters()).device, self.image.resize, self.image.fit
+
+        def predicted(part: slice) -> Predicted:
+            keys, places = found_images(store, table["image"].iloc[part].tolist())
+            with ImageCache(store, keys, size, fit=fit, place="stream", device=device) as cache:
+                inputs = _Inputs(_tokens(self.tokenizer, table.iloc[part]), cache, places, self.image)
+                return Predicted(_predict(self.network, inputs, self.config))
+
+        return predict_in_parts(predicted, len(table))
+
+    def save(self, folder: Path, classes: Sequence[str], inputs: Sequence[str]) -> None:
+        """Writes what `load_end_to_end` reads; `inputs` are the classifiers that its backbones start from."""
+        settings = {**self.config.model_dump(), "inputs": list(inputs)}
+        save_joint_network(folder, self.network, self.tokenizer, self.image, classes, settings)
+
+
+def load_end_to_end(
+    folder: Path,
+    settings: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    config: Pooled,
+    device: torch.device,
+) -> EndToEnd:
+    """The network of a model folder, of which settings and tensors have been read."""
+    network, tokenizer, image = restore_joint_network(folder, settings, tensors, config)
+    return EndToEnd(network.to(device), tokenizer, image, config)
+
+
+def _tokens(tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame) -> Tokens:
+    titles, descriptions = table["title"].tolist(), table["description"].tolist()
+    return tokenize(tokenizer, titles, descriptions, max_tokens=tokenizer.model_max_length)
 
 
 def train_end_to_end(
@@ -53,7 +120,7 @@ def train_end_to_end(
     *,
     seed: int,
     device: torch.device,
-) -> np.ndarray:
+) -> tuple[EndToEnd, np.ndarray]:
     """Trains both backbones and a classifier on top jointly, and predicts every product.
 
     The backbones start from the classifiers that were trained on one modality each. The last epoch is
@@ -65,7 +132,7 @@ def train_end_to_end(
         fit: row numbers to train on.
 
     Returns:
-        (N, C) float32 class probabilities.
+        What was fitted, and (N, C) float32 class probabilities.
 
     Raises:
         InputError: a model cannot be used, no product has an image, or the loss is not a number.
@@ -73,21 +140,14 @@ def train_end_to_end(
     torch.manual_seed(seed)
     network, tokenizer, image = load_joint_network(text_model, image_model, len(products.classes), config)
     network.to(device)
-    table = products.table
-    keys, places = image_rows(products, np.arange(len(table)))
+    keys, places = image_rows(products, np.arange(len(products.table)))
     if not keys:
         raise InputError(f"fusion {config.name}: no product has an image to train an image backbone on")
-    tokens = tokenize(
-        tokenizer,
-        table["title"].tolist(),
-        table["description"].tolist(),
-        max_tokens=tokenizer.model_max_length,
-    )
-    store = ImageStore(images)
+    tokens, store = _tokens(tokenizer, products.table), ImageStore(images)
     with ImageCache(store, keys, image.resize, fit=image.fit, place="auto", device=device) as cache:
         inputs = _Inputs(tokens, cache, places, image)
         _fit(network, inputs, products.labels, fit, config, seed)
-        return _predict(network, inputs, config)
+        return EndToEnd(network, tokenizer, image, config), _predict(network, inputs, config)
 
 
 def _fit(

@@ -6,32 +6,44 @@ train split than classifiers of probabilities can from the much smaller validati
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.sparse import csr_array
+from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from components.core.configuration import restored_config
 from components.core.errors import InputError
-from components.data.image_store import ImageStore
+from components.data.image_store import ImageStore, found_images
 from components.data.products import Products, image_rows, training_task
 from components.fusion.feature_level.baselines import FeatureFused, FeatureLevelData
 from components.fusion.kinds.ngram_color_mlp import GPU_PRODUCTS, NgramColorMlpConfig
 from components.modeling.device import choose_device
 from components.modeling.image.color_histogram import describe_all
 from components.modeling.one_cycle import OneCycle, train_one_cycle
-from components.modeling.text.ngrams import NgramSettings, Texts, fit_vectorizers, tfidf
+from components.modeling.text.ngrams import (
+    NgramSettings,
+    Texts,
+    fit_vectorizers,
+    ngram_tensors,
+    restored_vectorizers,
+    tfidf,
+)
+from components.modeling.trained import Predicted, predict_in_parts, read_model, write_models
 
 log = logging.getLogger(__name__)
 
 BATCH_SIZE, WEIGHT_DECAY = 128, 0.01
 NGRAM_DEVIATION = 0.05  # of an n-gram's first vector; torch's own, 1, drowns a text of few n-grams
 PREDICTED_AT_ONCE = 1024
+NET = "net."  # before the names of the net's weights among a model's
 
 
 def fit_ngram_color_mlp(config: NgramColorMlpConfig, data: FeatureLevelData) -> FeatureFused | None:
@@ -50,17 +62,20 @@ def fit_ngram_color_mlp(config: NgramColorMlpConfig, data: FeatureLevelData) -> 
         )
         return None
     task = training_task(products, fold=None, cleaned=config.cleaned)
-    texts, pictures = (
-        Texts(products.table, NgramSettings(config.name)),
-        _describe(products, data.images, config),
-    )
+    texts = Texts(products.table, NgramSettings(config.name))
+    pictures = _describe(products, data.images, config)
     device = choose_device(config.accelerator, enough=len(task.fit) >= GPU_PRODUCTS)
     train = partial(_train, texts, pictures, products, config=config, seed=data.seed, device=device)
-    predict = train(task.fit)
-    splits = {split: predict(rows) for split, rows in task.predict.items()}
-    if config.refit and "test" in task.predict:
-        both = np.union1d(task.fit, task.predict["validation"])
-        splits["test"] = train(both)(task.predict["test"])
+    fitted, inputs = train(task.fit)
+    splits = {split: _predict(fitted.net, inputs, rows) for split, rows in task.predict.items()}
+    models = [fitted]
+    if config.refit and len(task.refit):
+        fitted, inputs = train(task.refit)
+        models.append(fitted)
+        if "test" in task.predict:
+            splits["test"] = _predict(fitted.net, inputs, task.predict["test"])
+    tensors = [each.tensors() for each in models]
+    write_models(data.model, tensors, products.classes, {**config.model_dump(), "inputs": []})
     seconds = time.perf_counter() - start
     log.info("%s: trained on %s products in %.0f s", config.name, f"{len(task.fit):,}", seconds)
     return FeatureFused([], splits, device)
@@ -91,12 +106,11 @@ def _describe(products: Products, images: Path, config: NgramColorMlpConfig) -> 
 class _Inputs:
     """Both modalities of every product, on the host: TF-IDF (N, n-grams), and colors, standardized."""
 
-    def __init__(self, ngrams: csr_array, colors: _Colors, fit: np.ndarray, device: torch.device) -> None:
+    def __init__(
+        self, ngrams: csr_array, colors: _Colors, mean: Tensor, scale: Tensor, device: torch.device
+    ) -> None:
         self.ngrams, self.colors, self.device = ngrams, colors, device
-        described = colors.of(fit)
-        self.mean = described.mean(dim=0) if len(described) else torch.zeros(described.shape[1])
-        # Colors that hardly occur vary little: they are not blown up to the size of the others.
-        self.scale = 1 / (described.std(dim=0, correction=0).nan_to_num(0) + 0.02)
+        self.mean, self.scale = mean, scale
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """N-grams of all texts end to end, where each text begins, their weights; colors, 0 for no image."""
@@ -130,6 +144,54 @@ class _Net(nn.Module):
         return self.head(self.dropout(both))
 
 
+@dataclass(frozen=True)
+class NgramColorMlp:
+    """A fitted net, and how its inputs are made.
+
+    Attributes:
+        mean, scale: (D,) by which colors are standardized.
+    """
+
+    ngrams: NgramSettings
+    vectorizers: dict[str, TfidfVectorizer]
+    mean: Tensor
+    scale: Tensor
+    net: _Net
+
+    def predict(
+        self, table: pd.DataFrame, store: ImageStore, features: Mapping[str, np.ndarray]
+    ) -> Predicted:
+        """Probabilities of the products of a table with titles, descriptions and keys of images."""
+
+        def predicted(part: slice) -> Predicted:
+            texts = Texts(table.iloc[part], self.ngrams)
+            keys, index = found_images(store, table["image"].iloc[part].tolist())
+            rows, colors = np.arange(len(index)), _Colors(describe_all(store, keys), index)
+            device = self.net.bias.device
+            inputs = _Inputs(tfidf(texts, rows, self.vectorizers), colors, self.mean, self.scale, device)
+            return Predicted(_predict(self.net, inputs, rows))
+
+        return predict_in_parts(predicted, len(table))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `load_ngram_color_mlp` reads, by name."""
+        net = {f"{NET}{name}": tensor for name, tensor in self.net.state_dict().items()}
+        return {**net, **ngram_tensors(self.vectorizers), "mean": self.mean, "scale": self.scale}
+
+
+def load_ngram_color_mlp(folder: Path, *, device: torch.device) -> NgramColorMlp:
+    """Reads what `fit_ngram_color_mlp` left."""
+    settings, tensors = read_model(folder)
+    config = restored_config(NgramColorMlpConfig, settings, where=str(folder))
+    state = {name.removeprefix(NET): value for name, value in tensors.items() if name.startswith(NET)}
+    sizes = len(state["ngrams.weight"]), len(tensors["mean"]), len(state["head.bias"])
+    net = _Net(*sizes, config)
+    net.load_state_dict(state)
+    ngrams = NgramSettings(config.name)
+    vectorizers = restored_vectorizers(ngrams, tensors)
+    return NgramColorMlp(ngrams, vectorizers, tensors["mean"], tensors["scale"], net.to(device))
+
+
 def _train(
     texts: Texts,
     colors: _Colors,
@@ -139,11 +201,11 @@ def _train(
     config: NgramColorMlpConfig,
     seed: int,
     device: torch.device,
-) -> Callable[[np.ndarray], np.ndarray]:
-    # Returns what predicts rows.
+) -> tuple[NgramColorMlp, _Inputs]:
     vectorizers, _ = fit_vectorizers(texts, fit)
     ngrams = tfidf(texts, np.arange(len(products.table)), vectorizers)
-    inputs = _Inputs(ngrams, colors, fit, device)
+    mean, scale = _standardization(colors.of(fit))
+    inputs = _Inputs(ngrams, colors, mean, scale, device)
     torch.manual_seed(seed)
     known = sum(len(vectorizer.vocabulary_) for vectorizer in vectorizers.values())
     net = _Net(known, len(inputs.mean), len(products.classes), config).to(device)
@@ -153,7 +215,13 @@ def _train(
 
     cycle = OneCycle(config.epochs, config.min_steps, BATCH_SIZE, config.learning_rate, WEIGHT_DECAY)
     train_one_cycle(net, fit, loss_of, cycle, name=f"fusion {config.name}", seed=seed)
-    return partial(_predict, net, inputs)
+    return NgramColorMlp(texts.settings, vectorizers, mean, scale, net), inputs
+
+
+def _standardization(described: Tensor) -> tuple[Tensor, Tensor]:
+    mean = described.mean(dim=0) if len(described) else torch.zeros(described.shape[1])
+    # Colors that hardly occur vary little: they are not blown up to the size of the others.
+    return mean, 1 / (described.std(dim=0, correction=0).nan_to_num(0) + 0.02)
 
 
 @torch.no_grad()

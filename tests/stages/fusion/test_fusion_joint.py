@@ -52,9 +52,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> StagePaths:
 def joint(stage: StagePaths, config: ConcatConfig, seed: int = 0) -> np.ndarray:
     table = read_products(stage.products)
     fit = table.rows("train")
-    return train_end_to_end(
-        table, stage.images, stage.text_models[0], stage.image_models[0], fit, config, seed=seed, device=CPU
-    )
+    models = stage.text_models[0], stage.image_models[0]
+    return train_end_to_end(table, stage.images, *models, fit, config, seed=seed, device=CPU)[1]
 
 
 @pytest.mark.parametrize("kind", ["concat", "sum", "attention"])

@@ -44,7 +44,7 @@ def catalog(root: Path, *, titles: bool = True, images: bool = True) -> tuple[Pr
 
 def fit(products: Products, store: Path, **changes: object) -> dict[str, np.ndarray]:
     config = FUSION_KINDS.parse({**CONFIG, **changes})
-    data = FeatureLevelData(products, store, NOTHING, NOTHING, seed=0)
+    data = FeatureLevelData(products, store, NOTHING, NOTHING, seed=0, model=store.parent / "model")
     fused = FUSION_KINDS.of(config).load_fit()(config, data)
     assert fused is not None
     return fused.splits

@@ -48,8 +48,8 @@ def start(folder: Path, out: Path) -> subprocess.Popen[bytes]:
 
 def outputs(out: Path) -> dict[str, bytes]:
     """What must be the same; the manifest holds times."""
-    files = [out / "model" / "model.safetensors", *out.glob("features.npz/*.npz")]
-    files += out.glob("probabilities/*/*.npz")
+    files = [*out.glob("features.npz/*.npz"), *out.glob("probabilities/*/*.npz")]
+    files += (out / "model").rglob("*.safetensors")
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(files)}
 
 

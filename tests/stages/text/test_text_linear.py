@@ -1,5 +1,6 @@
 """The linear text classifier."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.torch import load_file, save_file
 
 from components.core.artifacts import read_manifest
 from components.core.errors import InputError
 from components.data.features import read_features
 from components.data.probabilities import read_classifier
 from components.data.products import SCHEMA, Products, training_task, write_products
+from components.modeling.text.ngrams import (
+    NgramSettings,
+    Texts,
+    fit_vectorizers,
+    ngram_tensors,
+    restored_vectorizers,
+    tfidf,
+)
 from components.text.config import TEXT_KINDS
 from components.text.run import run_text
 
@@ -105,6 +115,38 @@ def test_refitting_changes_the_test_split_alone(folder: Path):
     [after] = read_classifier(folder / "probabilities").matrices.values()
     assert np.array_equal(before["validation"].pred_probs, after["validation"].pred_probs)
     assert not np.array_equal(before["test"].pred_probs, after["test"].pred_probs)
+
+
+@pytest.mark.parametrize("char_ngrams", [(2, 5), ()])
+def test_ngrams_are_read_again_from_tensors_and_give_equal_matrices(
+    folder: Path, char_ngrams: tuple[int, ...]
+):
+    table = write_catalog(folder / "products").table
+    table["description"] = ["Été\u2028à l’œil 日本語 ½ 👜 " + text for text in table["description"]]
+    settings = NgramSettings("tfidf", char_ngrams=char_ngrams)
+    texts = Texts(table, settings)
+    fitted, matrix = fit_vectorizers(texts, np.arange(180))
+    save_file(ngram_tensors(fitted), folder / "ngrams.safetensors")
+    restored = restored_vectorizers(settings, load_file(folder / "ngrams.safetensors"))
+    assert list(restored) == list(fitted)
+    again = tfidf(texts, np.arange(180), restored)
+    assert again.dtype == matrix.dtype
+    assert abs(again - matrix).nnz == 0
+    assert (
+        abs(tfidf(texts, np.arange(180, 240), restored) - tfidf(texts, np.arange(180, 240), fitted)).nnz == 0
+    )
+
+
+def test_a_refit_is_made_without_test_products_and_not_of_a_fold(folder: Path):
+    products = write_catalog(folder / "products")
+    write_products(Products(products.table.iloc[:210], products.classes), folder / "products")
+    run(folder, {**CONFIG, "refit": True})
+    labeled = [f"p{row}" for row in range(210)]
+    assert read_features(folder / "features").ids.tolist() == labeled
+    assert (folder / "model" / "refit" / "manifest.json").is_file()
+    shutil.rmtree(folder / "model")
+    run(folder, {**CONFIG, "refit": True}, fold=1)
+    assert not (folder / "model" / "refit").exists()
 
 
 def test_a_class_that_a_fold_lacks_gets_probability_zero(folder: Path):

@@ -73,7 +73,8 @@ def train(products, folder, *, fold=None, checkpoints=False, seed=3, **changes):
 
 
 def weights(folder):
-    return (folder / "model" / "model.safetensors").read_bytes()
+    model = folder / "model"
+    return {str(path.relative_to(model)): path.read_bytes() for path in model.rglob("*.safetensors")}
 
 
 def validation_f1(products, trained, checkpoint="best"):
