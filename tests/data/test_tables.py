@@ -5,45 +5,17 @@ import gzip
 import io
 import os
 import random
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import openpyxl
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
+from tables import FRENCH, HEADER, RUSSIAN, by_openpyxl, delimited, packed, rows_of
 
 from components.core.errors import InputError
 from components.data.codes import clean_code, defused, revived
 from components.data.tables.read import read_table
 from components.data.tables.table import Table
-
-HEADER = ["sku", "name", "text", "picture", "category"]
-FRENCH = [
-    "Canapé d'angle réversible",
-    "Crème pour bébé",
-    "Chaise façon chêne",
-    "Forêt enchantée",
-    "Mère Noël",
-]
-RUSSIAN = ["Мыло ручной работы", "Соль морская", "Игры настольные", "Часы наручные", "Обувь женская"]
-ODD = ["0010", "1e5", "nan", "NULL", "NA", "007", "12.0", "TRUE"]
-
-
-def rows_of(names: list[str], count: int = 40) -> list[list[str]]:
-    return [
-        [f"A{i:04d}", f"{names[i % len(names)]} {i}", f"texte, {i}", f"p_{i}.jpg", names[i % 3]]
-        for i in range(count)
-    ]
-
-
-def delimited(rows: list[list[str]], delimiter: str = ",", header: list[str] = HEADER, **style) -> str:
-    file = io.StringIO()
-    csv.writer(file, delimiter=delimiter, lineterminator="\n", **style).writerows([header, *rows])
-    return file.getvalue()
 
 
 def read(tmp_path: Path, data: bytes | str, **options) -> Table:
@@ -178,82 +150,24 @@ def test_a_column_that_is_read_and_there_twice_is_refused(tmp_path: Path):
     assert table.missing(["sku", "x"]) == ["x"]
 
 
-def packed(data: bytes, *names: str) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name in names:
-            archive.writestr(name, data)
-    return file.getvalue()
+def test_a_formula_without_its_result_is_left_out_with_its_row(tmp_path: Path):
+    rows = [["1", "=A1", "", "", "a"], ["2", "b", "", "", "a"], ["=A1", "=A2", "", "", ""]]
+    table = read(tmp_path, by_openpyxl([HEADER, *rows]))
+    found = [(finding.line, finding.reason) for finding in table.findings]
+    assert found == [(2, "no_result"), (4, "no_result")]
+    assert values(table) == [["2", "b", "", "", "a"]]
 
 
-def by_openpyxl(rows: list[list[str]]) -> bytes:
-    book, file = openpyxl.Workbook(), io.BytesIO()
-    for row in rows:
-        book.worksheets[0].append(row)
-    book.save(file)
-    return file.getvalue()
-
-
-def by_xlsxwriter(rows: list[list[str]]) -> bytes:
+def test_a_formula_with_its_result_is_read_beside_an_empty_cell(tmp_path: Path):
     file = io.BytesIO()
     with xlsxwriter.Workbook(file, {"in_memory": True}) as book:
         sheet = book.add_worksheet()
-        for number, row in enumerate(rows):
-            for at, value in enumerate(row):
-                sheet.write_string(number, at, value)
-    return file.getvalue()
-
-
-def by_pandas(rows: list[list[str]], how: str) -> bytes:
-    file, frame = io.BytesIO(), pd.DataFrame(rows[1:], columns=rows[0])
-    if how == "xlsx":
-        frame.to_excel(file, index=False)
-    elif how == "parquet":
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), file)
-    else:
-        frame.to_json(file, orient="records", lines=True, force_ascii=how == "ascii")
-    return file.getvalue()
-
-
-WRITERS: dict[str, Callable[[list[list[str]]], bytes]] = {
-    "openpyxl": by_openpyxl,
-    "xlsxwriter": by_xlsxwriter,
-    "pandas xlsx": lambda rows: by_pandas(rows, "xlsx"),
-    "Parquet": lambda rows: by_pandas(rows, "parquet"),
-    "JSON Lines": lambda rows: by_pandas(rows, "json"),
-    "JSON Lines in ASCII": lambda rows: by_pandas(rows, "ascii"),
-    "gzip": lambda rows: gzip.compress(delimited(rows[1:]).encode()),
-    "zip": lambda rows: packed(delimited(rows[1:]).encode(), "t.csv", "__MACOSX/t.csv", ".hidden"),
-}
-
-
-@pytest.mark.parametrize("writer", WRITERS)
-def test_other_formats_hold_what_the_csv_holds(tmp_path: Path, writer: str):
-    rows = rows_of([*FRENCH, *RUSSIAN, 'Sofa 2" "x"', "日本語 🧸", "a\nb"])
-    for row, odd in zip(rows, ODD, strict=False):
-        row[2] = odd
-    assert values(read(tmp_path, WRITERS[writer]([HEADER, *rows]))) == rows
-
-
-def test_cells_that_are_no_text_are_read_whole_and_named(tmp_path: Path):
-    book, file = openpyxl.Workbook(), io.BytesIO()
-    sheet = book.worksheets[0]
-    for row in (HEADER, [12, 1.5, pd.Timestamp("2024-01-05"), True, 12.0], [7, "a", "b", None, 10**16]):
-        sheet.append(row)
-    sheet["A2"].number_format = "00000"
-    book.save(file)
+        sheet.write_row(0, 0, HEADER)
+        sheet.write_formula(0, 0, "=LOWER(B1)", value="sku")  # pyright: ignore
+        sheet.write_row(1, 0, ["1", "", "", "", "a"])
+        sheet.write_formula(1, 1, "=A2*5", value=5)
     table = read(tmp_path, file.getvalue())
-    assert values(table)[0][:2] == ["12", "1.5"]
-    assert values(table)[0][3:] == ["TRUE", "12"]
-    assert {"sku", "category"} <= table.numeric
-    details = " ".join(finding.detail for finding in table.findings)
-    for what in ("zeros before them by the format 00000", "dates or times", "more than 15 digits"):
-        assert what in details
-
-
-def test_a_formula_without_its_result_is_left_out_with_its_row(tmp_path: Path):
-    [finding] = read(tmp_path, by_openpyxl([HEADER, ["1", "=A1", "", "", "a"]])).findings
-    assert (finding.line, finding.reason) == (2, "no_result")
+    assert (values(table), table.findings) == ([["1", "5", "", "", "a"]], [])
 
 
 @pytest.mark.parametrize(

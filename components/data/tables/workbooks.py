@@ -17,7 +17,7 @@ from components.data.tables.table import Table, clean_names
 
 EXACT = 10**15  # a workbook keeps 15 digits of a number
 _DIGITS_ADDED = re.compile(r"0{2,}(?![.,0#])")  # a number format such as 00000
-_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+_ESCAPED = re.compile("_x(00[01][0-9A-Fa-f])_")  # control characters; what else looks so is text
 
 
 def read_workbook(data: bytes, path: Path) -> Table:
@@ -38,6 +38,8 @@ def read_workbook(data: bytes, path: Path) -> Table:
     if not filled:
         raise InputError(f"{path}: an empty workbook: expected a row of column names")
     (title, rows), *others = filled
+    without = formulas.keys() - {number for number, _ in rows}  # rows of formulas alone, none with its result
+    rows = sorted([*rows, *((number, []) for number in without)])
     _, first = rows[0]
     header = clean_names([_text(cell) for cell in first])
     table = Table(path, header, f"workbook, sheet {title!r}")
@@ -55,8 +57,8 @@ def _rows(sheet: Any) -> list[tuple[int, list[Any]]]:
     return [(number, cells) for number, cells in rows if any(cell.value not in (None, "") for cell in cells)]
 
 
-def _formulas(data: bytes, title: str) -> dict[int, str]:
-    """Row -> a formula in it, of those whose result the file may lack."""
+def _formulas(data: bytes, title: str) -> dict[int, dict[int, str]]:
+    """Row -> place in it -> the formula there, whose result the file may lack."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
         if not any(re.search(rb"<f[ >/]", archive.read(name)) for name in sheets):
@@ -64,20 +66,20 @@ def _formulas(data: bytes, title: str) -> dict[int, str]:
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=False)
     found = {}
     for number, cells in _rows(book[title]):
-        own = [f"{cell.coordinate}: {cell.value}" for cell in cells if cell.data_type == "f"]
-        found |= {number: own[0]} if own else {}
+        own = {
+            at: f"{cell.coordinate}: {cell.value}" for at, cell in enumerate(cells) if cell.data_type == "f"
+        }
+        found |= {number: own} if own else {}
     return found
 
 
-def _take_rows(table: Table, rows: list[tuple[int, list[Any]]], formulas: dict[int, str]) -> None:
+def _take_rows(table: Table, rows: list[tuple[int, list[Any]]], formulas: dict[int, dict[int, str]]) -> None:
     width = len(table.header)
     odd: dict[tuple[int, str], list[tuple[int, str]]] = {}
     numbers = [0] * width
     for line, cells in rows:
-        if line in formulas and any(cell.value is None for cell in cells):
-            detail = (
-                f"a formula without its result, {shown(formulas[line])}: save it in a spreadsheet program"
-            )
+        if formula := next((text for at, text in formulas.get(line, {}).items() if _lacks(cells, at)), ""):
+            detail = f"a formula without its result, {shown(formula)}: save it in a spreadsheet program"
             table.findings.append(Finding(table.path.name, line, "", "no_result", DROPPED, detail))
             continue
         for at, cell in enumerate(cells[:width]):
@@ -89,6 +91,11 @@ def _take_rows(table: Table, rows: list[tuple[int, list[Any]]], formulas: dict[i
         table.take(line, values + [""] * (width - len(values)), escaped=True)
     table.numeric = {name for name, count in zip(table.header, numbers, strict=True) if count}
     table.findings += _flagged(table, odd)
+
+
+def _lacks(cells: list[Any], at: int) -> bool:
+    """Whether the result of a formula is not in the file; a text of no letters is one."""
+    return at >= len(cells) or (cells[at].value is None and cells[at].data_type == "n")
 
 
 def _flagged(table: Table, odd: dict[tuple[int, str], list[tuple[int, str]]]) -> Iterable[Finding]:
