@@ -31,7 +31,7 @@ test: install-test
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not containers" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-containers: install-test
-	$(PYTHON) -m pytest -m containers
+	$(PYTHON) -m pytest tests/deploy/containers
 
 # The image `client` registers schedules from inside the cluster.
 images:
