@@ -1,5 +1,6 @@
 """Which tests see a GPU, and fixtures that several tests share."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +38,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def _gpus_of(item: pytest.Item) -> int:
     mark = item.get_closest_marker("gpu")
     return (mark.args[0] if mark.args else 1) if mark else 0
+
+
+@pytest.fixture(autouse=True)
+def _level_of_log() -> Iterator[None]:
+    """What a command or a stage sets in this process ends with the test."""
+    logger = logging.getLogger("components")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="module")

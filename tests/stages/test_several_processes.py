@@ -130,9 +130,7 @@ def test_sigterm_leaves_a_checkpoint_from_which_both_go_on(tmp_path: Path, modal
     process = start(modality, tmp_path / "stopped", **settings)
     wait_for_checkpoint(tmp_path / "stopped", process)
     process.send_signal(signal.SIGTERM)
-    asked = time.monotonic()
     said = finish(process, status=143)
-    assert time.monotonic() - asked < 25  # by themselves: after 30 the launcher kills them
     assert "Traceback" not in said
     assert said.count("SIGTERM") == 1
     assert not (tmp_path / "stopped" / "model").exists()
