@@ -131,7 +131,7 @@ def utc_now() -> str:
 
 
 def _promotion(version: Version, why: str, by: str) -> Promotion:
-    digests = version.manifest.get("data_digests", {})
+    digests = version.manifest.get("digests", {})
     return Promotion(version.id, version.manifest_sha256, digests, utc_now(), by or whoami(), why)
 
 

@@ -11,6 +11,7 @@ from components.lifecycle.comparison import Pairs
 from components.lifecycle.config import GateConfig
 from components.modeling.intervals import Posterior, interval
 from components.modeling.metrics import confusion, f1_per_class, macro_f1
+from components.reports.page import signed
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,9 @@ def _difference(pairs: Pairs, seed: int) -> Difference:
 
 
 def _margin_check(difference: Difference, config: GateConfig) -> Check:
-    gain, low, high = (f"{100 * value:+.2f}" for value in (difference.gain, *difference.interval))
+    gain, low, high = (signed(100 * value) for value in (difference.gain, *difference.interval))
     holds = difference.interval[0] > -config.margin
-    above = f"{'above' if holds else 'not above'} {-100 * config.margin:+.2f}"
+    above = f"{'above' if holds else 'not above'} {signed(-100 * config.margin)}"
     text = (
         f"Its macro-F1 is {gain} points from the champion's, 95 % interval {low} to {high}: "
         f"the lower end is {above}."
@@ -188,6 +189,6 @@ def _class_check(difference: Difference, config: GateConfig) -> Check:
         return Check(
             "classes", True, f"No class of {config.class_support} products or more lost over {most}."
         )
-    named = ", ".join(f"{each.code} ({100 * each.gain:+.1f} points of F1)" for each in worse[:5])
+    named = ", ".join(f"{each.code} ({signed(100 * each.gain, 1)} points of F1)" for each in worse[:5])
     more = f" and {len(worse) - 5} more" if len(worse) > 5 else ""
     return Check("classes", False, f"Classes lost more than they may: {named}{more}.")

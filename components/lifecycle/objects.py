@@ -118,6 +118,13 @@ class Objects:
                     raise Changed(name) from None
                 raise
 
+    def write(self, name: str, content: bytes) -> None:
+        """Writes an object over what is there."""
+        while True:
+            with suppress(Changed):
+                self.replace(name, content, self.tagged(name)[1])
+                return
+
     def put(self, file: Path, name: str) -> None:
         """Copies a file to an object of a name that nothing has yet."""
         with self._explained(name):
@@ -188,7 +195,7 @@ class Objects:
     def _rename(self, path: str, content: bytes, tag: str) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.with_name(f".{target.name}.lock")):
+        with _locked(Path(self.path(".lock"))):
             found = hashlib.sha256(target.read_bytes()).hexdigest() if target.exists() else ABSENT
             if found != tag:
                 raise Changed(path)

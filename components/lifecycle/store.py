@@ -10,8 +10,10 @@ STORE/models/NAME/predictions/       kept until their products' codes are known
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from components.core.reading import parse_json_object, reason
 from components.lifecycle.objects import ABSENT, Objects
 
 VERSION = re.compile(r"[0-9a-f]{16}")
+MOMENT = "%Y%m%dT%H%M%SZ"
+KEPT = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{16})-[0-9a-f]{16}\.tsv")
 
 
 def version_of(package: Path) -> str:
@@ -151,6 +155,30 @@ class ModelStore:
             self.objects.remove(f"{self._folder(version.id)}/{name}")
         self.objects.remove_folders(self._folder(version.id))
 
+    def keep_predictions(self, detail: Path, version: str, *, when: datetime | None = None) -> str:
+        """Keeps a file of predictions in detail until the codes of its products are known.
+
+        Args:
+            detail: a TSV file with the columns product_id, code and probability among others.
+            version: which predicted.
+            when: now, where it is not given.
+
+        Returns:
+            The object's name.
+        """
+        moment = (when or datetime.now(UTC)).strftime(MOMENT)
+        name = f"{self.root}/predictions/{moment}-{version}-{secrets.token_hex(8)}.tsv"
+        self.objects.put(detail, name)
+        return name
+
+    def predictions(self) -> list[tuple[str, datetime, str]]:
+        """The kept predictions, the oldest first: name, when they were made, the version that made them."""
+        names = self.objects.names(f"{self.root}/predictions")
+        found = [match for name in names if (match := KEPT.fullmatch(name))]
+        return [
+            (match[0], datetime.strptime(match[1], MOMENT).replace(tzinfo=UTC), match[2]) for match in found
+        ]
+
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON object below the model's root; None where there is none."""
         content = self.objects.read(f"{self.root}/{name}")
@@ -158,8 +186,7 @@ class ModelStore:
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Writes a JSON object below the model's root, over what is there."""
-        path = f"{self.root}/{name}"
-        self.objects.replace(path, as_json(value), self.objects.tagged(path)[1])
+        self.objects.write(f"{self.root}/{name}", as_json(value))
 
     def _folder(self, version: str) -> str:
         return f"{self.root}/versions/{version}"

@@ -62,7 +62,7 @@ def test_the_same_predictions_are_no_loss():
 
 def test_the_message_names_the_class_that_lost():
     found = decision(answers(LABELS, ONE_CLASS_WORSE, seed=2))
-    assert found.why.startswith("Classes lost more than they may: a (-17")
+    assert found.why.startswith("Classes lost more than they may: a (−17")
     assert found.difference
     assert (found.difference.classes[0].code, found.difference.classes[0].support) == (
         "a",

@@ -9,7 +9,6 @@ from model_package import write_package
 
 from components.lifecycle import retention
 from components.lifecycle.champion import promote, read_champion
-from components.lifecycle.later_codes import keep_predictions
 from components.lifecycle.retention import prune, readers, reading
 from components.lifecycle.store import ModelStore
 
@@ -144,7 +143,7 @@ def test_score_joins_kept_predictions_with_later_codes_by_week(store: ModelStore
         (datetime(2026, 1, 12, tzinfo=UTC), second, [("p1", "10", 1.0), ("=1+1", "10", 0.4)]),
     ]
     for when, version, rows in weeks:
-        keep_predictions(store, detail(tmp_path / "detail.tsv", *rows), version, when=when)
+        store.keep_predictions(detail(tmp_path / "detail.tsv", *rows), version, when=when)
     labels = tmp_path / "new.tsv"
     labels.write_text("id\tcode\np1\t10\np2\t20\np3\t10\nunknown\t10\n")
     lines = models(store, "score", "--labels", labels, "--threshold", "0.6").splitlines()
@@ -165,7 +164,7 @@ def test_without_kept_predictions_score_says_so(store: ModelStore, tmp_path: Pat
 def test_a_kept_file_that_is_none_is_refused_by_name(store: ModelStore, tmp_path: Path):
     path = tmp_path / "detail.tsv"
     path.write_text("product_id\tcode\np1\t10\n")
-    name = keep_predictions(store, path, ids(store)[0])
+    name = store.keep_predictions(path, ids(store)[0])
     labels = tmp_path / "labels.tsv"
     labels.write_text("id\tcode\np1\t10\n")
     said = models(store, "score", "--labels", labels, status=2)

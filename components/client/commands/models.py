@@ -162,7 +162,7 @@ def prune(store: Any, keep: int, dry_run: bool) -> None:
 @of_store
 def score(store: Any, labels: Path, threshold: float) -> None:
     """Compare kept predictions with codes that came later, week by week."""
-    from components.lifecycle.later_codes import score as score_weeks
+    from components.client.local.later_codes import score as score_weeks
 
     weeks = score_weeks(store, labels, threshold=threshold)
     click.echo(

@@ -2,11 +2,8 @@
 
 import csv
 import io
-import re
-import secrets
 from collections import defaultdict
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,6 @@ from components.evaluate.scores import calibration
 from components.lifecycle.champion import utc_now
 from components.lifecycle.store import ModelStore
 
-KEPT = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{16})-[0-9a-f]{16}\.tsv")
 COLUMNS = ("product_id", "code", "probability")
 
 
@@ -46,22 +42,6 @@ class Week:
     calibration_error: float | None
 
 
-def keep_predictions(store: ModelStore, detail: Path, version: str, *, when: datetime | None = None) -> str:
-    """Keeps a file of predictions in detail, with columns product_id, code and probability, in the store.
-
-    Args:
-        version: which predicted.
-        when: now, where it is not given.
-
-    Returns:
-        The object's name.
-    """
-    moment = (when or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
-    name = f"{store.root}/predictions/{moment}-{version}-{secrets.token_hex(8)}.tsv"
-    store.objects.put(detail, name)
-    return name
-
-
 def score(store: ModelStore, labels: Path, *, threshold: float = 0.0) -> list[Week]:
     """Joins the kept predictions with codes by product, and writes `scores.json` into the store.
 
@@ -74,30 +54,23 @@ def score(store: ModelStore, labels: Path, *, threshold: float = 0.0) -> list[We
     Raises:
         InputError: nothing is kept, a file cannot be read, or no product of the labels was ever predicted.
     """
-    kept = [
-        match for name in store.objects.names(f"{store.root}/predictions") if (match := KEPT.fullmatch(name))
-    ]
+    kept = store.predictions()
     if not kept:
         raise InputError(
             f"{store}/predictions: no predictions are kept there yet; `predict` with a store keeps them"
         )
     predicted: dict[str, dict[str, tuple[str, float]]] = defaultdict(dict)
     versions: dict[str, set[str]] = defaultdict(set)
-    for match in kept:  # by name, so by time
-        week = _week(match[1])
-        versions[week].add(match[2])
-        predicted[week].update(_read(store, match[0]))
+    for name, moment, version in kept:
+        week = f"{moment:%G-W%V}"
+        versions[week].add(version)
+        predicted[week].update(_read(store, name))
     codes = _codes(labels, {product for rows in predicted.values() for product in rows})
     weeks = [_score(week, versions[week], rows, codes, threshold) for week, rows in predicted.items()]
     store.write_json(
         "scores.json", {"at": utc_now(), "threshold": threshold, "weeks": [asdict(each) for each in weeks]}
     )
     return weeks
-
-
-def _week(moment: str) -> str:
-    year, week, _ = datetime.strptime(moment, "%Y%m%dT%H%M%SZ").isocalendar()
-    return f"{year}-W{week:02d}"
 
 
 def _read(store: ModelStore, name: str) -> dict[str, tuple[str, float]]:
