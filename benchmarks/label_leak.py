@@ -90,8 +90,8 @@ def leaking_task(products: Products, fold: int) -> Task:
     return Task(np.union1d(task.fit, products.rows("validation")), task.predict)
 
 
-def right_after_denoising(products: Products, *, leak: bool) -> dict[str, float]:
-    """Removes what is flagged, trains on the rest, and gives the share of right predictions by split."""
+def without_flagged(products: Products, *, leak: bool) -> Products:
+    """Marks what text folds flag as removed from train."""
     with tempfile.TemporaryDirectory() as folder:
         setup = TrainingSetup(seed=0, model=Path(folder))
         pred_probs = np.zeros((len(products.table), CLASSES))
@@ -99,18 +99,25 @@ def right_after_denoising(products: Products, *, leak: bool) -> dict[str, float]
             task = leaking_task(products, fold) if leak else training_task(products, fold=fold, cleaned=False)
             predicted = train_linear(products, task, CONFIG, setup).matrices["final"]["out_of_fold"]
             pred_probs[task.predict["out_of_fold"]] = predicted
-        rows = products.rows("out_of_fold")
-        issues = find_issues(
-            products,
-            {"out_of_fold": pred_probs[rows]},
-            DENOISE,
-            known=known_classes(products, pictured=False),
-            kept=frozenset(),
-        )
-        removed = np.zeros(len(products.table), bool)
-        removed[issues.rows[issues.removed]] = True
-        cleaned = Products(products.table.assign(removed=removed), products.classes)
-        task = training_task(cleaned, fold=None, cleaned=True)
+    rows = products.rows("out_of_fold")
+    issues = find_issues(
+        products,
+        {"out_of_fold": pred_probs[rows]},
+        DENOISE,
+        known=known_classes(products, pictured=False),
+        kept=frozenset(),
+    )
+    removed = np.zeros(len(products.table), bool)
+    removed[issues.rows[issues.removed]] = True
+    return Products(products.table.assign(removed=removed), products.classes)
+
+
+def right_after_denoising(products: Products, *, leak: bool) -> dict[str, float]:
+    """Removes what is flagged, trains on the rest, and gives the share of right predictions by split."""
+    cleaned = without_flagged(products, leak=leak)
+    task = training_task(cleaned, fold=None, cleaned=True)
+    with tempfile.TemporaryDirectory() as folder:
+        setup = TrainingSetup(seed=0, model=Path(folder))
         matrices = train_linear(cleaned, task, CONFIG, setup).matrices["final"]
     labels = products.labels
     return {

@@ -22,7 +22,7 @@ from components.ensemble.voting import (
     starting_weights,
     vote,
 )
-from components.modeling.cross_fitting import affordable_folds
+from components.modeling.cross_fitting import affordable_folds, chosen_macro_f1
 from components.modeling.metrics import macro_f1
 from components.reports.page import safe_report
 
@@ -73,7 +73,7 @@ def run_ensemble(
     write_classifier(probabilities, ensemble)
     scores = {
         "macro_f1": metadata["macro_f1"],
-        "best_member_macro_f1": max(metadata["macro_f1_of_members"]),
+        "best_member_macro_f1": metadata["best_member_macro_f1"],
         "members_used": float(np.count_nonzero(metadata["weights"])),
         "validation_ties": float(metadata["ties"]["validation"]),
     }
@@ -145,6 +145,7 @@ def _vote_everywhere(
     metadata = {
         "weights": weights.tolist(),
         "macro_f1": score,
+        "best_member_macro_f1": chosen_macro_f1(validation.argmax(axis=2), labels, groups, classes),
         "macro_f1_of_members": [macro_f1(labels, one.argmax(axis=1), classes) for one in validation],
         "leave_one_out_gain": leave_one_out_gains(config, validation, labels, groups, start, score),
         "agreement": agreement(validation).tolist(),

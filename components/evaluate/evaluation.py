@@ -10,7 +10,7 @@ from components.core.errors import InputError
 from components.data.probabilities import Classifier, read_classifier, read_classifiers
 from components.data.products import Products
 from components.evaluate.scores import Calibration, Score, calibration, score
-from components.modeling.cross_fitting import choice_folds, cross_fitted_choice
+from components.modeling.cross_fitting import by_macro_f1, choice_folds, cross_fitted_choice
 from components.modeling.intervals import Posterior
 from components.modeling.metrics import ROWS
 
@@ -134,7 +134,7 @@ def _best_of(rivals: list[Scored], labels: np.ndarray, folds: np.ndarray, poster
     """The best of some classifiers, each product predicted by the one that is the best on other products."""
     best = max(rivals, key=lambda each: each.score.macro_f1)
     predicted = np.stack([each.predicted for each in rivals])
-    choice = cross_fitted_choice(predicted, labels, folds, posterior.classes)
+    choice = cross_fitted_choice(by_macro_f1(predicted, labels, posterior.classes), folds)
     if all(rivals[number] is best for number in np.unique(choice).tolist()):
         return best
     pred_probs = np.empty_like(best.pred_probs)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from components.core.errors import InputError
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import Products
-from components.modeling.metrics import macro_f1
+from components.modeling.cross_fitting import by_macro_f1, choice_folds, cross_fitted_choice
 
 # A classifier to fuse: its name ("resnet152"; "resnet152@epoch-18" for a late checkpoint) and its matrices.
 Input = tuple[str, dict[str, Probabilities]]
@@ -75,16 +76,32 @@ def write_fused(
     return classifier
 
 
-def best_on_validation(inputs: list[Input], names: Iterable[str], table: Products) -> str | None:
+@dataclass(frozen=True)
+class Best:
+    """A classifier chosen by its macro-F1 on validation.
+
+    Attributes:
+        name: the best of some on all validation products.
+        elsewhere: for every validation product the best on others, so that the choice flatters no figure.
+    """
+
+    name: str
+    elsewhere: list[str]
+
+
+def best_on_validation(inputs: list[Input], names: Iterable[str], table: Products) -> Best | None:
     """Which of the named classifiers has the best macro-F1 on validation; None where none is named."""
     rows, wanted = table.rows("validation"), set(names)
-    scores = {
-        name: macro_f1(
-            table.labels[rows],
-            splits["validation"].aligned(table.ids[rows], where=f"classifier {name}").argmax(axis=1),
-            len(table.classes),
-        )
+    labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
+    predicted = {
+        name: splits["validation"].aligned(table.ids[rows], where=f"classifier {name}").argmax(axis=1)
         for name, splits in inputs
         if name in wanted
     }
-    return max(scores, key=scores.__getitem__) if scores else None
+    if not predicted:
+        return None
+    named = list(predicted)
+    scores = by_macro_f1(np.stack(list(predicted.values())), labels, len(table.classes))
+    choice = cross_fitted_choice(scores, choice_folds(labels, groups))
+    best = int(np.argmax(scores(np.ones(len(labels), bool))))
+    return Best(named[best], [named[number] for number in choice.tolist()])

@@ -17,7 +17,7 @@ from components.fusion.config import DecisionLevelConfig, FeatureLevelConfig, Fu
 from components.fusion.decision_level.members import FusionData, Member, fuse_members
 from components.fusion.feature_level.baselines import FeatureLevelData, Modality, fuse_features
 from components.fusion.report import fusion_report
-from components.modeling.cross_fitting import affordable_folds, stratified_folds
+from components.modeling.cross_fitting import affordable_folds, chosen_macro_f1, stratified_folds
 from components.modeling.metrics import macro_f1
 from components.modeling.trained import write_model
 from components.reports.page import safe_report
@@ -74,7 +74,7 @@ def run_fusion(
     data = FeatureLevelData(table, images, of_text, of_image, seed, fusion_model)
     beside = [config for config in configs if isinstance(config, FeatureLevelConfig)]
     if baselines := fuse_features(beside, data, feature_level):
-        metrics["best_feature_level_macro_f1"] = max(each.metadata["macro_f1"] for each in baselines)
+        metrics["best_feature_level_macro_f1"] = _best_macro_f1(baselines, table)
     made = {"members": fused, "feature_level": baselines}
     folders = {
         level: {each.name: model_folder(level, number) for number, each in enumerate(classifiers)}
@@ -100,6 +100,13 @@ def make_members(
         for config in configs
         for inputs in ([numbers] if config.inputs == "all" else product(*modalities))
     ]
+
+
+def _best_macro_f1(classifiers: Sequence[Classifier], table: Products) -> float:
+    rows = table.rows("validation")
+    labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
+    predicted = [each.chosen("validation", table.ids[rows]).argmax(axis=1) for each in classifiers]
+    return chosen_macro_f1(np.stack(predicted), labels, groups, len(table.classes))
 
 
 def _fuse_decisions(
@@ -139,8 +146,8 @@ def _fuse_decisions(
     write_json(model / FOLDS, dict(zip(table.ids[rows], fold_of.tolist(), strict=True)))
     scores = [classifier.metadata["macro_f1"] for classifier in made]
     metrics = {
-        "best_single_macro_f1": max(macro_f1(labels, one.argmax(axis=1), classes) for one in validation),
-        "best_member_macro_f1": max(scores),
+        "best_single_macro_f1": chosen_macro_f1(validation.argmax(axis=2), labels, groups, classes),
+        "best_member_macro_f1": _best_macro_f1(made, table),
         "mean_member_macro_f1": float(np.mean(scores)),
         "members": float(len(members)),
     }

@@ -3,7 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -116,29 +116,30 @@ def choosing_rows(folds: np.ndarray) -> list[np.ndarray]:
     return [(folds != fold) | (count == 1) for fold in range(count)]
 
 
-def cross_fitted_choice(
-    predicted: np.ndarray, labels: np.ndarray, folds: np.ndarray, classes: int
-) -> np.ndarray:
-    """Which classifier predicts each row: the best by macro-F1 on the other folds, the first of equals.
+def cross_fitted_choice(scores: Callable[[np.ndarray], Sequence[float]], folds: np.ndarray) -> np.ndarray:
+    """Which classifier predicts each row: the one with the highest score on the other folds.
 
     Args:
-        predicted: (M, N) classes that M classifiers predict.
-        labels: (N,) classes.
+        scores: (N,) bool rows -> a score for each classifier, higher for a better one.
         folds: (N,) see `choice_folds`.
 
     Returns:
-        (N,) int64 numbers of classifiers.
+        (N,) int64 numbers of classifiers, the first of equals.
     """
-    chosen = [
-        int(np.argmax([macro_f1(labels[rows], one[rows], classes) for one in predicted]))
-        for rows in choosing_rows(folds)
-    ]
-    return np.array(chosen)[folds]
+    return np.array([int(np.argmax(scores(rows))) for rows in choosing_rows(folds)])[folds]
+
+
+def by_macro_f1(
+    predicted: np.ndarray, labels: np.ndarray, classes: int
+) -> Callable[[np.ndarray], list[float]]:
+    """The scores by which `cross_fitted_choice` takes the best macro-F1 of M classifiers' (M, N) classes."""
+    return lambda rows: [macro_f1(labels[rows], one[rows], classes) for one in predicted]
 
 
 def chosen_macro_f1(predicted: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: int) -> float:
-    """Macro-F1 of the best of M classifiers, (M, N) predicted classes, as `cross_fitted_choice` finds it."""
-    choice = cross_fitted_choice(predicted, labels, choice_folds(labels, groups), classes)
+    """Macro-F1 of choosing the best of M classifiers, (M, N) predicted classes, by macro-F1, cross-fitted."""
+    folds = choice_folds(labels, groups)
+    choice = cross_fitted_choice(by_macro_f1(predicted, labels, classes), folds)
     return macro_f1(labels, predicted[choice, np.arange(len(labels))], classes)
 
 

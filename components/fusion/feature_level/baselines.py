@@ -14,7 +14,7 @@ from components.core.errors import InputError
 from components.data.features import Features, read_features
 from components.data.probabilities import Classifier
 from components.data.products import Products, Task, training_task
-from components.fusion.classifiers import Input, best_on_validation, model_folder, write_fused
+from components.fusion.classifiers import Best, Input, best_on_validation, model_folder, write_fused
 from components.fusion.config import FUSION_KINDS, GPU_FEATURES, FeatureLevelConfig
 from components.fusion.feature_level.features import (
     Pooled,
@@ -51,21 +51,24 @@ class Modality:
     features: list[Path]
     models: list[Path]
 
-    def best_features(self, table: Products) -> Features:
-        """The features of the best classifier on validation, aligned to the table's rows.
+    def best_features(self, table: Products) -> tuple[Best, dict[str, Features]]:
+        """The best classifier on validation of those with features, and all these features by name.
+
+        Features are aligned to the table's rows.
 
         Raises:
             InputError: no classifier has any.
         """
         features = {found.name: found for found in map(read_features, self.features) if found.values.shape[1]}
-        name = best_on_validation(self.inputs, features, table)
-        if name is None:
+        best = best_on_validation(self.inputs, features, table)
+        if best is None:
             raise InputError(
                 f"feature-level fusion: no {self.name} classifier ({self._names()}) is among those with "
                 f"features ({', '.join(features) or 'none'}): {FEATURES[self.name]}, or leave out the kinds "
                 "concat, sum and attention"
             )
-        return Features(name, table.ids, features[name].aligned(table.ids))
+        names = {best.name, *best.elsewhere}
+        return best, {name: Features(name, table.ids, features[name].aligned(table.ids)) for name in names}
 
     def best_model(self, table: Products) -> tuple[str, Path]:
         """The best classifier on validation of those whose backbone can be trained on, and its model folder.
@@ -74,14 +77,14 @@ class Modality:
             InputError: there is none.
         """
         models = joint_models(self.models, {"text": "model_type", "image": "backbone"}[self.name])
-        name = best_on_validation(self.inputs, models, table)
-        if name is None:
+        best = best_on_validation(self.inputs, models, table)
+        if best is None:
             raise InputError(
                 f"feature-level fusion end to end: no {self.name} classifier ({self._names()}) left a "
                 f"backbone to train on (those with one: {', '.join(models) or 'none'}); it needs a "
                 'transformer for texts and a network for images, or "training": "step_by_step"'
             )
-        return name, models[name]
+        return best.name, models[best.name]
 
     def _names(self) -> str:
         return ", ".join(name for name, _ in self.inputs) or "none"
@@ -184,21 +187,34 @@ def fit_pooled(config: Pooled, data: FeatureLevelData) -> FeatureFused:
 def _fit_step_by_step(
     config: Pooled, data: FeatureLevelData, task: Task, device: torch.device
 ) -> tuple[list[str], np.ndarray]:
+    """Trains on the features of the best pair, and on those of each pair that is the best on some others."""
     table = data.products
-    text, image = data.text.best_features(table), data.image.best_features(table)
-    fitted = train_feature_level(
-        text,
-        image,
-        table.labels,
-        task.fit,
-        config,
-        classes=len(table.classes),
-        seed=data.seed,
-        device=device,
-    )
-    settings = {**config.model_dump(), "inputs": list(fitted.inputs)}
-    write_model(data.model, fitted.tensors(), table.classes, settings)
-    return list(fitted.inputs), fitted.of_features(text.values, image.values)
+    (text, texts), (image, images) = data.text.best_features(table), data.image.best_features(table)
+    elsewhere = list(zip(text.elsewhere, image.elsewhere, strict=True))
+    fitted = {
+        (one, other): train_feature_level(
+            texts[one],
+            images[other],
+            table.labels,
+            task.fit,
+            config,
+            classes=len(table.classes),
+            seed=data.seed,
+            device=device,
+        )
+        for one, other in sorted({(text.name, image.name), *elsewhere})
+    }
+    best = fitted[text.name, image.name]
+    settings = {**config.model_dump(), "inputs": list(best.inputs)}
+    write_model(data.model, best.tensors(), table.classes, settings)
+    predicted = {
+        (one, other): each.of_features(texts[one].values, images[other].values)
+        for (one, other), each in fitted.items()
+    }
+    pred_probs = predicted[text.name, image.name].copy()
+    for row, pair in zip(task.predict["validation"].tolist(), elsewhere, strict=True):
+        pred_probs[row] = predicted[pair][row]
+    return list(best.inputs), pred_probs
 
 
 def _fit_end_to_end(
