@@ -169,3 +169,13 @@ def test_a_kept_file_that_is_none_is_refused_by_name(store: ModelStore, tmp_path
     labels.write_text("id\tcode\np1\t10\n")
     said = models(store, "score", "--labels", labels, status=2)
     assert f"{name}: not predictions with product_id, code, probability: it lacks 'probability'" in said
+
+
+def test_prune_and_readers_on_every_kind_of_store(place: str, tmp_path: Path):
+    store = ModelStore(place)
+    old, read, new = (store.add(write_package(tmp_path / f"package-{n}", n)) for n in range(1, 4))
+    with reading(store, read) as version:
+        assert {each.version.id for each in prune(store, keep=1) if not each.why} == {old}
+        store.fetch(version, tmp_path / "fetched")
+    assert readers(store) == {}
+    assert sorted(store.versions()) == sorted([read, new])
