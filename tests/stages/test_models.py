@@ -78,17 +78,32 @@ def test_a_classifier_predicts_again_what_it_predicted(trained: EveryKind, stage
             # In another order, so that nothing goes by a product's place.
             rows = products.rows(split)[::-1]
             part = folder / REFIT if refits and split == "test" else folder
-            found = predicted(trained, stage, part, rows)
-            assert_same(found.pred_probs, splits[split].aligned(products.ids[rows], where=""))
+            if (checkpoint, split) != ("best", "validation"):
+                found = predicted(trained, stage, part, rows).pred_probs
+                assert_same(found, splits[split].aligned(products.ids[rows], where=""))
+
+
+def test_a_transformer_predicted_validation_by_epochs_that_are_kept(trained: EveryKind):
+    model, rows = trained.of("text", "transformer", "model"), trained.products.rows("validation")
+    best, *late = read_classifier(trained.of("text", "transformer", "probabilities")).matrices.items()
+    assert len(late) == 3, "all of the four epochs are to be kept here"
+    folders = [model, *(model / checkpoint for checkpoint, _ in late)]
+    of_epochs = np.stack([predicted(trained, "text", folder, rows).pred_probs for folder in folders])
+    expected = best[1]["validation"].aligned(trained.products.ids[rows], where="")
+    assert np.abs(of_epochs - expected).max(axis=2).min(axis=0).max() < TOLERANCE
+
+
+@pytest.mark.parametrize(("stage", "kind"), SINGLE, ids=[f"{stage}-{kind}" for stage, kind in SINGLE])
+def test_a_classifier_gives_the_features_that_it_left(trained: EveryKind, stage: str, kind: str):
     features = read_features(trained.of(stage, kind, "features")).values
-    found = predicted(trained, stage, model, np.arange(len(features))).features
+    found = predicted(trained, stage, trained.of(stage, kind, "model"), np.arange(len(features))).features
     assert found is not None
     np.testing.assert_allclose(found, features, atol=1e-4)
 
 
 def test_late_and_first_checkpoints_are_kept_under_their_names(trained: EveryKind):
     text, image = (trained.of(*which, "model") for which in (("text", "transformer"), ("image", "network")))
-    assert len([path for path in text.iterdir() if path.is_dir()]) == 2
+    assert len([path for path in text.iterdir() if path.is_dir()]) == 3
     assert sorted(path.name for path in image.iterdir() if path.is_dir()) == ["epoch-1", "stage1"]
     assert read_manifest(image / "stage1")["name"] == "tiny"
 

@@ -38,7 +38,7 @@ def text_configs(weights: Path) -> dict[str, dict[str, Any]]:
     frozen = {**FROZEN, "name": "frozen-text", "weights": str(weights), "max_tokens": 32}
     return {
         "linear": {"name": "tfidf", "kind": "linear", "features": 8, "refit": True},
-        "transformer": small_config(epochs=4, late_checkpoints=2).model_dump(),
+        "transformer": small_config(epochs=4, late_checkpoints=3).model_dump(),
         "frozen": frozen,
     }
 
