@@ -2,7 +2,9 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,18 +25,22 @@ from components.modeling.image.pretrained import FILE, load_weights
 BATCH = {"cpu": 32, "cuda": 256}
 
 
-def load_backbone(name: str, weights: str, size: tuple[int, int]) -> Backbone:
+def load_backbone(
+    name: str, weights: str, size: tuple[int, int], of_hub: Mapping[str, Any] | None = None
+) -> Backbone:
     """A backbone with pretrained weights for images of `size` = (height, width).
 
     Args:
         name: "" takes the one that config.json of the folder `weights` names as its "architecture".
+        of_hub: see `Backbone`.
 
     Raises:
         InputError: no such backbone or weights, or they do not belong together.
     """
     name = name or _architecture(weights)
-    check_backbone(name, [size])
-    backbone = Backbone(name, size)
+    if of_hub is None:
+        check_backbone(name, [size])
+    backbone = Backbone(name, size, of_hub)
     load_weights(backbone, weights)
     return backbone.to(memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
 

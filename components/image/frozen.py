@@ -55,7 +55,8 @@ def load_frozen(folder: Path, *, device: torch.device) -> FrozenImage:
     """Reads what `train_frozen` left."""
     settings, tensors = read_model(folder)
     height, width = settings["size"]
-    backbone = load_backbone(settings["frozen_backbone"], str(encoder_folder(folder)), (height, width))
+    name, weights, of_hub = settings["frozen_backbone"], str(encoder_folder(folder)), settings["of_hub"]
+    backbone = load_backbone(name, weights, (height, width), of_hub)
     return FrozenImage(backbone, FeatureClassifier.restored(tensors, device), settings["fit"], device)
 
 
@@ -91,7 +92,8 @@ def train_frozen(
     )
     save_backbone(backbone, setup.model / ENCODER)
     # Without the key "backbone", by which end-to-end fusion knows a network that goes on training.
-    settings = {**config.model_dump(exclude={"backbone"}), "frozen_backbone": backbone.name}
+    made_of = {"frozen_backbone": backbone.name, "of_hub": backbone.of_hub}
+    settings = {**config.model_dump(exclude={"backbone"}), **made_of}
     models = [classifier.tensors() for classifier in classifiers]
     write_models(setup.model, models, products.classes, settings)
     metrics = {"training_seconds": time.perf_counter() - start, **classifiers[0].metrics}

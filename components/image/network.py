@@ -1,5 +1,8 @@
 """The network of each stage: what it makes of a batch of pixels, in training and in predicting."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -27,6 +30,7 @@ class PlainNetwork(nn.Module):
 
     Args:
         prior: (C,) class frequencies of the products to fit.
+        of_hub: see `Backbone`.
 
     Attributes:
         draws: how many uniforms a sample's step takes.
@@ -35,11 +39,17 @@ class PlainNetwork(nn.Module):
 
     copies = 1
 
-    def __init__(self, config: NetworkConfig, stage: TrainingStage, prior: np.ndarray) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        stage: TrainingStage,
+        prior: np.ndarray,
+        of_hub: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.draws = UNIFORMS
-        self.backbone = Backbone(config.backbone, stage.crop)
+        self.backbone = Backbone(config.backbone, stage.crop, of_hub)
         self.head = nn.Linear(self.backbone.width, len(prior))
         # Logit adjustment, Menon et al., ICLR 2021, https://arxiv.org/abs/2007.07314, equation 10.
         offsets = config.logit_adjustment_tau * torch.from_numpy(np.log(np.maximum(prior, RAREST))).float()
@@ -78,8 +88,14 @@ class DCLNetwork(PlainNetwork):
 
     copies = 2
 
-    def __init__(self, config: NetworkConfig, stage: TrainingStage, prior: np.ndarray) -> None:
-        super().__init__(config, stage, prior)
+    def __init__(
+        self,
+        config: NetworkConfig,
+        stage: TrainingStage,
+        prior: np.ndarray,
+        of_hub: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(config, stage, prior, of_hub)
         self.draws = UNIFORMS + 2 * config.dcl_blocks**2
         self.dcl = DCLHeads(
             self.backbone.width, self.backbone.map_width, len(prior), config.dcl_blocks, config.dcl_swap
@@ -120,11 +136,14 @@ class DCLNetwork(PlainNetwork):
         return [(list(self.backbone.parameters()), 1.0), (heads, HEADS_FASTER)]
 
 
-def build_network(config: NetworkConfig, stage: TrainingStage, prior: np.ndarray) -> PlainNetwork:
+def build_network(
+    config: NetworkConfig, stage: TrainingStage, prior: np.ndarray, of_hub: Mapping[str, Any] | None = None
+) -> PlainNetwork:
     """The network of a stage with random weights, in channels-last memory.
 
     Args:
         prior: (C,) class frequencies of the products to fit.
+        of_hub: see `Backbone`.
     """
     kind = DCLNetwork if stage.kind == "dcl" else PlainNetwork
-    return kind(config, stage, prior).to(memory_format=torch.channels_last)  # pyright: ignore
+    return kind(config, stage, prior, of_hub).to(memory_format=torch.channels_last)  # pyright: ignore

@@ -49,7 +49,7 @@ def load_network(folder: Path, *, device: torch.device) -> ImageNetwork:
     settings, tensors = read_model(folder)
     config, prior = restored_config(NetworkConfig, settings, where=str(folder)), tensors.pop("prior").numpy()
     stage = next(stage for stage in config.stages() if stage.kind == settings["stage"])
-    network = build_network(config, stage, prior)
+    network = build_network(config, stage, prior, settings["of_hub"])
     network.load_state_dict(tensors)
     return ImageNetwork(network.to(device).eval(), stage, prior)
 

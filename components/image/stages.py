@@ -1,10 +1,11 @@
 """The trainings of an image network, one after the other (paper, section 3.2.2)."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,6 @@ from components.modeling.trained import Trained, TrainingSetup, write_model
 
 FINAL = "final"
 Kept = dict[str, dict[str, np.ndarray]]  # checkpoint -> split -> (rows, C) probabilities
-Networks = dict[str, tuple[TrainingStage, dict[str, Tensor]]]  # checkpoint -> its stage and weights
 
 
 def train_network(
@@ -89,11 +89,11 @@ class _Fitting:
 
     def run(
         self, network: PlainNetwork, folder: Callable[[], Path] | None, termination: Termination
-    ) -> tuple[Trained, Networks]:
+    ) -> tuple[Trained, "dict[str, _Kept]"]:
         """Trains all stages, from the newest checkpoints in `folder`; the networks are what predicts."""
         config, stages = self.config, self.config.stages()
         kept: Kept = {}
-        networks: Networks = {}
+        networks: dict[str, _Kept] = {}
         curves: list[dict[str, float]] = []
         features = None
         for number, stage in enumerate(stages, start=1):
@@ -178,19 +178,30 @@ def _merged(kept: Kept, training: StageTraining, config: NetworkConfig, *, last:
     return {"stage1": final} if config.keep_stage1 else {}
 
 
-def _networks(training: StageTraining, config: NetworkConfig, *, last: bool) -> Networks:
-    stage, late = training.stage, training.late.kept
+@dataclass(frozen=True)
+class _Kept:
+    """A network that predicts: its stage, what the hub says of its backbone, and its weights."""
+
+    stage: TrainingStage
+    of_hub: Mapping[str, Any] | None
+    weights: dict[str, Tensor]
+
+
+def _networks(training: StageTraining, config: NetworkConfig, *, last: bool) -> dict[str, _Kept]:
+    network = training.network
+    kept = partial(_Kept, training.stage, network.backbone.of_hub)
     if last:
-        networks = {f"epoch-{epoch}": (stage, weights) for epoch, weights in late.items()}
-        return {**networks, FINAL: (stage, training.network.state_dict())}
-    return {"stage1": (stage, copied_weights(training.network))} if config.keep_stage1 else {}
+        networks = {f"epoch-{epoch}": kept(weights) for epoch, weights in training.late.kept.items()}
+        return {**networks, FINAL: kept(network.state_dict())}
+    return {"stage1": kept(copied_weights(network))} if config.keep_stage1 else {}
 
 
 def _write(
-    folder: Path, networks: Networks, config: NetworkConfig, prior: np.ndarray, products: Products
+    folder: Path, networks: dict[str, _Kept], config: NetworkConfig, prior: np.ndarray, products: Products
 ) -> None:
     # The chosen one comes last: its folder's manifest lists the others' files.
-    for checkpoint, (stage, weights) in sorted(networks.items(), key=lambda item: item[0] == FINAL):
+    for checkpoint, kept in sorted(networks.items(), key=lambda item: item[0] == FINAL):
         part = folder if checkpoint == FINAL else folder / checkpoint
-        settings = {**config.model_dump(), "checkpoint": checkpoint, "stage": stage.kind}
-        write_model(part, {**weights, "prior": torch.from_numpy(prior)}, products.classes, settings)
+        made_of = {"checkpoint": checkpoint, "stage": kept.stage.kind, "of_hub": kept.of_hub}
+        tensors = {**kept.weights, "prior": torch.from_numpy(prior)}
+        write_model(part, tensors, products.classes, {**config.model_dump(), **made_of})

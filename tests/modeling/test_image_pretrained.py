@@ -2,15 +2,20 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import huggingface_hub.constants
+import numpy as np
 import pytest
 import timm
 import torch
+from image_catalog import CONFIG, run_image_stage
 from safetensors.torch import save_file
 
 from components.core.errors import InputError
+from components.data.image_store import ImageStore
+from components.image.config import IMAGE_KINDS
 from components.modeling.image.backbones import OWN, Backbone, check_backbone
 from components.modeling.image.pretrained import load_weights
 
@@ -138,6 +143,25 @@ def test_a_model_of_the_hub_is_built_and_loaded_by_its_own_settings(hub, tmp_pat
     load_weights(backbone, "pretrained")
     assert pooled_alike(backbone, whole)
     assert tuple(backbone.std) == (0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize("kind", ["network", "frozen"])
+def test_what_is_trained_on_a_model_of_the_hub_is_loaded_without_the_hub(hub, tmp_path, kind, monkeypatch):
+    monkeypatch.setattr("components.image.embedding.HF_HOME", str(tmp_path / "home"))
+    shipped("small_resnet", tmp_path / "w.safetensors")
+    cfg = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "num_classes": 7}
+    settings = {"architecture": "small_resnet", "num_classes": 7, "pretrained_cfg": cfg}
+    weights = (tmp_path / "w.safetensors").read_bytes()
+    hub("shop/shoes", {"config.json": json.dumps(settings).encode(), "model.safetensors": weights})
+    config = {**CONFIG, "epochs": 1} if kind == "network" else {"name": "tiny", "size": [32, 32]}
+    config |= {"kind": kind, "backbone": "hf-hub:shop/shoes", "weights": "pretrained"}
+    _, found, catalog = run_image_stage(tmp_path / "run", config, defaults={})
+    shutil.rmtree(tmp_path / "hub")
+    model = IMAGE_KINDS.load(tmp_path / "run" / "model", device=torch.device("cpu"))
+    rows = catalog.rows("test")
+    store = ImageStore(tmp_path / "run" / "images")
+    pred_probs = model.predict(store, catalog.table["image"].iloc[rows].tolist()).pred_probs
+    np.testing.assert_allclose(pred_probs, found.chosen("test", catalog.ids[rows]), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "hf-hub:shop/shoes"])

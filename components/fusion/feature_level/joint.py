@@ -91,7 +91,7 @@ def load_joint_network(
         settings["flip"],
         settings["padding"],
     )
-    backbone = Backbone(settings["backbone"], inputs.crop)
+    backbone = Backbone(settings["backbone"], inputs.crop, settings["of_hub"])
     load_state(backbone, load_file(image / "model.safetensors"), where=str(image))
     return JointNetwork(encoder, width, backbone, classes, config), tokenizer, inputs
 
@@ -107,7 +107,7 @@ def save_joint_network(
     """Writes a trained network; its text encoder lies in a folder of its own."""
     save_encoder(folder / ENCODER, network.encoder, tokenizer, classes)
     own = {name: value for name, value in network.state_dict().items() if not name.startswith("encoder.")}
-    described = {**asdict(image), "backbone": network.backbone.name}
+    described = {**asdict(image), "backbone": network.backbone.name, "of_hub": network.backbone.of_hub}
     write_model(folder, own, classes, {**settings, "image_input": described})
 
 
@@ -118,11 +118,11 @@ def restore_joint_network(
     encoder, tokenizer = load_encoder(folder / ENCODER)
     width = _take_off_head(encoder)
     described = dict(settings["image_input"])
-    name = described.pop("backbone")
+    name, of_hub = described.pop("backbone"), described.pop("of_hub")
     sizes = {key: (described[key][0], described[key][1]) for key in ("resize", "crop")}
     image = ImageInput(**{**described, **sizes})
     classes = len(settings["classes"])
-    network = JointNetwork(encoder, width, Backbone(name, image.crop), classes, config)
+    network = JointNetwork(encoder, width, Backbone(name, image.crop, of_hub), classes, config)
     network.load_state_dict({**network.state_dict(), **tensors})
     return network, tokenizer, image
 

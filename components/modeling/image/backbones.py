@@ -53,17 +53,22 @@ class Backbone(nn.Module):
         width: W, the pooled features.
         map_width: D, the channels of the feature map.
         mean, std: (R, G, B), what its pretrained weights want images normalized by.
+        of_hub: what the hub says of a model there, which builds it again without asking; None for timm's own.
     """
 
-    def __init__(self, name: str, crop: tuple[int, int]) -> None:
+    def __init__(self, name: str, crop: tuple[int, int], of_hub: Mapping[str, Any] | None = None) -> None:
         """Builds `name` with random weights for images of `crop` = (height, width).
+
+        Args:
+            of_hub: what an earlier backbone of this name and size was told.
 
         Raises:
             InputError: there is no such network, or it cannot be had for this size.
         """
         super().__init__()
         self.name, self.crop = name, crop
-        self.body: Any = create_network(name, crop)
+        self.of_hub = of_hub or (_arguments(name, crop) if name.startswith(HUB) else None)
+        self.body: Any = create_network(name, crop, of_hub=self.of_hub)
         self.map_width: int = self.body.num_features
         self.width: int = self.body.head_hidden_size
         self.mean, self.std = self.body.pretrained_cfg["mean"], self.body.pretrained_cfg["std"]
@@ -176,10 +181,12 @@ def _load_by_timm(backbone: Backbone, state: dict[str, Tensor]) -> nn.Module:
     if classes is None:
         classes = 1
         with torch.device("meta"):
-            whole = create_network(backbone.name, backbone.crop, classes=classes).state_dict()
+            whole = create_network(
+                backbone.name, backbone.crop, classes=classes, of_hub=backbone.of_hub
+            ).state_dict()
         own = backbone.body.state_dict()
         state = {**state, **{key: torch.zeros(whole[key].shape) for key in whole.keys() - own.keys()}}
-    loaded: Any = create_network(backbone.name, backbone.crop, state, classes)
+    loaded: Any = create_network(backbone.name, backbone.crop, state, classes, backbone.of_hub)
     loaded.reset_classifier(0)
     return loaded
 
@@ -192,22 +199,36 @@ def timm_name(name: str) -> str:
 
 
 def create_network(
-    name: str, crop: tuple[int, int], state: dict[str, Tensor] | None = None, classes: int = 0
+    name: str,
+    crop: tuple[int, int],
+    state: dict[str, Tensor] | None = None,
+    classes: int = 0,
+    of_hub: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """A network of timm's with `classes` outputs; 0 leaves the classifier out.
 
     Its weights are random, or strictly `state`.
+
+    Args:
+        of_hub: see `Backbone`.
     """
-    found = timm_name(name)
-    if not found.startswith(HUB):
-        _check_name(name, found)
+    arguments = {**(of_hub or _arguments(name, crop)), "num_classes": classes}
     try:
-        arguments = resolve_model_input_args(found, {"img_size": crop}, num_classes=classes)
         if state is not None:
             weights = {"state_dict": state, "num_classes": classes, "label_offset": 0}
             arguments["pretrained_cfg"] = {**arguments["pretrained_cfg"], **NOWHERE, **weights}
         return timm.create_model(**arguments, pretrained=state is not None)
     except Exception as error:  # no connection, and what each family finds wrong
+        raise InputError(f"backbone {name!r} for images of {_size(crop)}: {reason(error)}") from error
+
+
+def _arguments(name: str, crop: tuple[int, int]) -> dict[str, Any]:
+    found = timm_name(name)
+    if not found.startswith(HUB):
+        _check_name(name, found)
+    try:
+        return resolve_model_input_args(found, {"img_size": crop})
+    except Exception as error:  # no connection, no such model
         raise InputError(f"backbone {name!r} for images of {_size(crop)}: {reason(error)}") from error
 
 
