@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,16 @@ class Predicted:
 
     Attributes:
         pred_probs: (N, C) float32, in the order of the catalog's classes.
-        features: (N, D) float32 pooled features, None where it has none.
+        pooled: what `features` is, or makes it where that takes work of its own.
     """
 
     pred_probs: np.ndarray
-    features: np.ndarray | None = None
+    pooled: np.ndarray | Callable[[], np.ndarray] | None = None
+
+    @cached_property
+    def features(self) -> np.ndarray | None:
+        """Pooled features (N, D) float32; None where it has none."""
+        return self.pooled() if callable(self.pooled) else self.pooled
 
 
 def predict_in_parts(predict: Callable[[slice], Predicted], count: int) -> Predicted:

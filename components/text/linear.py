@@ -6,19 +6,22 @@ feature-level fusion are a truncated SVD of the TF-IDF (latent semantic analysis
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_array
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from components.core.artifacts import whole_file
 from components.core.configuration import restored_config
+from components.core.reading import reading
 from components.data.products import Products, Task
 from components.modeling.text.ngrams import (
     NgramSettings,
@@ -29,6 +32,7 @@ from components.modeling.text.ngrams import (
     tfidf,
 )
 from components.modeling.trained import (
+    PREDICTED_AT_ONCE,
     Predicted,
     Trained,
     TrainingSetup,
@@ -39,6 +43,7 @@ from components.modeling.trained import (
 from components.text.kinds.linear import LinearTextConfig
 
 log = logging.getLogger(__name__)
+SVD = "svd.safetensors"  # beside a model, of the features
 
 
 @dataclass(frozen=True)
@@ -47,28 +52,36 @@ class LinearText:
 
     Attributes:
         classes: C of the catalog, all of which the classifier need not have seen.
-        svd: (D, n-grams) of the features; None where it has none.
+        svd: the file with the (n-grams, D) float32 of the features; None where it has none.
     """
 
     ngrams: NgramSettings
     vectorizers: dict[str, TfidfVectorizer]
     classifier: LogisticRegression
     classes: int
-    svd: np.ndarray | None = None
+    svd: Path | None = None
 
     def predict(self, table: pd.DataFrame) -> Predicted:
         """Probabilities and features of the products of a table with titles and descriptions."""
-
-        def predict(part: slice) -> Predicted:
-            texts = Texts(table.iloc[part], self.ngrams)
-            matrix = tfidf(texts, np.arange(len(texts.words)), self.vectorizers)
-            return Predicted(self._pred_probs(matrix), None if self.svd is None else matrix @ self.svd.T)
-
-        return predict_in_parts(predict, len(table))
+        predicted = predict_in_parts(
+            lambda part: Predicted(self._pred_probs(self._tfidf(table.iloc[part]))), len(table)
+        )
+        # The features take more memory than all else, and few read them.
+        return Predicted(predicted.pred_probs, None if self.svd is None else lambda: self._features(table))
 
     def of_rows(self, texts: Texts, rows: np.ndarray) -> np.ndarray:
         """Probabilities (len(rows), C) float32 of some texts."""
         return self._pred_probs(tfidf(texts, rows, self.vectorizers))
+
+    def _tfidf(self, table: pd.DataFrame) -> csr_array:
+        return tfidf(Texts(table, self.ngrams), np.arange(len(table)), self.vectorizers)
+
+    def _features(self, table: pd.DataFrame) -> np.ndarray:
+        assert self.svd is not None
+        with reading(self.svd, "a safetensors file"):
+            svd = load_file(self.svd)["svd"].numpy()
+        parts = range(0, len(table), PREDICTED_AT_ONCE)
+        return np.concatenate([self._tfidf(table.iloc[at : at + PREDICTED_AT_ONCE]) @ svd for at in parts])
 
     def _pred_probs(self, matrix: csr_array) -> np.ndarray:
         # A fold may lack a class: the classifier then has fewer columns than the catalog.
@@ -81,7 +94,6 @@ class LinearText:
         """What `load_linear` reads, by name."""
         fitted = self.classifier
         arrays = {"labels": fitted.classes_, "coef": fitted.coef_, "intercept": fitted.intercept_}
-        arrays |= {} if self.svd is None else {"svd": self.svd}
         found = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
         return {**found, **ngram_tensors(self.vectorizers)}
 
@@ -93,7 +105,7 @@ def load_linear(folder: Path, *, device: torch.device) -> LinearText:
     classifier = LogisticRegression()
     classifier.classes_ = tensors["labels"].numpy()
     classifier.coef_, classifier.intercept_ = tensors["coef"].numpy(), tensors["intercept"].numpy()
-    svd = tensors["svd"].numpy() if "svd" in tensors else None
+    svd = folder / SVD if (folder / SVD).is_file() else None
     vectorizers = restored_vectorizers(ngrams, tensors)
     return LinearText(ngrams, vectorizers, classifier, len(settings["classes"]), svd)
 
@@ -117,7 +129,8 @@ def train_linear(products: Products, task: Task, config: LinearTextConfig, setup
         whole = tfidf(texts, np.arange(len(texts.words)), fitted.vectorizers)
         size = max(1, min(config.features, len(task.fit) - 1, fitted.classifier.coef_.shape[1] - 1))
         svd = TruncatedSVD(size, n_iter=3, random_state=setup.seed).fit(whole[task.fit])
-        fitted, features = replace(fitted, svd=svd.components_), svd.transform(whole).astype(np.float32)
+        features = svd.transform(whole).astype(np.float32)
+        _write_svd(setup.model / SVD, svd)
     refits = [_fit(texts, task.refit, products, config)] if config.refit and len(task.refit) else []
     for refit in refits if "test" in task.predict else ():
         matrices["test"] = refit.of_rows(texts, task.predict["test"])
@@ -139,3 +152,9 @@ def _fit(texts: Texts, rows: np.ndarray, products: Products, config: LinearTextC
     classifier = LogisticRegression(C=1 / config.l2, max_iter=300, tol=1e-3)
     classifier.fit(matrix, products.labels[rows])
     return LinearText(texts.settings, vectorizers, classifier, len(products.classes))
+
+
+def _write_svd(path: Path, svd: TruncatedSVD) -> None:
+    components = np.ascontiguousarray(np.asarray(svd.components_, np.float32).T)  # n-grams, D
+    with whole_file(path) as temporary:
+        save_file({"svd": torch.from_numpy(components)}, temporary)
