@@ -147,7 +147,7 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
         **fusions,
         ensemble=vote.outputs["probabilities"],
         label_issues=issues.outputs["label_issues"],
-        graph={"preset": preset["name"], "images": images},
+        graph={"preset": preset["name"], "denoise_on": preset["denoise_on"], "images": images},
         seed=given["seed"],
     )
     # Its results lead to everything else that a run made, so every run has its own.

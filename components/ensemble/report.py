@@ -15,6 +15,9 @@ from components.reports.matrix_chart import agreement_chart
 from components.reports.page import Gallery, check, class_label, figure, many, percent, render, signed, words
 
 SPLIT_MOST = 24
+LEAST = 0.005  # points of macro-F1 that a page shows as more than nothing
+CARRIES = 1.5  # times its equal share, from which on a member is said to carry the vote
+NAMED = 5
 TWINS = 0.99  # share of products on which two members agree that makes them one
 
 
@@ -37,13 +40,15 @@ def ensemble_report(
     united = (votes == votes[0]).all(axis=0)
     scores = [macro_f1(labels, vote, len(products.classes)) for vote in votes]
     score = macro_f1(labels, voted, len(products.classes))
-    gain, unanimous = 100 * (score - max(scores)), percent(float(united.mean()), 1)
+    alone = ensemble.metadata.get("best_member_macro_f1", max(scores))
+    gain, unanimous = 100 * (score - alone), percent(float(united.mean()), 1)
+    best = members[int(np.argmax(scores))].name
     return render(
         "ensemble",
-        lead=_lead(gain, len(members), unanimous),
+        lead=_lead(gain, best, len(members), unanimous),
         checks=[
             check(True, _who_counts(members, ensemble.metadata)),
-            *_gain_check(members, ensemble.metadata.get("leave_one_out_gain") or []),
+            *_gain_check(members, ensemble.metadata.get("leave_one_out_gain") or [], gain, best),
             *_twins_check(same),
             *_unity_check(united, voted == labels),
         ],
@@ -62,10 +67,11 @@ def ensemble_report(
     )
 
 
-def _lead(gain: float, members: int, unanimous: str) -> str:
-    worth = f"The vote adds nothing to its best member ({signed(gain)} points)."
-    if gain >= 0.005:
-        worth = f"The vote is worth {gain:.2f} points over its best member."
+def _lead(gain: float, best: str, members: int, unanimous: str) -> str:
+    worth = f"The vote does as well as its best member, {best}."
+    if abs(gain) >= LEAST:
+        side = "over" if gain > 0 else "under"
+        worth = f"The vote is {abs(gain):.2f} points {side} its best member, {best}."
     return f"{worth} All {members} members agree on {unanimous} % of the validation products."
 
 
@@ -73,22 +79,31 @@ def _who_counts(members: Sequence[Classifier], metadata: dict[str, Any]) -> str:
     weights, config = metadata.get("weights"), metadata.get("config", {})
     if not weights:
         return f"{len(members)} members, one vote each ({config.get('vote', 'majority')} vote)."
+    used = [weight for weight in weights if weight > 0]
+    if max(used) < CARRIES / len(used):
+        return f"A {config.get('vote', 'weighted')} vote of {len(used)} members; none carries it alone."
     order = np.argsort(-np.array(weights), kind="stable")
     chief = [f"{members[at].name} ({percent(weights[at] / sum(weights), 0)} %)" for at in order[:2]]
     return f"A {config.get('vote', 'weighted')} vote; most weight has {' and then '.join(chief)}."
 
 
-def _gain_check(members: Sequence[Classifier], gains: Sequence[float]) -> list[dict[str, Any]]:
+def _gain_check(
+    members: Sequence[Classifier], gains: Sequence[float], over_best: float, best: str
+) -> list[dict[str, Any]]:
     """Is a member in the vote's way?"""
-    harmful = sorted((gain, member.name) for gain, member in zip(gains, members, strict=False) if gain < 0)
-    if not harmful:
-        fine = "No member is in the vote's way: without any one it is no better."
-        return [check(True, fine)] if gains else []
-    gain, name = harmful[0]
-    others = many(len(harmful) - 1, "other member is", "other members are")
-    more = f", and {others} in its way too" if harmful[1:] else ""
-    better = f"Without {name} the vote would be {-100 * gain:.2f} points better"
-    return [check(False, f"{better}{more}: try the vote without.")]
+    if not gains:
+        return []
+    points = sorted((100 * gain, member.name) for gain, member in zip(gains, members, strict=True))
+    harmful = [f"{name} ({signed(-gain)})" for gain, name in points if gain <= -LEAST]
+    if harmful:
+        named = ", ".join(harmful[:NAMED]) + (f" and {len(harmful) - NAMED} more" if harmful[NAMED:] else "")
+        return [check(False, f"Members that harm the vote, and what it would gain without each: {named}.")]
+    if over_best <= -LEAST:
+        text = (
+            f"{best} alone is {-over_best:.2f} points better, though leaving out any one member helps nothing"
+        )
+        return [check(False, f"{text}: the others outvote it.")]
+    return [check(True, "Without any one member the vote is no better.")]
 
 
 def _twins_check(same: np.ndarray) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from components.data.products import Products
 from components.evaluate.evaluation import Evaluation
-from components.evaluate.summary import worst_confusions
+from components.evaluate.summary import ENOUGH, sure_figures, worst_confusions
 from components.modeling.metrics import ROWS, worst_first
 from components.reports.page import WEAK, check, class_label, many, percent
 
@@ -34,12 +34,15 @@ def _labels(issues: pd.DataFrame) -> dict[str, Any]:
 
 
 def _weak_classes(products: Products, evaluation: Evaluation) -> dict[str, Any]:
-    score = evaluation.best["ensemble"].score
-    weak = [label for label in worst_first(score.f1, score.support) if score.f1[label] < WEAK]
+    """Classes of enough products for a figure; a doubted label is no reason to ask for more."""
+    support, f1 = sure_figures(evaluation, len(products.classes))
+    weak = [label for label in worst_first(f1, support) if f1[label] < WEAK and support[label] >= ENOUGH]
+    few = int(np.count_nonzero((support < ENOUGH) & (evaluation.best["ensemble"].score.support > 0)))
+    rest = f", of those with {ENOUGH} evaluated products or more ({few} have fewer)" if few else ""
     if not weak:
-        return check(True, f"Every class has an F1 of at least {percent(WEAK, 0)} %.")
+        return check(True, f"Every class has an F1 of at least {percent(WEAK, 0)} %{rest}.")
     named = [
-        f"“{class_label(products, label, 40)}” ({percent(float(score.f1[label]), 0)} %)"
+        f"“{class_label(products, label, 40)}” ({percent(float(f1[label]), 0)} % on {support[label]:,})"
         for label in weak[:NAMED]
     ]
     more = f" and {len(weak) - NAMED} more" if len(weak) > NAMED else ""
@@ -48,7 +51,7 @@ def _weak_classes(products: Products, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _mixed_up(products: Products, evaluation: Evaluation) -> dict[str, Any] | None:
-    worst = worst_confusions(evaluation, len(products.classes), 1)
+    worst = worst_confusions(evaluation, len(products.classes), 1, sure=True)
     if not worst or worst[0][2] < 2:
         return None
     label, predicted, count = worst[0]
@@ -74,6 +77,8 @@ def _measurement(evaluation: Evaluation) -> dict[str, Any]:
     if high - low <= WIDE:
         return check(True, f"{width}: a larger change is hardly chance.")
     few = f"as only {len(evaluation.rows):,} products were evaluated"
+    if evaluation.groups < len(evaluation.rows):
+        few += f", {evaluation.groups:,} of them no duplicates"
     return check(False, f"{width}, {few}: a smaller change than that may be chance.")
 
 

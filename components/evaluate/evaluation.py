@@ -1,6 +1,6 @@
 """Predicts every classifier of a run on a labeled split, and picks the rows of results."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from components.data.products import Products
 from components.evaluate.scores import Calibration, Score, calibration, score
 from components.modeling.cross_fitting import by_macro_f1, choice_folds, cross_fitted_choice
 from components.modeling.intervals import Posterior
-from components.modeling.metrics import ROWS
+from components.modeling.metrics import ROWS, macro_f1
 
 # How each row of results stays honest on the validation split.
 SINGLE = "Fitted on the train split alone."
@@ -54,6 +54,7 @@ class Evaluation:
         rows: (N,) row numbers of the product table.
         labels: (N,).
         groups: how many of the products are no duplicates of others.
+        flagged: (N,) bool, whose label denoising doubts.
         classifiers: every classifier, scored.
         best: row of results -> the classifier that stands for it. Where it was chosen on this split among
             several, the predictions and the score are those of the choice on other products.
@@ -63,8 +64,19 @@ class Evaluation:
     rows: np.ndarray
     labels: np.ndarray
     groups: int
+    flagged: np.ndarray
     classifiers: list[Scored]
     best: dict[str, Scored]
+
+    def macro_f1_without_flagged(self, scored: Scored) -> float | None:
+        """Macro-F1 on the products whose label is not doubted; None where none is, or all are.
+
+        An upper bound: classifiers of the same run chose what to leave out. Nothing is chosen by it.
+        """
+        if not self.flagged.any() or self.flagged.all():
+            return None
+        kept = ~self.flagged
+        return macro_f1(self.labels[kept], scored.predicted[kept], scored.pred_probs.shape[1])
 
     @property
     def singles(self) -> dict[str, Scored]:
@@ -98,11 +110,19 @@ def read_all_classifiers(
 
 
 def evaluate_split(
-    products: Products, classifiers: Iterable[tuple[str, Classifier]], split: str, *, seed: int
+    products: Products,
+    classifiers: Iterable[tuple[str, Classifier]],
+    split: str,
+    *,
+    seed: int,
+    flagged: Collection[str] = (),
 ) -> Evaluation | None:
     """Predicts all classifiers on a split's labeled products; None where it has none.
 
     `best` is the best of each row on *this* split: see `with_best_of` for another's choice.
+
+    Args:
+        flagged: ids of products whose label denoising doubts.
     """
     rows = products.rows(split)
     rows = rows[products.labels[rows] >= 0]
@@ -119,7 +139,8 @@ def evaluate_split(
     for row in ROWS:
         if of_row := [each for each in scored if each.row == row]:
             best[row] = _best_of(of_row, labels, folds, posterior)
-    return Evaluation(split, rows, labels, len(np.unique(groups)), scored, best)
+    doubted = np.isin(products.ids[rows].astype(str), list(flagged))
+    return Evaluation(split, rows, labels, len(np.unique(groups)), doubted, scored, best)
 
 
 def _scored(

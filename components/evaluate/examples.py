@@ -22,7 +22,11 @@ def confused(products: Products, evaluation: Evaluation, gallery: Gallery) -> li
             break
         where = (evaluation.labels == label) & (ensemble.predicted == predicted)
         cards = [
-            gallery.card(int(evaluation.rows[at]), confidence=f"{ensemble.pred_probs[at, predicted]:.0%}")
+            gallery.card(
+                int(evaluation.rows[at]),
+                confidence=f"{ensemble.pred_probs[at, predicted]:.0%}",
+                **_doubt(evaluation, at),
+            )
             for at in _most_confident(ensemble, where, EXAMPLES)
         ]
         pairs.append(
@@ -30,11 +34,16 @@ def confused(products: Products, evaluation: Evaluation, gallery: Gallery) -> li
                 "label": class_label(products, label),
                 "predicted": class_label(products, predicted),
                 "count": count,
+                "flagged": int(evaluation.flagged[where].sum()),
                 "of": int((evaluation.labels == label).sum()),
                 "cards": cards,
             }
         )
     return pairs
+
+
+def _doubt(evaluation: Evaluation, at: int) -> dict[str, str]:
+    return {"denoising": "doubts the label"} if evaluation.flagged[at] else {}
 
 
 def _most_confident(scored: Scored, where: np.ndarray, count: int) -> list[int]:
@@ -79,5 +88,5 @@ def _cards(
             f"{wrong_row}_predicts": class_label(products, int(wrong.predicted[at]), 40),
             "ensemble": "right" if ensemble.predicted[at] == label else "wrong",
         }
-        cards.append(gallery.card(int(evaluation.rows[at]), **lines))
+        cards.append(gallery.card(int(evaluation.rows[at]), **lines, **_doubt(evaluation, at)))
     return cards

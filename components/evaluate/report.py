@@ -29,6 +29,7 @@ from components.reports.page import (
 
 SHOWN_CLASSES = 15  # the others are folded away
 PAIRS = 5  # of classes, among the label issues
+CHALLENGE = ("tsv", "csv")  # the dialects of the challenge's own catalogs
 NO_LINEAGE = ("class_names", "labels_columns", "delimiter", "digests")
 
 
@@ -50,12 +51,15 @@ def evaluate_report(
     gallery = Gallery(products, images)
     calibration = validation.best["ensemble"].calibration
     predicted = len(products.rows("test"))
+    beside = products.metadata.get("dialect") in CHALLENGE
     return render(
         "evaluate",
         verdict=verdict(products, validation),
         advice=advice(products, validation, issues),
         figures=_figures(validation, test),
-        table=_table(validation, test),
+        table=_table(validation, test, beside=beside),
+        published_beside=beside,
+        flagged=int(validation.flagged.sum()),
         tested=test is not None,
         honesty={ROWS[row]: HONESTY[row] for row in validation.best},
         classifiers=_classifiers(validation, test),
@@ -92,15 +96,18 @@ def _figures(validation: Evaluation, test: Evaluation | None) -> list[dict[str, 
         figure("accuracy", percent(score.accuracy), "%"),
         figure("products evaluated", f"{len(validation.rows):,}"),
     ]
+    without = validation.macro_f1_without_flagged(validation.best["ensemble"])
+    if without is not None:
+        figures.insert(1, figure("without doubted labels, an upper bound", percent(without), "%"))
     if test:
         on_test = percent(test.best["ensemble"].score.macro_f1)
         figures.insert(1, figure("macro-F1 on the test split", on_test, "%"))
     return figures
 
 
-def _table(validation: Evaluation, test: Evaluation | None) -> list[dict[str, Any]]:
-    """Table 1: the measured figures and, apart from them, the published ones."""
-    published = [figure for figures in PUBLISHED.values() for figure in figures.values()]
+def _table(validation: Evaluation, test: Evaluation | None, *, beside: bool) -> list[dict[str, Any]]:
+    """The measured figures and, for a catalog of the challenge's form, the published ones beside them."""
+    published = [figure for figures in PUBLISHED.values() for figure in figures.values()] if beside else []
     intervals = [scored.score.interval for scored in validation.best.values()]
     bounds = (
         min([low for low, _ in intervals] + published) - 0.01,
@@ -111,7 +118,8 @@ def _table(validation: Evaluation, test: Evaluation | None) -> list[dict[str, An
         entry: dict[str, Any] = {"name": name, "published": PUBLISHED[row], "chief": row == "ensemble"}
         if row in validation.best:
             scored = validation.best[row]
-            interval, marks = scored.score.interval, list(PUBLISHED[row].values())
+            interval, marks = scored.score.interval, list(PUBLISHED[row].values()) if beside else []
+            entry["without_flagged"] = validation.macro_f1_without_flagged(scored)
             entry |= {"classifier": scored.classifier.name, **_figures_of(scored)}
             entry["drawn"] = interval_bar(scored.score.macro_f1, *interval, bounds, marks)
             entry["test"] = test.best[row].score.macro_f1 if test else None
@@ -146,6 +154,7 @@ def _per_class(products: Products, evaluation: Evaluation) -> list[dict[str, Any
         {
             "name": class_label(products, label),
             "support": int(score.support[label]),
+            "flagged": int(evaluation.flagged[evaluation.labels == label].sum()),
             "f1": score.f1[label],
             "drawn": bar(float(score.f1[label]), weak=bool(score.f1[label] < WEAK)),
             "precision": score.precision[label],
@@ -157,8 +166,15 @@ def _per_class(products: Products, evaluation: Evaluation) -> list[dict[str, Any
 
 
 def _confusion(products: Products, evaluation: Evaluation) -> dict[str, Any]:
-    counts = confusion(evaluation.labels, evaluation.best["ensemble"].predicted, len(products.classes))
+    predicted = evaluation.best["ensemble"].predicted
+    counts = confusion(evaluation.labels, predicted, len(products.classes))
     classes, matrix = reduced_confusion(products.classes, counts)
+    numbers = all(code.isdecimal() for code in products.classes)
+    # The last one stands for all others where not all are drawn.
+    rest = len(classes) < len(products.classes)
+    order = sorted(range(len(classes) - rest), key=lambda at: int(classes[at]) if numbers else at)
+    order += [len(classes) - 1] * rest
+    classes, matrix = [classes[at] for at in order], matrix[np.ix_(order, order)]
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     hints = [
         [f"{label} taken for {predicted}: {matrix[i, j]:,}" for j, predicted in enumerate(classes)]

@@ -24,7 +24,7 @@ from components.evaluate.predictions import write_predictions
 from components.evaluate.report import evaluate_report
 from components.evaluate.summary import PUBLISHED, reduced_confusion, summary, verdict
 from components.modeling.metrics import ROWS, confusion
-from components.reports.page import read_issues, safe_report
+from components.reports.page import plain, read_issues, safe_report
 
 log = logging.getLogger(__name__)
 
@@ -67,15 +67,16 @@ def run_evaluate(
     """
     table = read_products(products)
     classifiers = read_all_classifiers(text, image, members, feature_level, ensemble, classes=table.classes)
-    validation = evaluate_split(table, classifiers, "validation", seed=seed)
+    issues = read_issues(label_issues)
+    validation = evaluate_split(
+        table, classifiers, "validation", seed=seed, flagged=issues["product_id"].tolist()
+    )
     if validation is None:
         raise InputError(f"{products}: no labeled product in the validation split to evaluate on")
     test = with_best_of(evaluate_split(table, classifiers, "test", seed=seed), validation)
-    _write_documents(table, validation, test, results)
+    _write_documents(table, validation, test, metadata, results)
     report = safe_report(
-        lambda: evaluate_report(
-            table, ImageStore(images), validation, test, read_issues(label_issues), metadata=metadata
-        )
+        lambda: evaluate_report(table, ImageStore(images), validation, test, issues, metadata=metadata)
     )
     write_text(results / "report.html", report)
     write_manifest(results, seed=seed)
@@ -85,22 +86,29 @@ def run_evaluate(
 
 
 def _write_documents(
-    products: Products, validation: Evaluation, test: Evaluation | None, results: Path
+    products: Products,
+    validation: Evaluation,
+    test: Evaluation | None,
+    metadata: dict[str, Any],
+    results: Path,
 ) -> None:
     _write_predictions(products, validation, results)
-    write_json(results / "metrics.json", metrics_document(products, validation, test))
+    write_json(results / "metrics.json", metrics_document(products, validation, test, metadata))
     counts = confusion(validation.labels, validation.best["ensemble"].predicted, len(products.classes))
     classes, matrix = reduced_confusion(products.classes, counts)
     write_json(results / "confusion.json", {"classes": classes, "matrix": matrix.tolist()})
     write_text(results / "summary.md", summary(products, validation, test))
 
 
-def metrics_document(products: Products, validation: Evaluation, test: Evaluation | None) -> dict[str, Any]:
-    """What `metrics.json` holds: Table 1 and every classifier, by split, beside the published figures."""
+def metrics_document(
+    products: Products, validation: Evaluation, test: Evaluation | None, metadata: dict[str, Any]
+) -> dict[str, Any]:
+    """What `metrics.json` holds: the results and every classifier, by split, beside the published figures."""
     return {
         "validation": _split_document(products, validation),
         "test": _split_document(products, test) if test else None,
         "verdict": verdict(products, validation),
+        "denoise_on": metadata.get("denoise_on"),
         "class_names": products.metadata.get("class_names", {}),
         "digests": products.metadata.get("digests", {}),
         "published_macro_f1": PUBLISHED,
@@ -116,12 +124,34 @@ def _split_document(products: Products, evaluation: Evaluation) -> dict[str, Any
     return {
         "products": len(evaluation.rows),
         "groups": evaluation.groups,
+        "flagged": int(evaluation.flagged.sum()),
         "rows": {
-            row: {**_entry(products, scored), "honesty": honest[row]}
+            row: {
+                **_entry(products, scored),
+                "macro_f1_without_flagged": evaluation.macro_f1_without_flagged(scored),
+                "honesty": honest[row],
+            }
             for row, scored in evaluation.best.items()
         },
         "classifiers": [{**_entry(products, scored), "row": scored.row} for scored in evaluation.classifiers],
+        "mistakes": _mistakes(products, evaluation),
     }
+
+
+def _mistakes(products: Products, evaluation: Evaluation) -> list[dict[str, Any]]:
+    """The products that the ensemble has wrong, by which two runs can be compared."""
+    predicted, classes = evaluation.best["ensemble"].predicted, products.classes
+    titles = products.table["title"].tolist()
+    return [
+        {
+            "product": str(products.ids[evaluation.rows[at]]),
+            "title": plain(titles[evaluation.rows[at]], 90),
+            "label": classes[evaluation.labels[at]],
+            "predicted": classes[predicted[at]],
+            "flagged": bool(evaluation.flagged[at]),
+        }
+        for at in np.flatnonzero(predicted != evaluation.labels).tolist()
+    ]
 
 
 def _entry(products: Products, scored: Scored) -> dict[str, Any]:

@@ -93,10 +93,11 @@ def _best_first(classifiers: Sequence[Classifier], products: Products) -> list[_
 
 
 def _lead(singles: dict[str, _Scored], member: _Scored, strongest: _Scored, gain: float) -> str:
-    side = "over" if gain >= 0 else "under"
+    points = f"{abs(gain):.2f}"
+    apart = f"{points} points {'over' if gain >= 0 else 'under'}" if float(points) else "level with"
     better = [f"{name} in {int((member.f1 > one.f1 + NOTICEABLE_F1).sum())}" for name, one in singles.items()]
     return (
-        f"The best member, {member.name}, is {abs(gain):.2f} points {side} the best single model, "
+        f"The best member, {member.name}, is {apart} the best single model, "
         f"{strongest.name}. It beats {' and '.join(better)} of {len(member.f1)} classes."
     )
 
@@ -111,7 +112,8 @@ def _addition_checks(
             named = ", ".join(_points(products, label, float(adds[label])) for label in helped)
             yield check(True, f"{name.capitalize()} adds most to {named}.")
         else:
-            yield check(False, f"{name.capitalize()} adds to no class: the rest does as well alone.")
+            alone = f"{name.capitalize()} adds to no class in {member.name}: the rest does as well alone"
+            yield check(False, f"{alone}. What all members together gain is in the evaluation.")
 
 
 def _loss_check(products: Products, singles: dict[str, _Scored], member: _Scored) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,8 @@ from components.preprocess.table import split_sentences
 from components.reports.charts import bar, histogram
 from components.reports.page import check, class_label, figure, many, percent, render, words
 
-FEW_PRODUCTS = 20  # labeled products of a class below which its figures mean little
+SHOWN = 0.99  # of the products, that a histogram shows
+FEW_PRODUCTS = 20  # products to train on of a class below which its figures mean little
 DUPLICATES = {
     "title": "products that share a title",
     "picture": "products that share a picture",
@@ -84,7 +85,7 @@ def _checks(
     lost = f"{many(dropped, 'row')} of {rows:,} could not be used; the next table has the reasons."
     checks = _images_checks(products)
     checks += [check(not dropped, lost if dropped else "Every row of the catalog was taken.")]
-    checks += [_sizes_check(profile["classes"]), _labels_check(profile["duplicates"]["contradictory"])]
+    checks += [_sizes_check(products), _labels_check(profile["duplicates"]["contradictory"])]
     checks += [check(*each) for each in split_sentences(products.metadata.get("split", {}))]
     return [*checks, _missing_check(profile), *_drift_check(drift)]
 
@@ -101,12 +102,15 @@ def _images_checks(products: Products) -> list[dict[str, Any]]:
     return checks
 
 
-def _sizes_check(classes: dict[str, int]) -> dict[str, Any]:
-    small = [code for code, count in classes.items() if count < FEW_PRODUCTS]
+def _sizes_check(products: Products) -> dict[str, Any]:
+    train = products.labels[products.rows("train")]
+    counts = np.bincount(train, minlength=len(products.classes))
+    small = [code for code, count in zip(products.classes, counts, strict=True) if count < FEW_PRODUCTS]
     if not small:
-        return check(True, f"Every class has at least {FEW_PRODUCTS} labeled products.")
+        return check(True, f"Every class has at least {FEW_PRODUCTS} labeled products to train on.")
     named = f"{', '.join(small[:8])}{', …' if len(small) > 8 else ''}"
-    few = f"{many(len(small), 'class', 'classes')} with fewer than {FEW_PRODUCTS} labeled products: {named}"
+    classes = many(len(small), "class", "classes")
+    few = f"{classes} with fewer than {FEW_PRODUCTS} labeled products to train on: {named}"
     return check(False, f"{few}. Their scores will be uncertain: add products, or merge these classes.")
 
 
@@ -161,11 +165,13 @@ def _classes(products: Products) -> list[dict[str, Any]]:
 
 
 def _text(column: str, lengths: dict[str, Any]) -> dict[str, Any]:
-    used = np.flatnonzero(lengths["counts"])
-    last = int(used.max(initial=0)) + 1
-    chart = histogram(
-        lengths["counts"][:last], WORD_EDGES[: last + 1], title=f"Words of a {column}", x_name="words"
-    )
+    counts = np.array(lengths["counts"])
+    covered = counts.cumsum() >= SHOWN * counts.sum()
+    last = int(covered.argmax()) + 1  # what few texts are longer would press all others together
+    edges = [*WORD_EDGES[:last], min(WORD_EDGES[last], lengths["most"] + 1)]
+    beyond = int(counts[last:].sum())
+    x_name = f"words ({beyond:,} have more)" if beyond else "words"
+    chart = histogram(counts[:last].tolist(), edges, title=f"Words of a {column}", x_name=x_name)
     return {"name": column, "chart": chart, **lengths}
 
 

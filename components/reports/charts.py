@@ -116,29 +116,31 @@ def line_chart(
 
 
 def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str, x_name: str) -> Markup:
-    """Columns of `counts` between `edges` (one edge more than counts), drawn equally wide."""
-    y_ticks = ticks(0, max([*counts, 1]), 4)
-    frame = _Frame((0, len(counts)), (0, y_ticks[-1]))
-    width, floor = frame.x(1) - frame.x(0), frame.y(0)
+    """Columns of `counts` between `edges` (one edge more than counts), as wide as their bins.
+
+    Where bins differ in width, heights are counts by the unit of x: a column's area is its count.
+    """
+    widths = np.diff(np.asarray(edges, float))
+    even = bool(np.allclose(widths, widths[0]))
+    heights = np.asarray(counts, float) / (1 if even else widths)
+    y_ticks = ticks(0, float(max([*heights, 1e-9])), 4)
+    frame = _Frame((float(edges[0]), float(edges[-1])), (0, y_ticks[-1]))
+    floor = frame.y(0)
     columns = [
         tag(
             "rect",
             tag("title", f"{number(edges[index])} to {number(edges[index + 1])}: {count:,}"),
             class_="column",
-            x=frame.x(index) + 0.75,
-            y=frame.y(count),
-            width=max(width - 1.5, 0.5),
-            height=floor - frame.y(count),
+            x=frame.x(edges[index]) + 0.5,
+            y=frame.y(height),
+            width=max(frame.x(edges[index + 1]) - frame.x(edges[index]) - 1, 0.5),
+            height=floor - frame.y(height),
         )
-        for index, count in enumerate(counts)
+        for index, (count, height) in enumerate(zip(counts, heights.tolist(), strict=True))
     ]
-    every = max(1, math.ceil(len(edges) / 8))
-    names = [
-        tag("text", number(edge), class_="tick middle", x=frame.x(index), y=HEIGHT - BOTTOM + 15)
-        for index, edge in enumerate(edges)
-        if index % every == 0
-    ]
-    return _chart(title, *frame.grid([], y_ticks, x_name, "products"), *columns, *names)
+    x_ticks = [tick for tick in ticks(float(edges[0]), float(edges[-1])) if edges[0] <= tick <= edges[-1]]
+    y_name = "products" if even else f"products a {x_name.split()[0].rstrip('s')}"
+    return _chart(title, *frame.grid(x_ticks, y_ticks, x_name, y_name), *columns)
 
 
 def reliability_chart(

@@ -133,6 +133,40 @@ def test_runs_on_different_products_are_distinguished(tmp_path: Path):
     assert "different products" in command("compare", first, second).output
 
 
+def change_metrics(folder: Path, **changes: Any) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps({**metrics, **changes}))
+    write_record(folder, parameters=PARAMETERS, seconds=75.0)
+
+
+def test_compare_lists_products_newly_right_and_newly_wrong_and_what_denoising_read(tmp_path: Path):
+    first, second = finished_run(tmp_path / "one"), finished_run(tmp_path / "two")
+    validation = json.loads((first / "metrics.json").read_text())["validation"]
+    mended, *others = validation["mistakes"]
+    spoiled = {**mended, "product": "p-new", "title": "Lampe noire"}
+    change_metrics(first, denoise_on="text")
+    change_metrics(second, denoise_on="image", validation={**validation, "mistakes": [spoiled, *others]})
+    output = command("compare", first, second).output
+    assert "Products newly right: 1, newly wrong: 1" in output
+    assert "denoise_on: text → image" in output
+    page = (second / "compare-one.html").read_text(encoding="utf-8")
+    right, wrong = page.index("Newly right"), page.index("Newly wrong")
+    assert right < page.index(mended["product"]) < wrong < page.index("Lampe noire")
+
+
+def test_different_catalogs_get_no_verdict_and_their_classes_are_matched_by_name(tmp_path: Path):
+    first = finished_run(tmp_path / "one", names={"10": "Books", "20": "Lamps"})
+    second = finished_run(tmp_path / "two", names={"10": "Lamps", "30": "Books"})
+    change_metrics(second, digests={"products": "another"})
+    output = command("compare", first, second).output
+    assert "different catalogs, so neither is called better" in output
+    assert "newly right" not in output
+    page = (second / "compare-one.html").read_text(encoding="utf-8")
+    classes = page[page.index("Class by class") :]
+    assert classes.count("Books") == classes.count("Lamps") == 1
+    assert ">40<" not in classes
+
+
 @pytest.mark.slow
 def test_the_pages_are_calm_in_a_browser_though_names_mean_harm(tmp_path: Path, browser: Browser):
     titles = hostile_titles("http://localhost:9")

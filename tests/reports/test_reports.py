@@ -13,7 +13,7 @@ import pytest
 from browser import Browser, check_calm, framed
 from hostile import OVERRIDE, SHOUT, SPEAK, ZERO_WIDTH, Listener, hostile_titles
 from PIL import Image
-from synthetic import Run, make_products, write_issues, write_run
+from synthetic import Run, make_classifier, make_products, true_labels, write_issues, write_run
 
 from components.data.image_store import ImageStore, write_image_store
 from components.data.probabilities import Classifier, read_classifier, read_classifiers
@@ -26,6 +26,7 @@ from components.fusion.report import fusion_report
 from components.preprocess.profile.drift import catalog_drift
 from components.preprocess.profile.profile import profile_catalog
 from components.preprocess.report import preprocess_report
+from components.reports.charts import histogram
 from components.reports.page import THUMBNAIL_BYTES, Gallery, plain, read_issues, safe_report
 from components.reports.training import training_report
 
@@ -367,3 +368,40 @@ def test_the_browser_test_would_notice_a_report_that_does_not_escape(
     assert browser.evaluate("document.title") == "PWNED"
     assert browser.console
     listener.asked.clear()
+
+
+def test_columns_of_unequal_bins_are_densities() -> None:
+    chart = str(histogram([10, 10, 40], [0, 1, 2, 10], title="t", x_name="words"))
+    heights = [float(found) for found in re.findall(r'class="column"[^>]* height="([0-9.]+)"', chart)]
+    widths = [float(found) for found in re.findall(r'class="column"[^>]* width="([0-9.]+)"', chart)]
+    assert heights[0] == pytest.approx(heights[1])
+    assert heights[2] == pytest.approx(heights[0] / 2, abs=0.2)
+    assert widths[2] > 7 * widths[0]
+    assert "products a word" in chart
+    assert "2 to 10: 40" in chart
+
+
+def vote_report(folder: Path, gains: list[float], weights: list[float], skill: float) -> str:
+    """The ensemble's report, its metadata as given."""
+    run = write_run(folder, make_products())
+    products, members = read_products(run.products), read_classifiers(run.members)
+    truth = true_labels(len(products.table), len(products.classes))
+    names = [member.name for member in members]
+    found = {"members": names, "weights": weights, "leave_one_out_gain": gains}
+    voted = make_classifier("vote", "ensemble", products, truth, skill, seed=1, **found)
+    return html.unescape(ensemble_report(products, ImageStore(run.images), members, voted))
+
+
+def test_the_ensembles_page_names_members_that_harm_and_claims_nothing_that_figures_do_not_hold(
+    tmp_path: Path,
+) -> None:
+    harmed = vote_report(tmp_path / "harmed", [-0.01, 0.02, -0.00001, -0.003], [0.25] * 4, 1.0)
+    assert "without each: member-0 (+1.00), member-3 (+0.30)." in harmed
+    assert "none carries it alone" in harmed
+    assert "points under its best member" in harmed
+    carried = vote_report(tmp_path / "carried", [0.0] * 4, [0.7, 0.1, 0.1, 0.1], 1.0)
+    assert "most weight has member-0 (70" in carried
+    assert "the others outvote it" in carried
+    fine = vote_report(tmp_path / "fine", [0.0] * 4, [0.25] * 4, 50.0)
+    assert "Without any one member the vote is no better." in fine
+    assert "points over its best member" in fine

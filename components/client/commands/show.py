@@ -82,7 +82,7 @@ def show(find: Callable[[str], FinishedRun], run: str, browser: bool) -> None:
 def compare(
     find: Callable[[str], FinishedRun], first: str, second: str, output: Path | None, browser: bool
 ) -> None:
-    """Put two runs side by side: parameters, Table 1, every class.
+    """Put two runs side by side: parameters, results, every class, products newly right or wrong.
 
     Each is a folder, or with --host and --artifacts the id of a server's run.
     """
@@ -112,6 +112,9 @@ def compare(
     for change in shown:
         name = f"{change.name} {compared.class_names.get(change.name, '')}"
         click.echo(f"{name[:42]:44}{signed(change.points, 1):>8}")
+    if compared.same_products:
+        right, wrong = len(compared.newly_right), len(compared.newly_wrong)
+        click.echo(f"\nProducts newly right: {right:,}, newly wrong: {wrong:,}; the page lists them.")
     click.echo(f"\nThe page: {page}")
     _open(page, browser)
 

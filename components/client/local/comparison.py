@@ -1,4 +1,4 @@
-"""Two runs side by side: which parameters differ, and what that did to Table 1 and to every class."""
+"""Two runs side by side: which parameters differ, and what that did to the results, classes and products."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,8 +43,13 @@ class Comparison:
 
     Attributes:
         parameters: name, first value, second value, of those that differ.
-        tables: split -> rows of Table 1.
-        classes: the ensemble's F1 of every class on validation, the largest gain first.
+        tables: split -> rows of results.
+        classes: the ensemble's F1 of every class on validation, the largest gain first; by code where the
+            catalogs are the same, else by name.
+        newly_right, newly_wrong: of the products that both evaluated, those that the second's ensemble alone
+            has right, or wrong: entries of the figures' `mistakes`. Empty where the products differ.
+        same_catalog: whether both runs read the same files.
+        same_products: whether both were evaluated on the same of them, too.
     """
 
     first: FinishedRun
@@ -52,6 +57,9 @@ class Comparison:
     parameters: list[tuple[str, Any, Any]]
     tables: dict[str, list[Change]]
     classes: list[Change]
+    newly_right: list[dict[str, Any]]
+    newly_wrong: list[dict[str, Any]]
+    same_catalog: bool
     same_products: bool
 
     @property
@@ -61,7 +69,9 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Which run's vote is better, and whether chance explains it."""
+        """Which run's vote is better, and whether chance explains it; none for different catalogs."""
+        if not self.same_catalog:
+            return "The runs are of different catalogs, so neither is called better."
         vote = next(row for row in self.tables["validation"] if row.name == "ensemble")
         if round(vote.points, 2) == 0:
             return "Both ensembles reach the same macro-F1 on validation."
@@ -77,6 +87,8 @@ class Comparison:
         """Whether the two runs' figures may be compared at all."""
         if self.same_products:
             return "Both runs were evaluated on the same products."
+        if not self.same_catalog:
+            return "Their catalogs differ: figures side by side say nothing of the models."
         return "The runs were evaluated on different products: their figures differ for that reason too."
 
 
@@ -87,14 +99,32 @@ def compare_runs(first: FinishedRun, second: FinishedRun) -> Comparison:
         for split in ("validation", "test")
         if first.metrics.get(split) and second.metrics.get(split)
     }
+    same_catalog = first.metrics.get("digests") == second.metrics.get("digests")
+    same_products = same_catalog and all(
+        first.parameters.get(name) == second.parameters.get(name) for name in SPLIT_BY
+    )
+    wrong = [_mistakes(run) if same_products else {} for run in (first, second)]
     return Comparison(
         first,
         second,
-        _differences(first.parameters, second.parameters),
+        _differences(_asked(first), _asked(second)),
         tables,
-        _classes(first, second),
-        _same_products(first, second),
+        _classes(first, second, same_catalog),
+        [mistake for product, mistake in wrong[0].items() if product not in wrong[1]],
+        [mistake for product, mistake in wrong[1].items() if product not in wrong[0]],
+        same_catalog,
+        same_products,
     )
+
+
+def _asked(run: FinishedRun) -> dict[str, Any]:
+    """The parameters, and what shaped the graph."""
+    denoise_on = run.metrics.get("denoise_on")
+    return {**({"denoise_on": denoise_on} if denoise_on else {}), **run.parameters}
+
+
+def _mistakes(run: FinishedRun) -> dict[str, dict[str, Any]]:
+    return {mistake["product"]: mistake for mistake in run.metrics["validation"].get("mistakes", [])}
 
 
 def _rows(first: dict[str, Any], second: dict[str, Any]) -> list[Change]:
@@ -106,20 +136,20 @@ def _rows(first: dict[str, Any], second: dict[str, Any]) -> list[Change]:
     return rows
 
 
-def _classes(first: FinishedRun, second: FinishedRun) -> list[Change]:
-    one, other = (_class_f1(run) for run in (first, second))
+def _classes(first: FinishedRun, second: FinishedRun, same_catalog: bool) -> list[Change]:
+    """By code; of different catalogs, by name: a code need not mean the same there."""
+    one, other = (_class_f1(run, by_name=not same_catalog) for run in (first, second))
     changes = [Change(code, one.get(code), other.get(code)) for code in dict.fromkeys([*one, *other])]
     return sorted(changes, key=lambda change: (None in (change.first, change.second), -change.points))
 
 
-def _class_f1(run: FinishedRun) -> dict[str, float]:
-    per_class = run.metrics["validation"]["rows"]["ensemble"]["per_class"]
-    return {code: entry["f1"] for code, entry in per_class.items() if entry["support"]}
-
-
-def _same_products(first: FinishedRun, second: FinishedRun) -> bool:
-    same = all(first.parameters.get(name) == second.parameters.get(name) for name in SPLIT_BY)
-    return same and first.metrics.get("digests") == second.metrics.get("digests")
+def _class_f1(run: FinishedRun, *, by_name: bool) -> dict[str, float]:
+    per_class, names = run.metrics["validation"]["rows"]["ensemble"]["per_class"], run.metrics["class_names"]
+    return {
+        names[code] if by_name else code: entry["f1"]
+        for code, entry in per_class.items()
+        if entry["support"] and (code in names or not by_name)
+    }
 
 
 def _differences(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, Any, Any]]:

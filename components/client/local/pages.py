@@ -59,6 +59,12 @@ def _row(key: str, row: dict[str, Any], test: dict[str, Any] | None) -> dict[str
     }
 
 
+def _product(mistake: dict[str, Any], compared: Comparison) -> dict[str, Any]:
+    names = compared.class_names
+    codes = {key: class_label_of(mistake[key], names, 40) for key in ("label", "predicted")}
+    return {**mistake, **codes}
+
+
 def write_comparison(compared: Comparison, path: Path) -> None:
     """Draws two runs side by side."""
     most = max((abs(change.points) for change in compared.classes), default=0.0)
@@ -68,6 +74,11 @@ def write_comparison(compared: Comparison, path: Path) -> None:
         second=compared.second.name,
         lead=compared.verdict,
         checks=[check(compared.same_products, compared.fairness)],
+        same_products=compared.same_products,
+        products={
+            "newly right": [_product(each, compared) for each in compared.newly_right],
+            "newly wrong": [_product(each, compared) for each in compared.newly_wrong],
+        },
         parameters=compared.parameters,
         splits=[
             {

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html
 import json
 import math
 import re
@@ -15,7 +16,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 from synthetic import Run, make_classifier, make_products, true_labels, write_run
 
-from components.core.artifacts import read_manifest
+from components.core.artifacts import read_manifest, write_manifest
 from components.core.errors import InputError
 from components.core.stage import RUN_ID_VARIABLE
 from components.data.probabilities import (
@@ -202,7 +203,7 @@ def test_without_test_products_there_are_no_predictions_and_the_report_says_so(t
 def test_table_1_of_the_report_names_its_rows_and_those_that_the_run_lacks(run: Run, tmp_path: Path) -> None:
     evaluate(dataclasses.replace(run, image=[]), tmp_path / "out")
     report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    table = report[report.index("<h2>Table 1") : report.index("</table>")]
+    table = report[report.index("<h2>Results") : report.index("</table>")]
     assert re.findall(r'<th scope="row"[^>]*>([^<]*)', table) == list(ROWS.values())
     assert re.findall(r'<td class="name soft">([^<]*)', table) == [
         "camembert",
@@ -354,3 +355,59 @@ def test_the_verdict_begins_with_a_test_split_without_pictures(tmp_path: Path, a
     assert first.startswith("48 of 48 test products have no picture: ")
     known = "of 5 validation products without one the ensemble gets 100.00 % right, of all"
     assert (known if alike else "how well these are predicted is not known") in first
+
+
+def flagged_run(folder: Path) -> tuple[Run, np.ndarray]:
+    """A run whose ensemble misses all products of the third class, and these have doubted labels."""
+    products = make_products(metadata={"dialect": "mapped"})
+    run = write_run(folder, products)
+    truth = true_labels(len(products.table), len(products.classes))
+    confused = np.where(truth == 2, 4, truth)
+    write_classifier(
+        folder / "confused", make_classifier("confused", "ensemble", products, confused, 50.0, seed=0)
+    )
+    third = [row for row in products.rows("validation") if products.labels[row] == 2]
+    lines = [f"{products.ids[row]}\t30\t50\t0.01\tfalse" for row in third]
+    header = "product_id\tgiven_code\tsuggested_code\tscore\tremoved"
+    (run.label_issues / "label_issues.tsv").write_text("\n".join([header, *lines]) + "\n")
+    write_manifest(run.label_issues)
+    return dataclasses.replace(run, ensemble=folder / "confused"), np.array(third)
+
+
+def test_doubted_labels_give_a_second_figure_and_no_advice(tmp_path: Path) -> None:
+    run, flagged = flagged_run(tmp_path)
+    evaluate(run, tmp_path / "out")
+    products = read_products(run.products)
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    entry = document["validation"]["rows"]["ensemble"]
+    rows = np.setdiff1d(products.rows("validation"), flagged)
+    predicted = read_classifier(run.ensemble).chosen("validation", products.ids[rows]).argmax(axis=1)
+    expected = f1_score(products.labels[rows], predicted, average="macro")
+    assert entry["macro_f1_without_flagged"] == pytest.approx(expected)
+    assert entry["macro_f1"] < expected - 0.1
+    assert document["validation"]["flagged"] == len(flagged)
+    assert "upper bound" in " ".join(document["verdict"])
+    assert "takes “30”" not in " ".join(document["verdict"])
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    advice = report[report.index("What to do next") : report.index("<h2>Results")]
+    assert "“30”" not in advice
+    assert f"({len(flagged)} doubted)" in report
+    assert f", {len(flagged)} with a doubted label" in report
+    assert {mistake["flagged"] for mistake in document["validation"]["mistakes"]} >= {True}
+
+
+@pytest.mark.parametrize(("dialect", "beside"), [("tsv", True), ("mapped", False)])
+def test_published_figures_stand_beside_those_of_the_challenges_catalogs_alone(
+    tmp_path: Path, dialect: str, beside: bool
+) -> None:
+    evaluate(write_run(tmp_path, make_products(metadata={"dialect": dialect})), tmp_path / "out")
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert ("published, test set" in report) == beside
+    assert ("About the method's published results" in html.unescape(report)) != beside
+    assert "91.44" in report
+
+
+def test_few_products_are_said(tmp_path: Path) -> None:
+    evaluate(write_run(tmp_path), tmp_path / "out")
+    verdict = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))["verdict"]
+    assert ": few, with 43 products that are no duplicates; others may tell otherwise." in verdict[0]
