@@ -3,11 +3,11 @@
 # For a cluster: `make images` and `make push`; `make test-containers` runs the pipeline in the images.
 
 PYTHON ?= python3
-# What components/core/project.py says; of STAGES the columns name:packages.
+# What components/core/project.py says; of STAGES the columns name:packages:rooms.
 PROJECT = $(shell $(PYTHON) -c 'from components.core import project; print($(1))')
 REGISTRY ?= $(call PROJECT,project.REGISTRY)
 TAG ?= $(call PROJECT,project.TAG)
-STAGES = $(call PROJECT,*(f"{stage.name}:{stage.packages}" for stage in project.STAGES))
+STAGES = $(call PROJECT,*(task.row for task in project.TASKS))
 # Pin it for a release: python:3.11-slim-bookworm@sha256:...
 BASE_IMAGE ?= python:3.11-slim-bookworm
 SOURCE ?=
@@ -37,12 +37,13 @@ test-containers: install-test
 images:
 	$(BUILD) --target client --tag $(REGISTRY)/client:$(TAG) .
 	for stage in $(STAGES); do \
-	  $(BUILD) --target stage --build-arg STAGE=$${stage%:*} --build-arg PACKAGES=$${stage#*:} \
-	    --tag $(REGISTRY)/$${stage%:*}:$(TAG) . || exit 1; \
+	  name=$${stage%%:*}; rooms=$${stage##*:}; packages=$${stage#*:}; packages=$${packages%:*}; \
+	  $(BUILD) --target stage --build-arg STAGE=$$name --build-arg PACKAGES=$$packages \
+	    --build-arg ROOMS=$$rooms --tag $(REGISTRY)/$$name:$(TAG) . || exit 1; \
 	done
 
 push:
-	for stage in $(STAGES) client; do docker push $(REGISTRY)/$${stage%:*}:$(TAG) || exit 1; done
+	for stage in $(STAGES) client; do docker push $(REGISTRY)/$${stage%%:*}:$(TAG) || exit 1; done
 
 # `images` and `push` in one, all at once, where buildx is installed.
 bake:

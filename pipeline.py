@@ -17,6 +17,7 @@ from components.client.commands.cluster import runs, schedule, submit, upload
 from components.client.commands.compile import compile_command
 from components.client.commands.fuse import fuse
 from components.client.commands.models import models
+from components.client.commands.predict import predict as predict_command
 from components.client.commands.run import run
 from components.client.commands.show import compare, show
 from components.client.presets import FOLDS_OF
@@ -28,10 +29,13 @@ from components.ensemble.component import ensemble
 from components.evaluate.component import evaluate
 from components.fusion.component import fusion
 from components.image.component import image
-from components.preprocess.component import check_parameters, preprocess
+from components.lifecycle.component import predict
+from components.preprocess.component import check_parameters, preprocess, preprocess_new
 from components.text.component import text
 
-COMPONENTS = {each.name: each for each in (preprocess, denoise, text, image, fusion, ensemble, evaluate)}
+COMPONENTS = {
+    each.name: each for each in (preprocess, denoise, text, image, fusion, ensemble, predict, evaluate)
+}
 DESCRIPTION = "Product categorization from text and images by late fusion."
 
 
@@ -69,6 +73,7 @@ class _Trainings:
     accelerators: dict[str, Any]
     place: _Placement
     store: Any
+    after: Any
 
     def folds(self, products: Any, stages: tuple[str, ...]) -> dict[str, Any]:
         """Out-of-fold probabilities of the labeled products, for denoising."""
@@ -76,7 +81,7 @@ class _Trainings:
         for stage in stages:
             with dsl.ParallelFor(self.given["denoise_folds"]) as fold:
                 config, accelerator = self.given[f"{stage}_fold_config"], self.accelerators[f"{stage}_fold"]
-                task = self._train(stage, products, config, fold, accelerator)
+                task = self._train(stage, products, config, fold, accelerator).after(self.after)
             found[f"{stage}_folds"] = dsl.Collected(task.outputs["probabilities"])
         return found
 
@@ -103,6 +108,12 @@ class _Trainings:
         return self.place(task, accelerator=accelerator)
 
 
+def _catalog(given: dict[str, Any], component: Any) -> dict[str, Any]:
+    """What a component reads of the parameters about the catalog."""
+    wanted = [name for name in component.component_spec.inputs if name.startswith("catalog_")]
+    return {"config": given["preprocess_config"], **{name: given[name] for name in wanted}}
+
+
 def _collected(classifiers: dict[str, Any], output: str, suffix: str = "") -> dict[str, Any]:
     # Afresh for each task: the compiler changes what it is given.
     return {f"{stage}{suffix}": dsl.Collected(task.outputs[output]) for stage, task in classifiers.items()}
@@ -113,15 +124,12 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
     place = _Placement(settings, given)
     settled = {name: given[name] for name in check_parameters.component_spec.inputs}
     checked = place(check_parameters(**settled)).set_caching_options(False)
-    catalog = preprocess(
-        **{name: value for name, value in given.items() if name.startswith("catalog_")},
-        config=given["preprocess_config"],
-        folds=given["denoise_folds"],
-        seed=given["seed"],
-    )
-    place(catalog.after(checked))
-    raw, store = catalog.outputs["products"], catalog.outputs["images"]
-    trainings = _Trainings(given, checked.outputs, place, store)
+    dealt = {"folds": given["denoise_folds"], "seed": given["seed"]}
+    catalog = place(preprocess(**_catalog(given, preprocess), **dealt).after(checked))
+    raw, store, profile = (catalog.outputs[name] for name in ("products", "images", "profile"))
+    # Before any training, so that what is wrong with the test file stops a run early; no training reads it.
+    new = place(preprocess_new(**_catalog(given, preprocess_new), products=raw, profile=profile))
+    trainings = _Trainings(given, checked.outputs, place, store, new)
     folds = trainings.folds(raw, FOLDS_OF[preset["denoise_on"]])
     config, keep_ids = given["denoise_config"], given["denoise_keep_ids"]
     issues = place(denoise(products=raw, images=store, config=config, keep_ids=keep_ids, **folds))
@@ -140,13 +148,19 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
     jointly = wants_gpu("fusion", preset["fusion_configs"])
     place(fused, accelerator=given["cluster_accelerator_type"] if jointly else None)
     fusions = {name: fused.outputs[name] for name in ("members", "feature_level")}
-    vote = place(ensemble(**cleaned, **fusions, config=given["ensemble_config"]))
+    models = _collected(classifiers, "model", suffix="_models")
+    models |= {"fusion_model": fused.outputs["fusion_model"], "profile": profile}
+    vote = place(ensemble(**cleaned, **fusions, **models, config=given["ensemble_config"]))
+    unlabeled = {name: new.outputs[name] for name in ("new_products", "new_images")}
+    predicted = place(predict(ensemble_model=vote.outputs["ensemble_model"], **unlabeled))
     evaluation = evaluate(
         **cleaned,
         **_collected(classifiers, "probabilities"),
         **fusions,
         ensemble=vote.outputs["probabilities"],
         label_issues=issues.outputs["label_issues"],
+        new_products=new.outputs["new_products"],
+        predictions=predicted.outputs["predictions"],
         graph={"preset": preset["name"], "denoise_on": preset["denoise_on"], "images": images},
         seed=given["seed"],
     )
@@ -167,7 +181,8 @@ def build_pipeline(
         preset: its `denoise_on` shapes the graph, so no parameter can change it.
         registry, tag: of the images; another tag also renews every cached task.
     """
-    for stage, component in (*COMPONENTS.items(), ("preprocess", check_parameters)):
+    beside = [("preprocess", each) for each in (check_parameters, preprocess_new)]
+    for stage, component in (*COMPONENTS.items(), *beside):
         component.component_spec.implementation.container.image = image_name(stage, registry, tag)
     connect = partial(_connect, preset, image_name("<stage>", registry, tag), settings)
 
@@ -213,7 +228,8 @@ def main(context: click.Context) -> None:
     context.obj = build_pipeline
 
 
-for command in (run, check, show, compare, fuse, models, compile_command, upload, submit, schedule, runs):
+HERE = (run, check, predict_command, show, compare, fuse, models)
+for command in (*HERE, compile_command, upload, submit, schedule, runs):
     main.add_command(command)
 
 

@@ -1,5 +1,5 @@
 # For engines with buildx: `make bake` builds all images at once and pushes them. `make images` needs no buildx.
-# The Makefile sets every variable; STAGES is its list of name:packages from the table of stages.
+# The Makefile sets every variable; STAGES is its list of name:packages:rooms from the table of stages.
 variable "STAGES" {}
 variable "REGISTRY" {}
 variable "TAG" {}
@@ -30,6 +30,7 @@ target "stage" {
   args = {
     STAGE    = split(":", row)[0]
     PACKAGES = split(":", row)[1]
+    ROOMS    = split(":", row)[2]
   }
   tags = ["${REGISTRY}/${split(":", row)[0]}:${TAG}"]
 }

@@ -18,11 +18,11 @@ SOURCE = "kfp-server-api"  # published as source alone
 CLIENT = (KFP, "kfp-kubernetes==2.17.*", "click", "fsspec", "pydantic", "setuptools")
 TABLES = (
     *("numpy", "pandas", "pyarrow", "scikit-learn", "cleanlab", "pillow", "simplejpeg", "jinja2", "pydantic"),
-    *("fsspec", "s3fs", "gcsfs", "openpyxl", "charset-normalizer"),
+    *("fsspec", "s3fs", "gcsfs", "openpyxl", "charset-normalizer", "safetensors"),
 )
 TORCH = (
     *("torch<=2.14.1", "torchvision<=0.29.1"),
-    *("timm", "transformers", "tokenizers", "sentencepiece", "safetensors"),
+    *("timm", "transformers", "tokenizers", "sentencepiece"),
 )
 
 

@@ -36,7 +36,12 @@ def parse_values(values: Mapping[str, Any]) -> dict[str, Any]:
     }
     for stage in STAGE_NAMES:
         parsers |= getattr(_configuration(stage), "PARAMETERS", {})
-    return {name: _parse(name, parsers[name], value) for name, value in values.items() if name in parsers}
+    parsed = {name: _parse(name, parsers[name], value) for name, value in values.items() if name in parsers}
+    sides = [parsed.get(f"{side}_configs", ()) for side in ("text", "image")]
+    of_text, of_image = ({config.name for config in side} for side in sides)
+    if both := sorted(of_text & of_image):
+        raise InputError(f"image_configs: {', '.join(both)} is a text classifier too; every name once")
+    return parsed
 
 
 def check_texts(values: Mapping[str, Any]) -> None:

@@ -15,18 +15,32 @@ TAG = VERSION
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the pipeline: its component, its folder in `components/` and its image have this name.
+    """A stage of the pipeline: its component and its image have this name.
 
     Attributes:
         packages: the target of docker/Dockerfile that holds what the stage imports.
         question: what its report answers.
         trains: its tasks may train networks for hours, so they get GPUs, checkpoints and patience.
+        others: folders in `components/` that it imports beside the one of its name.
+        room: the folder in `components/` where it lies, if that has another name.
     """
 
     name: str
     packages: str
     question: str
     trains: bool = False
+    others: tuple[str, ...] = ()
+    room: str = ""
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """The folders in `components/` whose code only this image holds: its own, and `others`."""
+        return (self.room or self.name, *self.others)
+
+    @property
+    def row(self) -> str:
+        """What `make images` builds its image by: name:packages:room+room."""
+        return f"{self.name}:{self.packages}:{'+'.join(self.rooms)}"
 
 
 # In the order in which they run. A new stage is a row here, a folder of its own and a task in pipeline.py.
@@ -39,7 +53,12 @@ STAGES = (
     Stage("ensemble", "tables", "Why did the vote decide so?"),
     Stage("evaluate", "tables", "How good is it, why, and what to do next?"),
 )
+# What is done with a trained model. Its code lies above the stages', which it imports.
+READS_MODELS = ("preprocess", "text", "image", "fusion", "ensemble")
+LIFECYCLE = (Stage("predict", "torch", "What are the new products?", others=READS_MODELS, room="lifecycle"),)
+TASKS = (*STAGES, *LIFECYCLE)
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
+TASK_NAMES = tuple(stage.name for stage in TASKS)
 TRAININGS = tuple(stage.name for stage in STAGES if stage.trains)
 
 

@@ -1,6 +1,7 @@
 """`python -m components.core.selfcheck`: imports all of the stages that are here, prints their versions.
 
-An image holds one stage (of the others what can be set), so there it says whether anything is missing.
+An image holds one stage, of the others what can be set, and what the stage imports of them, so there it says
+whether anything is missing.
 """
 
 import importlib
@@ -9,7 +10,7 @@ import platform
 from importlib.metadata import distributions
 from pathlib import Path
 
-from components.core.project import STAGE_NAMES
+from components.core.project import TASKS
 from components.core.stage import LIBRARIES
 
 COMPONENTS = Path(__file__).parents[1]
@@ -32,9 +33,11 @@ def import_stage(stage: str) -> None:
 
 def main() -> None:
     print(f"python {platform.python_version()}")
-    for stage in [name for name in STAGE_NAMES if (COMPONENTS / name / "run.py").is_file()]:
-        import_stage(stage)
-        print(f"stage {stage}: complete")
+    here = [task for task in TASKS if all((COMPONENTS / room / "run.py").is_file() for room in task.rooms)]
+    for room in dict.fromkeys(room for task in here for room in task.rooms):
+        import_stage(room)
+    for task in here:
+        print(f"stage {task.name}: complete")
     versions = {found.metadata["Name"].lower(): found.version for found in distributions()}
     for name in SHOWN:
         if name in versions:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from components.core.artifacts import read_manifest, sha256, write_manifest, write_text
 from components.core.errors import InputError
+from components.core.project import TASKS
 from components.core.reading import reason
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def run_stage(
     """Does a stage's work, or takes over what an earlier run left where nothing has changed.
 
     Unchanged means: the same inputs (files and folders by content), parameters, versions of the libraries
-    it computes with, and code (the stage's folder and what ships beside it in every stage's image).
+    it computes with, and code (the stage's rooms and what ships beside them in every stage's image).
 
     Args:
         stage: name of the stage and of its folder.
@@ -180,7 +181,8 @@ def _timed(work: Callable[[], Result], report: Path) -> dict[str, float]:
 
 
 def _key(stage: str, inputs: Mapping[str, Any]) -> str:
-    files = [path for room in (*SHARED, stage) for path in (CODE / room).rglob("*") if path.is_file()]
+    rooms = next(task.rooms for task in TASKS if task.name == stage)
+    files = [path for room in (*SHARED, *rooms) for path in (CODE / room).rglob("*") if path.is_file()]
     code = {str(path.relative_to(CODE)): sha256(path) for path in files if path.suffix != ".pyc"}
     described = {name: _described(value) for name, value in inputs.items()}
     return hashlib.sha256(json.dumps([code, _versions(), described], sort_keys=True).encode()).hexdigest()

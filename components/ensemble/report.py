@@ -57,7 +57,7 @@ def ensemble_report(
             figure("over the best member", signed(gain), "points"),
             figure("members", str(len(members))),
             figure("all agree on", unanimous, "%"),
-            figure("ties", f"{ensemble.metadata.get('ties', {}).get('validation', 0):,}"),
+            figure("ties", f"{ensemble.metadata.get('ties', 0):,}"),
         ],
         members=_members(members, scores, ensemble.metadata),
         agreement=agreement_chart(same, [member.name for member in members]),

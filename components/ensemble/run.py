@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from components.data.image_store import ImageStore
 from components.data.probabilities import Classifier, Probabilities, read_classifiers, write_classifier
 from components.data.products import Products, read_products
 from components.ensemble.config import EnsembleConfig
+from components.ensemble.package import Trained, write_package
 from components.ensemble.report import ensemble_report
 from components.ensemble.voting import (
     agreement,
@@ -20,7 +20,6 @@ from components.ensemble.voting import (
     member_weights,
     out_of_fold_vote,
     starting_weights,
-    vote,
 )
 from components.modeling.cross_fitting import affordable_folds, chosen_macro_f1
 from components.modeling.metrics import macro_f1
@@ -34,20 +33,29 @@ def run_ensemble(
     images: Path,
     members: Path,
     feature_level: Path,
+    text_models: Sequence[Path],
+    image_models: Sequence[Path],
+    fusion_model: Path,
+    profile: Path,
     config: EnsembleConfig,
     *,
     probabilities: Path,
+    ensemble_model: Path,
 ) -> Result:
     """Lets the members vote, and the feature-level classifiers beside them that `config` names.
 
     Where members or weights are chosen, the choice is cross-fitted on validation: the ensemble's
-    validation matrix is out of fold like the members' own. On test the choice is made from all of it.
+    validation matrix is out of fold like the members' own. For new products the choice is
+    made from all of it.
 
     Args:
         images: the image store, for the report's pictures.
         members, feature_level: folders of classifiers, as the fusion stage writes them.
+        text_models, image_models, fusion_model: what was trained, of which the package takes what it needs.
+        profile: the catalog's, which goes along.
         probabilities: classifier folder to write; its metadata hold the members used, weights, what each adds
             (leave one out), pairwise agreement and the number of ties.
+        ensemble_model: the package to write; see `components.ensemble.package`.
 
     Returns:
         Macro-F1 on validation, that of the best member, the number of members used, ties; and the report.
@@ -57,25 +65,16 @@ def run_ensemble(
     """
     table = read_products(products)
     classifiers, start = _read_members(members, feature_level, config, table)
-    matrices = _stack(classifiers, table)
-    if config.learns:
-        config = _with_affordable_folds(config, table)
-    rows = table.rows("validation")
-    labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
-    voted, found = _vote_everywhere(config, matrices, labels, groups, start)
-    names = [classifier.name for classifier in classifiers]
-    metadata = {"config": config.model_dump(), "members": names, **found}
-    chosen = {
-        split: Probabilities(table.ids[table.rows(split)], table.classes, values)
-        for split, values in voted.items()
-    }
-    ensemble = Classifier(config.name, "ensemble", {"chosen": chosen}, metadata)
+    ensemble = _vote(table, classifiers, config, start)
     write_classifier(probabilities, ensemble)
+    trained = Trained(text_models, image_models, fusion_model, profile)
+    write_package(ensemble_model, table, classifiers, ensemble, trained)
+    metadata = ensemble.metadata
     scores = {
         "macro_f1": metadata["macro_f1"],
         "best_member_macro_f1": metadata["best_member_macro_f1"],
         "members_used": float(np.count_nonzero(metadata["weights"])),
-        "validation_ties": float(metadata["ties"]["validation"]),
+        "validation_ties": float(metadata["ties"]),
     }
     report = safe_report(lambda: ensemble_report(table, ImageStore(images), classifiers, ensemble))
     return Result(scores, report)
@@ -93,16 +92,33 @@ def _read_members(
     return classifiers + beside, start
 
 
-def _stack(classifiers: list[Classifier], table: Products) -> dict[str, np.ndarray]:
-    """Split -> (V, N, C): every classifier's rows of a split, in the table's order."""
-    ids = {split: table.ids[table.rows(split)] for split in ("validation", "test")}
-    if not len(ids["validation"]):
+def _vote(
+    table: Products, classifiers: list[Classifier], config: EnsembleConfig, start: np.ndarray
+) -> Classifier:
+    """The vote on validation, out of fold, and what is worth knowing of it."""
+    rows = table.rows("validation")
+    if not len(rows):
         raise InputError("ensemble: the products have no validation split to predict the members on")
-    return {
-        split: np.stack([classifier.chosen(split, wanted) for classifier in classifiers])
-        for split, wanted in ids.items()
-        if len(wanted)
+    pred_probs = np.stack([classifier.chosen("validation", table.ids[rows]) for classifier in classifiers])
+    if config.learns:
+        config = _with_affordable_folds(config, table)
+    labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
+    voted, tied = out_of_fold_vote(config, pred_probs, labels, groups, start)
+    score = macro_f1(labels, voted.argmax(axis=1), len(table.classes))
+    classes = len(table.classes)
+    metadata = {
+        "config": config.model_dump(),
+        "members": [classifier.name for classifier in classifiers],
+        "weights": member_weights(config, pred_probs, labels, start).tolist(),
+        "macro_f1": score,
+        "best_member_macro_f1": chosen_macro_f1(pred_probs.argmax(axis=2), labels, groups, classes),
+        "macro_f1_of_members": [macro_f1(labels, one.argmax(axis=1), classes) for one in pred_probs],
+        "leave_one_out_gain": leave_one_out_gains(config, pred_probs, labels, groups, start, score),
+        "agreement": agreement(pred_probs).tolist(),
+        "ties": int(tied.sum()),
     }
+    chosen = {"validation": Probabilities(table.ids[rows], table.classes, voted)}
+    return Classifier(config.name, "ensemble", {"chosen": chosen}, metadata)
 
 
 def _with_affordable_folds(config: EnsembleConfig, table: Products) -> EnsembleConfig:
@@ -126,29 +142,3 @@ def _read_beside(folder: Path, config: EnsembleConfig, classes: Sequence[str]) -
             *(config.name, name, ", ".join(classifier.name for classifier in classifiers) or "none"),
         )
     return [classifier for classifier in classifiers if classifier.name in config.feature_level]
-
-
-def _vote_everywhere(
-    config: EnsembleConfig,
-    matrices: dict[str, np.ndarray],
-    labels: np.ndarray,
-    groups: np.ndarray,
-    start: np.ndarray,
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The vote on every split, and what is worth knowing of it."""
-    validation = matrices["validation"]
-    classes = validation.shape[2]
-    weights = member_weights(config, validation, labels, start)
-    votes = {split: vote(config, matrix, weights) for split, matrix in matrices.items()}
-    votes["validation"] = out_of_fold_vote(config, validation, labels, groups, start)
-    score = macro_f1(labels, votes["validation"][0].argmax(axis=1), classes)
-    metadata = {
-        "weights": weights.tolist(),
-        "macro_f1": score,
-        "best_member_macro_f1": chosen_macro_f1(validation.argmax(axis=2), labels, groups, classes),
-        "macro_f1_of_members": [macro_f1(labels, one.argmax(axis=1), classes) for one in validation],
-        "leave_one_out_gain": leave_one_out_gains(config, validation, labels, groups, start, score),
-        "agreement": agreement(validation).tolist(),
-        "ties": {split: int(tied.sum()) for split, (_, tied) in votes.items()},
-    }
-    return {split: pred_probs for split, (pred_probs, _) in votes.items()}, metadata

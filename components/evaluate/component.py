@@ -18,6 +18,8 @@ def evaluate(
     feature_level: Input[Dataset],
     ensemble: Input[Dataset],
     label_issues: Input[Dataset],
+    new_products: Input[Dataset],
+    predictions: Input[Dataset],
     graph: dict,
     seed: int,
     results: Output[Dataset],
@@ -37,6 +39,8 @@ def evaluate(
         feature_level: the feature-level classifiers.
         ensemble: the vote.
         label_issues: what denoising flagged.
+        new_products: the products to categorize.
+        predictions: what the model says of them.
         graph: what the run was compiled from: preset and images; shown in the report.
         seed: seed of the bootstrap.
         results: predictions, metrics.json, report.html, lineage.json.
@@ -55,7 +59,7 @@ def evaluate(
 
     classifiers = {"text": text, "image": image, "members": members, "feature_level": feature_level}
     artifacts = {"products": products, "images": images, "label_issues": label_issues, "ensemble": ensemble}
-    artifacts |= classifiers
+    artifacts |= {**classifiers, "new_products": new_products, "predictions": predictions}
     inputs, outputs = paths_of(**artifacts), paths_of(results=results)
 
     def work() -> Result:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.core.artifacts import MANIFEST, read_manifest
 from components.core.errors import InputError
 from components.data.probabilities import Classifier, read_classifier, read_classifiers
 from components.data.products import Products
@@ -24,6 +25,16 @@ HONESTY = {
     "feature_level": f"{SINGLE} {CHOSEN}",
     "decision_level": f"{OUT_OF_FOLD} {CHOSEN}",
     "ensemble": "A vote of the members' out-of-fold predictions.",
+}
+
+
+# Part of the predictions -> the row of Table 1 that its classifiers compete for.
+PREDICTED = {
+    "image": "image",
+    "text": "text",
+    "feature_level": "feature_level",
+    "members": "decision_level",
+    "ensemble": "ensemble",
 }
 
 
@@ -79,6 +90,11 @@ class Evaluation:
         return macro_f1(self.labels[kept], scored.predicted[kept], scored.pred_probs.shape[1])
 
     @property
+    def by_name(self) -> dict[tuple[str, str], Scored]:
+        """Every classifier by its row and its name."""
+        return {(scored.row, scored.classifier.name): scored for scored in self.classifiers}
+
+    @property
     def singles(self) -> dict[str, Scored]:
         """The best text and the best image model, as far as the run has them."""
         return {row: self.best[row] for row in ("text", "image") if row in self.best}
@@ -106,6 +122,22 @@ def read_all_classifiers(
         *(("feature_level", classifier) for classifier in read_classifiers(feature_level, classes=classes)),
         *(("decision_level", classifier) for classifier in read_classifiers(members, classes=classes)),
         ("ensemble", read_classifier(ensemble, classes=classes)),
+    ]
+
+
+def read_predictions(folder: Path, *, classes: Sequence[str]) -> list[tuple[str, Classifier]]:
+    """What a model says of the products to categorize, as (row of Table 1, classifier with a test matrix).
+
+    Args:
+        folder: as the predict task writes it; it holds none where there are no such products.
+    """
+    manifests = [name for name in read_manifest(folder)["files"] if name.endswith(f"/{MANIFEST}")]
+    names = sorted(name.removesuffix(f"/{MANIFEST}") for name in manifests)
+    return [
+        (row, read_classifier(folder / name, classes=classes, check=False))
+        for part, row in PREDICTED.items()
+        for name in names
+        if name.split("/")[0] == part
     ]
 
 
@@ -165,10 +197,12 @@ def _best_of(rivals: list[Scored], labels: np.ndarray, folds: np.ndarray, poster
 
 
 def with_best_of(evaluation: Evaluation | None, other: Evaluation) -> Evaluation | None:
-    """The same, if any, each row of Table 1 standing for the classifier that `other` chose."""
+    """The same, if any, each row of Table 1 standing for the classifier that `other` chose.
+
+    A row is left out where the model needs that classifier for nothing, and did not keep it.
+    """
     if evaluation is None:
         return None
+    named = evaluation.by_name
     chosen = {row: (row, scored.classifier.name) for row, scored in other.best.items()}
-    named = {(scored.row, scored.classifier.name): scored for scored in evaluation.classifiers}
-    best = {row: named[name] for row, name in chosen.items()}
-    return replace(evaluation, best=best)
+    return replace(evaluation, best={row: named[key] for row, key in chosen.items() if key in named})

@@ -35,6 +35,7 @@ NO_LINEAGE = ("class_names", "labels_columns", "delimiter", "digests")
 
 def evaluate_report(
     products: Products,
+    new: Products,
     images: ImageStore,
     validation: Evaluation,
     test: Evaluation | None,
@@ -45,16 +46,17 @@ def evaluate_report(
     """Draws the run's report.
 
     Args:
+        new: the products to categorize.
         issues: what denoising flagged, as `read_issues` returns it.
         metadata: lineage to show: code revision, image tags, seeds, configurations.
     """
     gallery = Gallery(products, images)
     calibration = validation.best["ensemble"].calibration
-    predicted = len(products.rows("test"))
+    predicted = len(new.table)
     beside = products.metadata.get("dialect") in CHALLENGE
     return render(
         "evaluate",
-        verdict=verdict(products, validation),
+        verdict=verdict(products, new, validation),
         advice=advice(products, validation, issues),
         figures=_figures(validation, test),
         table=_table(validation, test, beside=beside),
@@ -82,7 +84,7 @@ def evaluate_report(
             {"name": ROWS[row], "error": scored.calibration.error} for row, scored in validation.best.items()
         ],
         issues=_issues(products, issues),
-        predictions={"made": predicted, "rows": products.metadata.get("rows", {}).get("test", predicted)},
+        predictions={"made": predicted, "rows": new.metadata.get("rows", {}).get("test", predicted)},
         lineage=_lineage(products, validation, metadata),
     )
 
@@ -122,7 +124,7 @@ def _table(validation: Evaluation, test: Evaluation | None, *, beside: bool) -> 
             entry["without_flagged"] = validation.macro_f1_without_flagged(scored)
             entry |= {"classifier": scored.classifier.name, **_figures_of(scored)}
             entry["drawn"] = interval_bar(scored.score.macro_f1, *interval, bounds, marks)
-            entry["test"] = test.best[row].score.macro_f1 if test else None
+            entry["test"] = test.best[row].score.macro_f1 if test and row in test.best else None
         rows.append(entry)
     return rows
 
@@ -135,14 +137,15 @@ def _figures_of(scored: Scored) -> dict[str, float]:
 
 
 def _classifiers(validation: Evaluation, test: Evaluation | None) -> list[dict[str, Any]]:
+    on_test = {key: scored.score.macro_f1 for key, scored in test.by_name.items()} if test else {}
     entries = [
         {
             "name": scored.classifier.name,
             "row": ROWS[scored.row],
             **_figures_of(scored),
-            "test": test.classifiers[index].score.macro_f1 if test else None,
+            "test": on_test.get(key),
         }
-        for index, scored in enumerate(validation.classifiers)
+        for key, scored in validation.by_name.items()
     ]
     return sorted(entries, key=lambda entry: -entry["macro_f1"])
 

@@ -1,16 +1,17 @@
 """Evaluate: Table 1 of the paper, the predictions, and a report of what the run is worth."""
 
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from components.core.artifacts import write_json, write_manifest, write_text
 from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.image_store import ImageStore
+from components.data.prediction_files import DETAIL, write_predictions
+from components.data.probabilities import Classifier
 from components.data.products import Products, read_products
 from components.evaluate.evaluation import (
     HONESTY,
@@ -18,9 +19,9 @@ from components.evaluate.evaluation import (
     Scored,
     evaluate_split,
     read_all_classifiers,
+    read_predictions,
     with_best_of,
 )
-from components.evaluate.predictions import write_predictions
 from components.evaluate.report import evaluate_report
 from components.evaluate.summary import PUBLISHED, reduced_confusion, summary, verdict
 from components.modeling.metrics import ROWS, confusion
@@ -41,6 +42,8 @@ def run_evaluate(
     feature_level: Path,
     ensemble: Path,
     label_issues: Path,
+    new_products: Path,
+    predictions: Path,
     *,
     seed: int,
     metadata: dict[str, Any],
@@ -49,13 +52,15 @@ def run_evaluate(
     """Scores every classifier, writes the predictions, and draws the report.
 
     Leaves in `results`: `predictions.tsv`, `predictions_text.tsv`, `predictions_image.tsv` (`.csv` in
-    the CSV dialect; none where there is no test split), `metrics.json`, `confusion.json`,
-    `summary.md`, `report.html` and a manifest.
+    the CSV dialect), `predictions_detail.tsv`, none of these where there is nothing to categorize;
+    `metrics.json`, `confusion.json`, `summary.md`, `report.html` and a manifest.
 
     Args:
         text, image: classifier folders; the best of each on validation stands for it.
         members, feature_level: folders of classifier folders.
         label_issues: folder of what denoising flagged, worst first.
+        new_products: the products to categorize, scored as the test split where their codes are known.
+        predictions: what the model says of them.
         seed: of the bootstrap.
         metadata: lineage to show: code revision, image tags, seeds, configurations.
 
@@ -73,10 +78,14 @@ def run_evaluate(
     )
     if validation is None:
         raise InputError(f"{products}: no labeled product in the validation split to evaluate on")
-    test = with_best_of(evaluate_split(table, classifiers, "test", seed=seed), validation)
-    _write_documents(table, validation, test, metadata, results)
+    new, predicted = read_products(new_products), read_predictions(predictions, classes=table.classes)
+    test = with_best_of(evaluate_split(new, predicted, "test", seed=seed), validation)
+    if len(new.table):
+        _write_predictions(new, validation, predicted, results)
+        shutil.copyfile(predictions / DETAIL, results / DETAIL)
+    _write_documents(table, new, validation, test, metadata, results)
     report = safe_report(
-        lambda: evaluate_report(table, ImageStore(images), validation, test, issues, metadata=metadata)
+        lambda: evaluate_report(table, new, ImageStore(images), validation, test, issues, metadata=metadata)
     )
     write_text(results / "report.html", report)
     write_manifest(results, seed=seed)
@@ -87,27 +96,31 @@ def run_evaluate(
 
 def _write_documents(
     products: Products,
+    new: Products,
     validation: Evaluation,
     test: Evaluation | None,
     metadata: dict[str, Any],
     results: Path,
 ) -> None:
-    _write_predictions(products, validation, results)
-    write_json(results / "metrics.json", metrics_document(products, validation, test, metadata))
+    write_json(results / "metrics.json", metrics_document(products, new, validation, test, metadata))
     counts = confusion(validation.labels, validation.best["ensemble"].predicted, len(products.classes))
     classes, matrix = reduced_confusion(products.classes, counts)
     write_json(results / "confusion.json", {"classes": classes, "matrix": matrix.tolist()})
-    write_text(results / "summary.md", summary(products, validation, test))
+    write_text(results / "summary.md", summary(products, new, validation, test))
 
 
 def metrics_document(
-    products: Products, validation: Evaluation, test: Evaluation | None, metadata: dict[str, Any]
+    products: Products,
+    new: Products,
+    validation: Evaluation,
+    test: Evaluation | None,
+    metadata: dict[str, Any],
 ) -> dict[str, Any]:
     """What `metrics.json` holds: the results and every classifier, by split, beside the published figures."""
     return {
         "validation": _split_document(products, validation),
         "test": _split_document(products, test) if test else None,
-        "verdict": verdict(products, validation),
+        "verdict": verdict(products, new, validation),
         "denoise_on": metadata.get("denoise_on"),
         "class_names": products.metadata.get("class_names", {}),
         "digests": products.metadata.get("digests", {}),
@@ -177,14 +190,18 @@ def _entry(products: Products, scored: Scored) -> dict[str, Any]:
     }
 
 
-def _write_predictions(products: Products, validation: Evaluation, output: Path) -> None:
-    test = products.rows("test")
-    if len(test) == 0:
-        return
+def _write_predictions(
+    new: Products, validation: Evaluation, predicted: Sequence[tuple[str, Classifier]], output: Path
+) -> None:
+    """The codes of the ensemble, and of the best text and image classifier that the model kept."""
+    scores = {key: scored.score.macro_f1 for key, scored in validation.by_name.items()}
+    predicted_by_name = {(row, classifier.name): classifier for row, classifier in predicted}
     for stem, row in PREDICTIONS.items():
-        if row in validation.best:
-            pred_probs = validation.best[row].classifier.chosen("test", products.ids[test])
-            write_predictions(products, np.argmax(pred_probs, axis=1), output, stem)
+        of_row = {key: one for key, one in predicted_by_name.items() if key[0] == row and key in scores}
+        if of_row:
+            best = of_row[max(of_row, key=scores.__getitem__)]
+            labels = best.chosen("test", new.ids).argmax(axis=1)
+            write_predictions(new.table, [new.classes[i] for i in labels], new.metadata, output, stem)
 
 
 def _scalars(validation: Evaluation, test: Evaluation | None) -> dict[str, float]:

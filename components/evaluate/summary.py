@@ -57,7 +57,7 @@ def sure_figures(evaluation: Evaluation, classes: int) -> tuple[np.ndarray, np.n
     return np.bincount(labels, minlength=classes), f1_per_class(labels, predicted, classes)
 
 
-def verdict(products: Products, evaluation: Evaluation) -> list[str]:
+def verdict(products: Products, new: Products, evaluation: Evaluation) -> list[str]:
     """Three sentences: how good, worth how much, and where to look next; before them what spoils the run."""
     ensemble = evaluation.best["ensemble"]
     low, high = (percent(bound) for bound in ensemble.score.interval)
@@ -73,7 +73,7 @@ def verdict(products: Products, evaluation: Evaluation) -> list[str]:
         else "too close to call on these products"
     )
     return [
-        *_test_without_images(products, evaluation),
+        *_test_without_images(products, new, evaluation),
         f"The ensemble reaches a macro-F1 of {percent(ensemble.score.macro_f1)} % on "
         f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {low} to {high})"
         f"{_few(evaluation)}.",
@@ -107,11 +107,11 @@ def _few(evaluation: Evaluation) -> str:
     return f": few, with {many(evaluation.groups, 'product')}{alike}; others may tell otherwise"
 
 
-def _test_without_images(products: Products, evaluation: Evaluation) -> list[str]:
+def _test_without_images(products: Products, new: Products, evaluation: Evaluation) -> list[str]:
     """A warning where most test products have no image, with what is known of such products."""
-    missing = products.table["image"].isna().to_numpy()
-    test, alike = products.rows("test"), missing[evaluation.rows]
-    if missing[test].sum() <= len(test) / 2:
+    alike = products.table["image"].isna().to_numpy()[evaluation.rows]
+    missing, count = int(new.table["image"].isna().to_numpy().sum()), len(new.table)
+    if missing <= count / 2:
         return []
     ensemble = evaluation.best["ensemble"]
     known = (
@@ -121,7 +121,7 @@ def _test_without_images(products: Products, evaluation: Evaluation) -> list[str
         if alike.any()
         else f"no {evaluation.split} product is without one, so how well these are predicted is not known"
     )
-    return [f"{missing[test].sum():,} of {len(test):,} test products have no picture: {known}."]
+    return [f"{missing:,} of {count:,} test products have no picture: {known}."]
 
 
 def _better_alone(evaluation: Evaluation) -> str:
@@ -153,9 +153,9 @@ def _where_to_look(products: Products, evaluation: Evaluation) -> str:
     )
 
 
-def summary(products: Products, validation: Evaluation, test: Evaluation | None) -> str:
+def summary(products: Products, new: Products, validation: Evaluation, test: Evaluation | None) -> str:
     """The run in Markdown: the verdict and the results."""
-    lines = ["# What the run is worth", "", _markdown(" ".join(verdict(products, validation))), ""]
+    lines = ["# What the run is worth", "", _markdown(" ".join(verdict(products, new, validation))), ""]
     heading = "| | classifier | validation macro-F1, % | 95 % interval | accuracy, % |" + (
         " test macro-F1, % |" if test else ""
     )
@@ -169,12 +169,12 @@ def summary(products: Products, validation: Evaluation, test: Evaluation | None)
             percent(score.macro_f1),
             f"{percent(low)} to {percent(high)}",
             percent(score.accuracy),
-            *([percent(test.best[row].score.macro_f1)] if test else []),
+            *([percent(test.best[row].score.macro_f1) if row in test.best else ""] if test else []),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "How the validation figures stay honest:", ""]
     lines += [f"- {ROWS[row]}: {HONESTY[row]}" for row in validation.best]
-    if len(products.rows("test")) == 0:
+    if len(new.table) == 0:
         lines += ["", "The catalog has no test products, so there are no predictions."]
     return "\n".join(lines) + "\n"
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from kfp import dsl
-from kfp.dsl import HTML, Dataset, Metrics, Output
+from kfp.dsl import HTML, Dataset, Input, Metrics, Output
 
 from components.core.project import image_name
 
@@ -67,9 +67,6 @@ def preprocess(
     catalog_products: str,
     catalog_labels: str,
     catalog_images: str,
-    catalog_test_products: str,
-    catalog_test_images: str,
-    catalog_test_labels: str,
     catalog_class_names: str,
     catalog_corrections: str,
     catalog_earlier_profile: str,
@@ -84,15 +81,12 @@ def preprocess(
     preprocess_metrics: Output[Metrics],
     preprocess_report: Output[HTML],
 ):
-    """Reads, cleans, checks, splits and packs a catalog.
+    """Reads, cleans, checks, splits and packs the labeled products of a catalog.
 
     Args:
         catalog_products: the products file; like all of these a mounted path or a URI, "" for none.
         catalog_labels: the labels file.
         catalog_images: a folder or a zip of images.
-        catalog_test_products: the products to categorize.
-        catalog_test_images: their images; "" where they lie among the others.
-        catalog_test_labels: their codes, where they are known.
         catalog_class_names: JSON of code to name.
         catalog_corrections: TSV of product_id and code: labels that a person put right.
         catalog_earlier_profile: the profile that an earlier run left, to tell drift by; "" for none.
@@ -109,15 +103,14 @@ def preprocess(
     """
     given = dict(locals())
 
-    from dataclasses import fields
     from functools import partial
 
     from components.core.stage import Result, paths_of, run_stage
     from components.data.uris import state_of
-    from components.preprocess.config import PARAMETERS, Sources
+    from components.preprocess.config import PARAMETERS, sources_of
     from components.preprocess.run import run_preprocess
 
-    sources = Sources(**{field.name: given[f"catalog_{field.name}"] for field in fields(Sources)})
+    sources = sources_of(given)
     outputs = paths_of(products=products, images=images, quarantine=quarantine, profile=profile)
 
     def work() -> Result:
@@ -126,7 +119,7 @@ def preprocess(
         earlier = {"earlier_profile": catalog_earlier_profile}
         return run_preprocess(sources, parsed, folds=count, seed=seed, **earlier, **outputs)
 
-    uris = {**vars(sources), "earlier_profile": catalog_earlier_profile}
+    uris = {**sources.labeled, "earlier_profile": catalog_earlier_profile}
     files = {name: partial(state_of, uri) for name, uri in uris.items()}
     settings = {"config": config, "folds": folds, "seed": seed, "snapshot": catalog_snapshot}
     run_stage(
@@ -136,4 +129,75 @@ def preprocess(
         outputs=outputs,
         metrics=preprocess_metrics,
         report=preprocess_report,
+    )
+
+
+@dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)
+def preprocess_new(
+    catalog_products: str,
+    catalog_labels: str,
+    catalog_images: str,
+    catalog_test_products: str,
+    catalog_test_images: str,
+    catalog_test_labels: str,
+    config: dict,
+    catalog_snapshot: str,
+    products: Input[Dataset],
+    profile: Input[Dataset],
+    new_products: Output[Dataset],
+    new_images: Output[Dataset],
+    new_quarantine: Output[Dataset],
+    preprocess_new_metrics: Output[Metrics],
+    preprocess_new_report: Output[HTML],
+):
+    """Reads, cleans, checks and packs the products to categorize.
+
+    A task of its own, since a server's cache goes by a task's parameters and the names of its inputs: read by
+    preprocess, another test file would renew the labeled products too, and with them every training. Here it
+    renews this task and what predicts its products.
+
+    Args:
+        catalog_products: the products file, whose rows without a code are to be categorized where no labels
+            file is named.
+        catalog_labels: the labels file; like all of these a mounted path or a URI, "" for none.
+        catalog_images: a folder or a zip of images.
+        catalog_test_products: the products to categorize.
+        catalog_test_images: their images; "" where they lie among the others.
+        catalog_test_labels: their codes, where they are known.
+        config: how the catalog is read; see PreprocessConfig.
+        catalog_snapshot: the state of the catalog, such as its date; another one reads the files afresh.
+        products: the labeled products, whose ids and classes the new ones must fit.
+        profile: theirs, to tell drift by.
+        new_products: the product table (Parquet); empty where there are none.
+        new_images: the image store (Arrow shards).
+        new_quarantine: every row that was not taken as it came (TSV).
+        preprocess_new_metrics: counts.
+        preprocess_new_report: texts, images, what was quarantined, how they differ from the labeled products.
+    """
+    given = dict(locals())
+
+    from functools import partial
+
+    from components.core.stage import Result, paths_of, run_stage
+    from components.data.uris import state_of
+    from components.preprocess.config import PARAMETERS, sources_of
+    from components.preprocess.run import run_preprocess_new
+
+    sources = sources_of(given)
+    inputs = paths_of(products=products, profile=profile)
+    outputs = paths_of(new_products=new_products, new_images=new_images, new_quarantine=new_quarantine)
+
+    def work() -> Result:
+        return run_preprocess_new(sources, PARAMETERS["preprocess_config"](config), **inputs, **outputs)
+
+    files = {f"file_{name}": partial(state_of, uri) for name, uri in sources.unlabeled.items()}
+    settings = {"uris": sources.unlabeled, "config": config, "snapshot": catalog_snapshot}
+    run_stage(
+        "preprocess",
+        work,
+        label="new products",
+        inputs={**inputs, **files, **settings},
+        outputs=outputs,
+        metrics=preprocess_new_metrics,
+        report=preprocess_new_report,
     )

@@ -1,9 +1,9 @@
 """What can be set of preprocessing: where a catalog lies, how it is read and split."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import partial
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -26,6 +26,29 @@ class Sources:
     test_labels: str = ""
     class_names: str = ""  # JSON: code -> name
     corrections: str = ""  # TSV with product_id and code: labels that a person put right
+
+    @property
+    def labeled(self) -> dict[str, str]:
+        """The files that the labeled products are read from, by name; "" where there is none."""
+        return {name: uri for name, uri in asdict(self).items() if not name.startswith("test_")}
+
+    @property
+    def unlabeled(self) -> dict[str, str]:
+        """The files that the products to categorize are read from, by name; "" where it is not needed."""
+        found = {name: uri for name, uri in asdict(self).items() if name.startswith("test_")}
+        waiting = not self.labels  # the products file may have rows without a code
+        with_images = waiting or (self.test_products and not self.test_images)
+        return {
+            **found,
+            "products": self.products if waiting else "",
+            "images": self.images if with_images else "",
+        }
+
+
+def sources_of(parameters: Mapping[str, Any]) -> Sources:
+    """The files that a run's `catalog_...` parameters name; those that are not among them are none."""
+    named = {field.name: parameters.get(f"catalog_{field.name}", "") for field in fields(Sources)}
+    return Sources(**named)
 
 
 class PreprocessConfig(Config):

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import InputError
+from components.data.products import Products
 from components.data.tables.findings import DROPPED, FLAGGED, Finding, first_of
 from components.data.tables.read import read_table
+from components.data.tables.table import Table
 from components.preprocess.catalog.corrections import apply_corrections, read_class_names, unused_names
 from components.preprocess.catalog.records import (
     Catalog,
@@ -21,19 +23,17 @@ from components.preprocess.config import PreprocessConfig
 log = logging.getLogger(__name__)
 
 
-def read_both_parts(
+def read_labeled(
     paths: dict[str, Path], config: PreprocessConfig, findings: list[Finding]
-) -> tuple[list[Record], list[Record], list[Record], dict[str, Any]]:
-    """The labeled records; those beside them without a code; the test records; metadata of the catalog.
+) -> tuple[list[Record], dict[str, Any]]:
+    """The labeled records, and metadata of the catalog; `read_new` reads the others.
 
     Products without a code are to be categorized where the products file itself has the codes, and are
     quarantined where a labels file lacks them.
 
     Raises:
-        InputError: a file is missing or cannot be read, or the two parts contradict each other.
+        InputError: a file is missing or cannot be read.
     """
-    if "test_labels" in paths and "test_products" not in paths:
-        raise InputError("test_labels: there are no test products; name them too, or leave the labels out")
     if "labels" not in paths and not config.columns:
         raise InputError(
             "labels: name the file with the products' codes, or the column that has them (columns option)"
@@ -50,17 +50,45 @@ def read_both_parts(
     if "class_names" in paths:
         names = read_class_names(paths["class_names"])
         findings += unused_names(names, codes, paths["class_names"])
-    test = None
-    if "test_products" in paths:
-        test = read_catalog(paths["test_products"], paths.get("test_labels"), config)
-        findings += test.findings
-        _refuse_shared_ids([*labeled.records, *waiting], test.records)
-        _refuse_unknown_codes(labeled.records, test.records)
-    metadata = _metadata(labeled, test, len(waiting)) | {
+    read_as = _read_as({"products": labeled.products, "labels": labeled.labels})
+    return labeled.records, {
+        "dialect": labeled.dialect.name,
+        "delimiter": (labeled.labels or labeled.products).delimiter,
+        "read_as": read_as,
+        "labels_columns": labels_columns(labeled),
+        "rows": {"labeled": labeled.rows - len(waiting)},
         "class_names": names,
         "preprocess": config.model_dump(),
     }
-    return labeled.records, waiting, test.records if test else [], metadata
+
+
+def read_new(
+    paths: dict[str, Path], config: PreprocessConfig, labeled: Products, findings: list[Finding]
+) -> tuple[list[Record], list[Record], dict[str, Any]]:
+    """The products to categorize: those of the products file without a code, and those of the test file.
+
+    What is wrong with the products file `read_labeled` has said; here it is read again only where it holds
+    the codes itself.
+
+    Returns:
+        Both lists, and metadata.
+
+    Raises:
+        InputError: a file cannot be read, or a product or a code contradicts the labeled products.
+    """
+    if "test_labels" in paths and "test_products" not in paths:
+        raise InputError("test_labels: there are no test products; name them too, or leave the labels out")
+    waiting: list[Record] = []
+    if "products" in paths and "labels" not in paths:
+        waiting = take_unlabeled(read_catalog(paths["products"], None, config))
+    if "test_products" not in paths:
+        return waiting, [], {"rows": {"test": len(waiting)}}
+    test = read_catalog(paths["test_products"], paths.get("test_labels"), config)
+    findings += test.findings
+    _refuse_known_ids({*labeled.ids, *(record.product_id for record in waiting)}, test.records)
+    _refuse_unknown_codes({*labeled.classes, *labeled.metadata.get("small_classes", {})}, test.records)
+    read_as = _read_as({"test_products": test.products, "test_labels": test.labels})
+    return waiting, test.records, {"rows": {"test": len(waiting) + test.rows}, "read_as": read_as}
 
 
 def _without_code(labeled: Catalog) -> list[Record]:
@@ -82,18 +110,11 @@ def _without_code(labeled: Catalog) -> list[Record]:
     return waiting
 
 
-def _metadata(labeled: Catalog, test: Catalog | None, waiting: int) -> dict[str, Any]:
-    tables = {"products": labeled.products, "labels": labeled.labels, "test_products": test and test.products}
+def _read_as(tables: dict[str, Table | None]) -> dict[str, str]:
     read_as = {name: table.form for name, table in tables.items() if table}
     for name, form in read_as.items():
         log.info("%s read as: %s", name, form)
-    return {
-        "dialect": labeled.dialect.name,
-        "delimiter": (labeled.labels or labeled.products).delimiter,
-        "read_as": read_as,
-        "labels_columns": labels_columns(labeled),
-        "rows": {"labeled": labeled.rows - waiting, "test": waiting + (test.rows if test else 0)},
-    }
+    return read_as
 
 
 def labels_columns(catalog: Catalog) -> list[list[str]]:
@@ -105,22 +126,20 @@ def labels_columns(catalog: Catalog) -> list[list[str]]:
     return [[column, field_of[column]] for column in catalog.labels.header if column in field_of]
 
 
-def _refuse_shared_ids(train: list[Record], test: list[Record]) -> None:
-    lines = {record.product_id: record.line for record in train}
+def _refuse_known_ids(known: set[str], test: list[Record]) -> None:
     shared = [
-        f"{record.file}, line {record.line}: product {record.product_id!r} is labeled on line "
-        f"{lines[record.product_id]}"
+        f"{record.file}, line {record.line}: product {record.product_id!r}"
         for record in test
-        if record.product_id in lines
+        if record.product_id in known
     ]
     if shared:
         raise InputError(
-            f"{len(shared)} test products are among the labeled ones\n{first_of(shared)}\n"
+            f"{len(shared)} test products are in the products file too\n{first_of(shared)}\n"
             "Take them out of one of the two files."
         )
 
 
-def _refuse_unknown_codes(train: list[Record], test: list[Record]) -> None:
-    unknown = sorted({record.code for record in test if record.code} - {record.code for record in train})
+def _refuse_unknown_codes(known: set[str], test: list[Record]) -> None:
+    unknown = sorted({record.code for record in test if record.code} - known)
     if unknown:
         raise InputError(f"the test labels have codes that no labeled product has: {', '.join(unknown[:20])}")

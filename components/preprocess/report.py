@@ -1,4 +1,4 @@
-"""The data report: what the catalog holds, whether it is sound, what changed since an earlier run."""
+"""The data reports: what a catalog holds, whether it is sound, what changed since an earlier run."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from components.data.products import SPLITS, Products
+from components.data.products import Products
 from components.data.tables.findings import DROPPED, Finding
 from components.preprocess.images.coverage import MOST
 from components.preprocess.profile.drift import CHANCE, LARGE, Drift
@@ -15,6 +15,7 @@ from components.preprocess.table import split_sentences
 from components.reports.charts import bar, histogram
 from components.reports.page import check, class_label, figure, many, percent, render, words
 
+LABELED = ("train", "validation")
 SHOWN = 0.99  # of the products, that a histogram shows
 FEW_PRODUCTS = 20  # products to train on of a class below which its figures mean little
 DUPLICATES = {
@@ -39,29 +40,89 @@ def preprocess_report(
         findings: every row that was not taken as it came.
         drift: what changed since an earlier run's catalog; None where none was given.
     """
-    dropped = sum(finding.action == DROPPED for finding in findings)
+    splits = {split: profile["splits"][split] for split in LABELED}
+    dropped = _dropped(findings)
     return render(
         "preprocess",
+        title="What the catalog holds",
+        changed="What changed since the earlier run",
         figures=[
-            *(figure(f"{split} products", f"{n:,}") for split, n in profile["splits"].items()),
+            *(figure(f"{split} products", f"{n:,}") for split, n in splits.items()),
             figure("classes", f"{len(products.classes):,}"),
             figure("rows left out", f"{dropped:,}"),
         ],
         lead=_lead(products),
-        checks=_checks(products, profile, dropped, drift),
-        splits=SPLITS,
+        checks=[
+            *_images_check(products, "labeled"),
+            _rows_check(products, profile, dropped),
+            _sizes_check(products),
+            _labels_check(profile["duplicates"]["contradictory"]),
+            *(check(*each) for each in split_sentences(products.metadata.get("split", {}))),
+            _missing_check(profile),
+            *_drift_check(drift, "the earlier run's catalog"),
+        ],
+        splits=list(LABELED),
         classes=_classes(products),
-        texts=[_text(column, lengths) for column, lengths in profile["words"].items()],
-        missing=_shares({f"no {what}": n for what, n in profile["missing"].items()}, profile["products"]),
-        languages=_shares(profile["languages"], profile["products"]),
-        duplicates={what: profile["duplicates"][key] for key, what in DUPLICATES.items()},
-        images=profile["pictures"],
-        sizes=_shares(profile["pictures"]["sizes"], profile["pictures"]["count"]),
-        findings=_findings(findings),
-        drift=drift
-        and [{**vars(each), "calm": each.size == CHANCE, "drawn": bar(each.distance, 0.3)} for each in drift],
-        source=_source(products),
+        **_contents(products, profile, findings, drift),
     )
+
+
+def new_products_report(
+    products: Products,
+    profile: dict[str, Any] | None,
+    findings: Sequence[Finding],
+    drift: Sequence[Drift] | None,
+) -> str:
+    """Draws the report of the products to categorize.
+
+    Args:
+        profile: theirs; None where there are none.
+        drift: how they differ from the labeled products.
+    """
+    dropped = _dropped(findings)
+    if profile is None:
+        return render("preprocess_none")
+    return render(
+        "preprocess",
+        title="The products to categorize",
+        changed="How they differ from the labeled products",
+        figures=[
+            figure("products", f"{profile['products']:,}"),
+            figure("with a known code", f"{sum(profile['classes'].values()):,}"),
+            figure("rows left out", f"{dropped:,}"),
+        ],
+        lead=f"{many(profile['products'], 'product')} to categorize.",
+        checks=[
+            *_images_check(products, "test"),
+            _rows_check(products, profile, dropped),
+            _missing_check(profile),
+            *_drift_check(drift, "the labeled products"),
+        ],
+        splits=[],
+        classes=[],
+        **_contents(products, profile, findings, drift),
+    )
+
+
+def _contents(
+    products: Products,
+    profile: dict[str, Any],
+    findings: Sequence[Finding],
+    drift: Sequence[Drift] | None,
+) -> dict[str, Any]:
+    """What the reports of both parts of a catalog have in common."""
+    return {
+        "texts": [_text(column, lengths) for column, lengths in profile["words"].items()],
+        "missing": _shares({f"no {what}": n for what, n in profile["missing"].items()}, profile["products"]),
+        "languages": _shares(profile["languages"], profile["products"]),
+        "duplicates": {what: profile["duplicates"][key] for key, what in DUPLICATES.items()},
+        "images": profile["pictures"],
+        "sizes": _shares(profile["pictures"]["sizes"], profile["pictures"]["count"]),
+        "findings": _findings(findings),
+        "drift": drift
+        and [{**vars(each), "calm": each.size == CHANCE, "drawn": bar(each.distance, 0.3)} for each in drift],
+        "source": _source(products),
+    }
 
 
 def _lead(products: Products) -> str:
@@ -77,29 +138,22 @@ def _lead(products: Products) -> str:
     )
 
 
-def _checks(
-    products: Products, profile: dict[str, Any], dropped: int, drift: Sequence[Drift] | None
-) -> list[dict[str, Any]]:
-    """Is the data sound? One sentence for each thing that could spoil a training."""
+def _dropped(findings: Sequence[Finding]) -> int:
+    return sum(finding.action == DROPPED for finding in findings)
+
+
+def _rows_check(products: Products, profile: dict[str, Any], dropped: int) -> dict[str, Any]:
     rows = sum(products.metadata.get("rows", {}).values()) or profile["products"] + dropped
     lost = f"{many(dropped, 'row')} of {rows:,} could not be used; the next table has the reasons."
-    checks = _images_checks(products)
-    checks += [check(not dropped, lost if dropped else "Every row of the catalog was taken.")]
-    checks += [_sizes_check(products), _labels_check(profile["duplicates"]["contradictory"])]
-    checks += [check(*each) for each in split_sentences(products.metadata.get("split", {}))]
-    return [*checks, _missing_check(profile), *_drift_check(drift)]
+    return check(not dropped, lost if dropped else "Every row of the catalog was taken.")
 
 
-def _images_checks(products: Products) -> list[dict[str, Any]]:
-    """One for the labeled and one for the test products, where most of them have no picture."""
-    missing, is_test = products.table["image"].isna().to_numpy(), products.table["split"].to_numpy() == "test"
-    checks = []
-    for what, rows in (("labeled", ~is_test), ("test", is_test)):
-        without, count = int(missing[rows].sum()), int(rows.sum())
-        if without > MOST * count:
-            found = f"{without:,} of {many(count, f'{what} product')} have no picture that can be used"
-            checks.append(check(False, f"{found}: is it the right folder or archive?"))
-    return checks
+def _images_check(products: Products, what: str) -> list[dict[str, Any]]:
+    without, count = int(products.table["image"].isna().to_numpy().sum()), len(products.table)
+    if without <= MOST * count:
+        return []
+    found = f"{without:,} of {many(count, f'{what} product')} have no picture that can be used"
+    return [check(False, f"{found}: is it the right folder or archive?")]
 
 
 def _sizes_check(products: Products) -> dict[str, Any]:
@@ -135,15 +189,15 @@ def _missing_check(profile: dict[str, Any]) -> dict[str, Any]:
     return check(True, f"Every product has a title and a picture; {shares}.")
 
 
-def _drift_check(drift: Sequence[Drift] | None) -> list[dict[str, Any]]:
+def _drift_check(drift: Sequence[Drift] | None, since: str) -> list[dict[str, Any]]:
     if drift is None:
         return []
     moved = [entry for entry in drift if entry.size != CHANCE]
     if not moved:
-        return [check(True, "Nothing moved since the earlier run's catalog beyond chance.")]
+        return [check(True, f"Nothing differs from {since} beyond chance.")]
     aspects = ", ".join(f"{entry.aspect} ({entry.size})" for entry in moved[:4])
     advice = " Train anew before you trust an older model." if moved[0].size == LARGE else ""
-    return [check(False, f"Since the earlier run's catalog moved: {aspects}.{advice}")]
+    return [check(False, f"What differs from {since}: {aspects}.{advice}")]
 
 
 def _classes(products: Products) -> list[dict[str, Any]]:
@@ -151,13 +205,13 @@ def _classes(products: Products) -> list[dict[str, Any]]:
     labels, split = products.labels, products.table["split"].to_numpy()
     count = len(products.classes)
     by_split = {
-        name: np.bincount(labels[(split == name) & (labels >= 0)], minlength=count) for name in SPLITS
+        name: np.bincount(labels[(split == name) & (labels >= 0)], minlength=count) for name in LABELED
     }
     total = np.sum(list(by_split.values()), axis=0)
     return [
         {
             "name": class_label(products, label),
-            "counts": [int(by_split[name][label]) for name in SPLITS],
+            "counts": [int(by_split[name][label]) for name in LABELED],
             "drawn": bar(float(total[label]), float(total.max())),
         }
         for label in np.argsort(-total, kind="stable").tolist()

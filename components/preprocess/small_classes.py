@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from components.core.errors import InputError
 from components.data.tables.findings import DROPPED, NORMALIZED, Finding
@@ -12,39 +13,58 @@ log = logging.getLogger(__name__)
 
 
 def settle_small_classes(
-    train: list[Record], test: list[Record], config: PreprocessConfig, findings: list[Finding]
-) -> list[Record]:
-    """The labeled records that stay; those of merged classes get their new code, of test too.
+    labeled: list[Record], config: PreprocessConfig, findings: list[Finding]
+) -> tuple[list[Record], dict[str, int]]:
+    """The labeled records that stay, those of merged classes with their new code; and the small classes.
 
-    Args:
-        train: labeled records, whose classes are counted.
-        test: where a class is dropped, its test products lose their label and are predicted all the same.
+    Returns:
+        The records; code -> products of every small class that was dropped or merged.
 
     Raises:
         InputError: fewer than two classes are left.
     """
-    counts = Counter(record.code for record in train)
-    small = {code: count for code, count in counts.items() if count < config.min_products}
-    named = ", ".join(f"{code!r} {count}" for code, count in sorted(small.items(), key=str)[:8])
+    counts = Counter(record.code for record in labeled if record.code is not None)
+    small = {code: count for code, count in sorted(counts.items()) if count < config.min_products}
+    named = ", ".join(f"{code!r} {count}" for code, count in list(small.items())[:8])
     if small:
         log.warning("small classes (%d): %s: %s", len(small), config.small_classes, named)
-    if config.small_classes == "merge":
-        for record in (*train, *test):
-            if record.code in small:
-                detail = f"class {record.code!r} of {small[record.code]} became {config.merged_class!r}"
-                findings.append(record.finding("small_class", NORMALIZED, detail))
-                record.code = config.merged_class
-    elif config.small_classes == "drop":
+    if config.small_classes == "keep":
+        small = {}
+    elif config.small_classes == "merge":
+        _merge(labeled, small, config, findings)
+    else:
         findings += [
             record.finding("small_class", DROPPED, f"class {record.code!r} has {small[record.code]}")
-            for record in train
+            for record in labeled
             if record.code in small
         ]
-        train = [record for record in train if record.code not in small]
-        for record in test:
-            record.code = None if record.code in small else record.code
-    left = {record.code for record in train}
+        labeled = [record for record in labeled if record.code not in small]
+    left = {record.code for record in labeled}
     if len(left) < 2:
-        dropped = f" once small ones are out ({named})" if small else ""
+        dropped = f" once small ones are out ({named})" if named else ""
         raise InputError(f"the catalog has {len(left)} class{dropped}; at least two are needed")
-    return train
+    return labeled, small
+
+
+def settle_new_codes(
+    new: Sequence[Record], small: Mapping[str, int], config: PreprocessConfig, findings: list[Finding]
+) -> None:
+    """Gives new products of classes that are no more the code of the merged class, or none.
+
+    Args:
+        small: as `settle_small_classes` returns it.
+    """
+    if config.small_classes == "merge":
+        _merge(new, small, config, findings)
+    for record in new:
+        record.code = None if record.code in small else record.code
+
+
+def _merge(
+    records: Sequence[Record], small: Mapping[str, int], config: PreprocessConfig, findings: list[Finding]
+) -> None:
+    for record in records:
+        if record.code is not None and record.code in small:
+            detail = f"class {record.code!r} of {small[record.code]} became {config.merged_class!r}"
+            findings.append(record.finding("small_class", NORMALIZED, detail))
+            record.code = config.merged_class

@@ -1,6 +1,7 @@
-"""Makes the product table of a catalog's records: labels, groups of duplicates, splits, folds."""
+"""Makes the product tables of a catalog's records: labels, groups of duplicates, splits, folds."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from components.data.products import SCHEMA
 from components.preprocess.catalog.records import Record
-from components.preprocess.duplicates import group_duplicates
+from components.preprocess.duplicates import Placeholder, group_duplicates
 from components.preprocess.split import assign_folds, split_validation
 
 log = logging.getLogger(__name__)
@@ -34,41 +35,29 @@ class SplitSettings:
     earlier: frozenset[str] = frozenset()
 
 
-def product_table(
-    train: list[Record], test: list[Record], classes: list[str], settings: SplitSettings
+def labeled_table(
+    records: list[Record], classes: list[str], settings: SplitSettings
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The product table, and what the report says of its split.
+    """The table of the labeled products, and what the report says of its split.
 
     Args:
-        classes: the codes of train, in the order of the labels.
+        classes: the records' codes, in the order of the labels.
 
     Raises:
         InputError: the products cannot be split.
     """
-    records, count = [*train, *test], len(train)
-    table = pd.DataFrame({name: [getattr(each, name) for each in records] for name in COLUMNS}, dtype=object)
-    label_of: dict[str | None, int] = {code: label for label, code in enumerate(classes)}
-    labels = np.array([label_of.get(record.code, -1) for record in records])
-    pictures = [record.picture for record in records]
-    groups, placeholders = group_duplicates(table["title"].tolist(), pictures, labels)
+    table, labels, groups, placeholders = _table(records, classes)
     ids = table["product_id"].tolist()
     split = split_validation(
-        ids[:count],
-        labels[:count],
-        groups[:count],
-        settings.validation_share,
-        settings.seed,
-        earlier=settings.earlier,
+        ids, labels, groups, settings.validation_share, settings.seed, earlier=settings.earlier
     )
     folds = np.full(len(records), -1)
     fit = np.flatnonzero(~split.validation)
     folds[fit] = assign_folds(
         [ids[row] for row in fit], labels[fit], groups[fit], settings.folds, settings.seed
     )
-    table["label"] = _nullable(labels)
-    table["split"] = [*np.where(split.validation, "validation", "train"), *["test"] * len(test)]
+    table["split"] = np.where(split.validation, "validation", "train")
     table["fold"] = _nullable(folds)
-    table["group"], table["removed"] = groups, False
     notes = {
         "moved": split.moved,
         "not_validated": [classes[label] for label in split.not_validated],
@@ -80,6 +69,26 @@ def product_table(
     for _, sentence in split_sentences(notes):
         log.warning("split: %s", sentence)
     return table.reindex(columns=SCHEMA.names), notes
+
+
+def new_table(records: list[Record], classes: Sequence[str]) -> pd.DataFrame:
+    """The table of the products to categorize; all of them are the test split."""
+    table, labels, _, _ = _table(records, classes)
+    table["split"], table["fold"] = "test", _nullable(np.full(len(labels), -1))
+    return table.reindex(columns=SCHEMA.names)
+
+
+def _table(
+    records: list[Record], classes: Sequence[str]
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, list[Placeholder]]:
+    """The table without splits and folds; its labels and groups, (N,); titles and pictures of no meaning."""
+    table = pd.DataFrame({name: [getattr(each, name) for each in records] for name in COLUMNS}, dtype=object)
+    label_of: dict[str | None, int] = {code: label for label, code in enumerate(classes)}
+    labels = np.array([label_of.get(record.code, -1) for record in records], np.int64)
+    pictures = [record.picture for record in records]
+    groups, placeholders = group_duplicates(table["title"].tolist(), pictures, labels)
+    table["label"], table["group"], table["removed"] = _nullable(labels), groups, False
+    return table, labels, groups, placeholders
 
 
 def split_sentences(notes: dict[str, Any]) -> list[tuple[bool, str]]:

@@ -58,6 +58,7 @@ def finished_run(folder: Path) -> None:
         (folder / pattern.replace("*", "_text")).write_text("old")
     (folder / "reports").mkdir()
     (folder / "reports" / "text-gone.html").write_text("old")
+    (folder / "model").mkdir()
     (folder / ".finished" / "text-1").mkdir(parents=True)
 
 

@@ -66,10 +66,13 @@ def test_it_leaves_every_result(run: Run):
         "predictions.tsv",
         "predictions_text.tsv",
         "predictions_image.tsv",
+        "predictions_detail.tsv",
+        "model",
         "metrics.json",
         "report.html",
         "label_issues.tsv",
         "quarantine.tsv",
+        "quarantine_new.tsv",
         "profile.json",
         "index.html",
         "run.json",
@@ -133,7 +136,7 @@ def test_a_second_run_takes_over_what_is_unchanged_and_says_so(run: Run):
     before = (run.output / "predictions.tsv").read_bytes()
     again = run.start()
     started = [line for line in again.stdout.splitlines() if line.endswith("] started")]
-    assert again.stdout.count("unchanged: taken over from an earlier run") == 12
+    assert again.stdout.count("unchanged: taken over from an earlier run") == 14
     assert started == []
     assert (run.output / "predictions.tsv").read_bytes() == before
 
@@ -142,14 +145,33 @@ def test_a_changed_parameter_renews_only_what_depends_on_it(run: Run):
     vote = json.dumps({"name": "ensemble", "vote": "soft"})
     again = run.start("--param", f"ensemble_config={vote}")
     started = [line.split("[")[1].split("]")[0] for line in again.stdout.splitlines() if "] started" in line]
-    assert started == ["ensemble", "evaluate"]
+    assert started == ["ensemble", "predict", "evaluate"]
+
+
+def test_another_test_file_trains_nothing_again(run: Run, tmp_path: Path):
+    first = Path(run.catalog["test_products"]).read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "X_test.tsv").write_text("".join(first[:20]), encoding="utf-8")
+    again = run.start("--test-products", tmp_path / "X_test.tsv")
+    started = [line.split("[")[1].split("]")[0] for line in again.stdout.splitlines() if "] started" in line]
+    assert started == ["preprocess new products", "predict", "evaluate"]
+    assert len(rows(run.output / "predictions_detail.tsv")) == 19
+
+
+def test_the_command_predict_gives_the_runs_predictions(run: Run, tmp_path: Path):
+    catalog = {name: run.catalog[f"test_{name}"] for name in ("products", "images")}
+    run.start()
+    options = [f"--{name}={value}" for name, value in catalog.items()]
+    command("predict", "--model", run.output / "model", *options, "--output", tmp_path / "again.tsv")
+    for stem in ("again", "again_detail"):
+        kept = run.output / f"{stem.replace('again', 'predictions')}.tsv"
+        assert (tmp_path / f"{stem}.tsv").read_bytes() == kept.read_bytes()
 
 
 def test_its_reports_are_calm_in_a_browser_though_its_catalog_means_harm(
     run: Run, browser: Browser, listener: Listener, tmp_path: Path
 ):
     reports = sorted((run.output / "reports").glob("*.html"))
-    assert len(reports) == 12
+    assert len(reports) == 14
     assert all(report.stat().st_size < 2 * 2**20 for report in reports)
     assert not [report for report in reports if "could not be drawn" in report.read_text(encoding="utf-8")]
     check_calm(browser, [*reports, run.output / "index.html"], tmp_path)
@@ -176,7 +198,8 @@ def test_the_lineage_leads_to_every_artifact_that_was_evaluated(run: Run):
     lists = {name: len(uris) for name, uris in inputs.items() if isinstance(uris, list)}
     assert lists == {"text": 2, "image": 1}
     assert set(inputs) - set(lists) == {
-        *("products", "images", "members", "feature_level", "ensemble", "label_issues")
+        *("products", "images", "members", "feature_level", "ensemble", "label_issues"),
+        *("new_products", "predictions"),
     }
     uris = [uri for each in inputs.values() for uri in (each if isinstance(each, list) else [each])]
     assert all(Path(uri).exists() for uri in uris)

@@ -31,6 +31,8 @@ OUTPUTS = {
     "members": "fusion/7a/members",
     "feature_level": "fusion/7a/feature_level",
     "ensemble": "ensemble/8b/probabilities",
+    "new_products": "preprocess-new/1c/new_products",
+    "predictions": "predict/8c/predictions",
 }
 
 
@@ -89,10 +91,11 @@ def lay_out(stages: Run, folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if path.is_dir() else shutil.copyfile)(path, target)
     for task in folder.glob("*/*"):
-        report = task / f"{task.parent.name}_report"
+        report = task / f"{task.parent.name.replace('-', '_')}_report"
         report.write_text(render("failure", reason="none"), encoding="utf-8")
     (folder / "preprocess" / "1a" / "quarantine").write_text("file\tline\n")
     (folder / "preprocess" / "1a" / "profile").write_text("{}")
+    (folder / "preprocess-new" / "1c" / "new_quarantine").write_text("file\tline\n")
 
 
 def test_runs_shows_the_macro_f1_of_a_cached_run(shop: Shop):
@@ -119,6 +122,7 @@ def test_show_copies_a_runs_reports_and_lists_whoever_made_them(shop: Shop, name
     assert {path.name for path in (folder / "reports").iterdir()} == {
         *("evaluate.html", "preprocess.html", "denoise.html", "fusion.html", "ensemble.html"),
         *("text-camembert.html", "text-words.html", "image-resnet.html", "image-small.html"),
+        *("preprocess-new.html", "predict.html"),
     }
     for file in ("label_issues.tsv", "quarantine.tsv", "profile.json", "predictions.tsv", "summary.md"):
         assert (folder / file).is_file(), file

@@ -17,7 +17,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, Pipeli
 from outline import outline
 
 from components.client.presets import PRESETS
-from components.core.project import STAGE_NAMES, TRAININGS
+from components.core.project import TASK_NAMES, TRAININGS
 from pipeline import build_pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +108,7 @@ def test_every_report_and_metric_says_its_stage(documents):
         for name, each in component["outputDefinitions"].get("artifacts", {}).items()
         if each["artifactType"]["schemaTitle"].removeprefix("system.") in SHOWN
     ]
-    assert {stage for stage, _ in shown} == set(STAGE_NAMES)
+    assert {stage for stage, _ in shown} == set(TASK_NAMES)
     assert all(name.startswith(f"{stage}_") for stage, name in shown)
 
 
@@ -133,7 +133,7 @@ def test_what_checks_and_what_evaluates_a_run_is_never_cached(documents):
 def test_both_documents_fit_the_published_protos(documents):
     _, spec, platform = documents
     parsed = ParseDict(spec, PipelineSpec())
-    assert len(ParseDict(spec["deploymentSpec"], PipelineDeploymentConfig()).executors) >= len(STAGE_NAMES)
+    assert len(ParseDict(spec["deploymentSpec"], PipelineDeploymentConfig()).executors) >= len(TASK_NAMES)
     assert parsed.pipeline_info.name == "product-categorization"
     assert "kubernetes" in ParseDict(platform, PlatformSpec()).platforms
     configured = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -195,6 +195,18 @@ def test_preprocess_starts_when_what_the_run_was_given_is_checked_and_is_not_cac
     assert {name.partition("_")[0] for name in given} == {"catalog", "preprocess", "denoise", "seed"}
 
 
+def test_a_training_waits_for_the_products_to_categorize_and_reads_nothing_of_them(documents):
+    _, spec, _ = documents
+    dag = spec["root"]["dag"]["tasks"]
+    folds = dag["for-loop-1"]
+    assert "preprocess-new" in folds["dependentTasks"]
+    reading = {name for name, task in dag.items() if "preprocess-new" in str(task.get("inputs"))}
+    assert reading == {"predict", "evaluate"}
+    assert "preprocess-new" not in str(folds["inputs"])
+    given = {each["componentInputParameter"] for each in dag["preprocess"]["inputs"]["parameters"].values()}
+    assert not any(name.startswith("catalog_test") for name in given)
+
+
 def test_every_task_is_tried_again_with_backoff_and_never_runs_as_root(documents):
     _, spec, platform = documents
     for name, task in tasks(spec["root"]["dag"], spec).items():
@@ -209,12 +221,12 @@ def test_every_task_is_tried_again_with_backoff_and_never_runs_as_root(documents
         assert int(config["activeDeadlineSeconds"]) > 0
 
 
-def test_registry_and_tag_make_seven_images(tmp_path: Path):
+def test_registry_and_tag_make_the_images(tmp_path: Path):
     spec, _ = read(
         compiled(tmp_path, "--preset", "paper", "--registry", "registry.example/team", "--tag", "1.2.3")
     )
     images = {executor["container"]["image"] for executor in executors(spec).values()}
-    assert images == {f"registry.example/team/{stage}:1.2.3" for stage in STAGE_NAMES}
+    assert images == {f"registry.example/team/{stage}:1.2.3" for stage in TASK_NAMES}
 
 
 def test_the_snapshot_is_part_of_what_preprocess_is_cached_by(documents):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.project import STAGE_NAMES, STAGES, Stage
+from components.core.project import STAGE_NAMES, TASK_NAMES, TASKS, Stage
 from components.core.stage import SHARED
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_a_stage_has_its_own_code_alone_beside_what_all_share():
     assert parent == "${PACKAGES}"
     copied = re.findall(r"^COPY (.*)", instructions, flags=re.MULTILINE)
     folders = [f"--from=code /code/components/{room}/ /app/components/{room}/" for room in SHARED]
-    own = "--from=code /code/components/${STAGE}/ /app/components/${STAGE}/"
+    own = "--from=rooms /rooms/ /app/components/"
     configurations = "--from=code /configurations/components/ /app/components/"
     assert copied == [
         "--from=code /code/components/__init__.py /app/components/",
@@ -102,17 +102,18 @@ def test_an_image_says_where_it_comes_from(target: str):
         assert f"org.opencontainers.image.{label}=" in instructions
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+@pytest.mark.parametrize("stage", TASKS, ids=lambda stage: stage.name)
 def test_a_stage_installs_what_it_imports(stage: Stage):
     assert stage.packages in targets()
     packages = {"sklearn": "scikit-learn", "PIL": "pillow"}
-    imported = {packages.get(name, name.replace("_", "-")) for name in imports(stage.name)}
+    imported = {packages.get(name, name.replace("_", "-")) for name in imports(stage.rooms)}
     assert imported <= set(installed(stage.packages))
 
 
-def imports(stage: str) -> set[str]:
-    """What the stage's folder and the shared modules that it reaches name in import statements."""
-    pending = [path for path in (ROOT / "components" / stage).rglob("*.py") if path.stem != "component"]
+def imports(rooms: tuple[str, ...]) -> set[str]:
+    """What the stage's folders and the shared modules that they reach name in import statements."""
+    paths = [path for room in rooms for path in (ROOT / "components" / room).rglob("*.py")]
+    pending = [path for path in paths if path.stem != "component"]
     seen, found = set(pending), set()
     while pending:
         text = pending.pop().read_text(encoding="utf-8")
@@ -158,7 +159,7 @@ def test_the_base_is_an_argument_so_that_it_can_be_pinned_by_digest():
 def test_one_command_is_for_all_images(goal: str):
     command = ["make", "--dry-run", goal, f"PYTHON={sys.executable}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert re.findall(r"(\w+):(?:tables|torch)", done.stdout) == list(STAGE_NAMES)
+    assert re.findall(r"(\w+):(?:tables|torch)", done.stdout) == list(TASK_NAMES)
 
 
 def test_the_stages_are_listed_in_one_place():
@@ -186,6 +187,6 @@ def test_the_selfcheck_imports_the_stages_and_says_their_versions():
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line.startswith("stage ")] == [
-        f"stage {name}: complete" for name in STAGE_NAMES
+        f"stage {name}: complete" for name in TASK_NAMES
     ]
     assert "\nkfp 2.17" in done.stdout

@@ -15,7 +15,7 @@ from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 from kustomize import MANIFESTS, build, one
 
-from components.core.project import NAME, REGISTRY, STAGE_NAMES, TAG
+from components.core.project import NAME, REGISTRY, TAG, TASK_NAMES
 from pipeline import main
 
 ROOT = MANIFESTS.parent
@@ -57,7 +57,7 @@ def test_they_fit_the_pipelines_own_schema(tmp_path: Path):
     ParseDict(version["spec"]["platformSpec"], PlatformSpec())
     executors = version["spec"]["pipelineSpec"]["deploymentSpec"]["executors"].values()
     images = {executor["container"]["image"] for executor in executors}
-    assert images == {f"{REGISTRY}/{stage}:{TAG}" for stage in STAGE_NAMES}
+    assert images == {f"{REGISTRY}/{stage}:{TAG}" for stage in TASK_NAMES}
     configured = version["spec"]["platformSpec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert {each["secretAsEnv"][0]["secretName"] for each in configured.values()} == {NAME}
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.core.artifacts import write_manifest
+from components.core.artifacts import read_manifest, write_json, write_manifest
 from components.data.features import Features, write_features
 from components.data.image_store import write_image_store
-from components.data.probabilities import Classifier, Probabilities, write_classifier
+from components.data.probabilities import Classifier, Probabilities, read_classifiers, write_classifier
 from components.data.products import Products, write_products
 from components.ensemble.config import PARAMETERS
 from components.ensemble.run import run_ensemble
@@ -59,9 +59,51 @@ def run_vote(
     parsed, images = PARAMETERS["ensemble_config"](config), products.parent / "images"
     for folder in filter(Path.is_dir, (members, feature_level)):
         write_manifest(folder)
-    result = run_ensemble(products, images, members, feature_level, parsed, probabilities=probabilities)
+    model = write_fusion_model(probabilities.with_name("fusion_model"), members, feature_level)
+    (profile := probabilities.with_name("profile.json")).write_text("{}")
+    read = {name for one in read_classifiers(members) for name in one.metadata.get("inputs", [])}
+    trained: dict[str, Any] = {
+        f"{side}_models": [named_folder(probabilities.with_name(f"model-{name}"), name) for name in names]
+        for side, names in {"text": sorted(read), "image": []}.items()
+    }
+    package = probabilities.with_name("model")
+    result = run_ensemble(
+        products,
+        images,
+        members,
+        feature_level,
+        fusion_model=model,
+        profile=profile,
+        config=parsed,
+        probabilities=probabilities,
+        ensemble_model=package,
+        **trained,
+    )
     assert "could not be drawn" not in result.report
     return result.metrics
+
+
+def write_fusion_model(folder: Path, members: Path, feature_level: Path) -> Path:
+    """What fusion leaves beside the probabilities: of members that were made up, a name alone."""
+    named = {}
+    for part, classifiers in {"members": members, "feature_level": feature_level}.items():
+        paths = sorted(classifiers.glob("*/")) if classifiers.is_dir() else []
+        named[part] = {}
+        for number, path in enumerate(paths):
+            name = read_manifest(path)["name"]
+            named[part][name] = f"{part}/{number:02d}"
+            named_folder(folder / named[part][name], name)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "folds.json", {})
+    write_manifest(folder, **named)
+    return folder
+
+
+def named_folder(folder: Path, name: str) -> Path:
+    """A model's folder that holds its name alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_manifest(folder, name=name)
+    return folder
 
 
 def fuse(

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from components.core.artifacts import write_manifest
 from components.data.image_store import write_image_store
+from components.data.prediction_files import DETAIL
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import SCHEMA, Products, write_products
 
@@ -46,6 +47,8 @@ class Run:
     feature_level: Path
     ensemble: Path
     label_issues: Path
+    new_products: Path
+    predictions: Path
 
     @property
     def stages(self) -> dict[str, Any]:
@@ -176,8 +179,11 @@ def write_run(folder: Path, products: Products | None = None, *, classes: int = 
         feature_level=folder / "feature_level",
         ensemble=folder / "ensemble",
         label_issues=folder / "label_issues",
+        new_products=folder / "new_products",
+        predictions=folder / "predictions",
     )
-    write_products(products, run.products)
+    write_products(part(products, test=False), run.products)
+    write_products(part(products, test=True), run.new_products)
     write_image_store(run.images, draw_images(products))
     write_issues(products, run.label_issues)
     classifiers = [(path, path.name, "text", 3.0 - number) for number, path in enumerate(run.text)]
@@ -193,6 +199,23 @@ def write_run(folder: Path, products: Products | None = None, *, classes: int = 
             name, modality, products, truth, skill, seed=100 + number, config={"name": name}
         )
         write_classifier(path, classifier)
+        write_predicted(run, path, classifier)
     for several in (run.members, run.feature_level):
         write_manifest(several)
+    run.predictions.mkdir(exist_ok=True)
+    (run.predictions / DETAIL).write_text("product_id\tcode\n", encoding="utf-8")
+    write_manifest(run.predictions)
     return run
+
+
+def part(products: Products, *, test: bool) -> Products:
+    """The products to categorize, or the others."""
+    rows = (products.table["split"] == "test") == test
+    return replace(products, table=products.table[rows].reset_index(drop=True))
+
+
+def write_predicted(run: Run, path: Path, classifier: Classifier) -> None:
+    """What the predict task leaves of a classifier that the model keeps."""
+    if test := classifier.matrices["best"].get("test"):
+        where = run.predictions / path.relative_to(run.ensemble.parent)
+        write_classifier(where, replace(classifier, matrices={"chosen": {"test": test}}))

@@ -9,7 +9,7 @@ from PIL import Image
 from components.data.image_store import ImageStore
 from components.data.products import Products, read_products
 from components.preprocess.config import PreprocessConfig, Sources
-from components.preprocess.run import run_preprocess
+from components.preprocess.run import run_preprocess, run_preprocess_new
 
 TINY_IMAGE = {
     "name": "tiny",
@@ -79,21 +79,34 @@ def column(products: Products, name: str) -> list:
 
 
 OUTPUTS = ("products", "images", "quarantine", "profile")
+NEW = ("new_products", "new_images", "new_quarantine")
 
 
 class Prepared:
+    """Both parts of a catalog, preprocessed: the labeled products, and the new ones."""
+
     def __init__(self, folder: Path, sources: Sources, config: PreprocessConfig) -> None:
-        paths = {name: folder / "out" / name for name in OUTPUTS}
-        self.quarantine_path = paths["quarantine"]
-        result = run_preprocess(sources, config, folds=4, seed=0, earlier_profile="", **paths)
-        self.counts, self.report = result.metrics, result.report
-        self.products = read_products(paths["products"])
-        self.store = ImageStore(paths["images"])
-        with paths["quarantine"].open(encoding="utf-8", newline="") as file:
-            self.findings = list(csv.DictReader(file, delimiter="\t"))
+        paths = {name: folder / "out" / name for name in (*OUTPUTS, *NEW)}
+        labeled, new = {name: paths[name] for name in OUTPUTS}, {name: paths[name] for name in NEW}
+        result = run_preprocess(sources, config, folds=4, seed=0, earlier_profile="", **labeled)
+        of_labeled = {name: paths[name] for name in ("products", "profile")}
+        more = run_preprocess_new(sources, config, **of_labeled, **new)
+        self.counts = {
+            name: result.metrics.get(name, 0) + more.metrics.get(name, 0)
+            for name in {**result.metrics, **more.metrics}
+        }
+        self.report, self.new_report = result.report, more.report
+        self.products, self.store = read_products(paths["products"]), ImageStore(paths["images"])
+        self.new, self.new_store = read_products(paths["new_products"]), ImageStore(paths["new_images"])
+        self.findings = [*_rows(paths["quarantine"]), *_rows(paths["new_quarantine"])]
 
     def findings_of(self, reason: str) -> list[dict[str, str]]:
         return [finding for finding in self.findings if finding["reason"] == reason]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
 
 
 def prepare(catalog: TinyCatalog, **config) -> Prepared:

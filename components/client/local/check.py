@@ -4,7 +4,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ from components.data.hub import check_hub
 from components.data.ids import read_ids
 from components.data.tables.findings import SHOWN, Finding
 from components.data.uris import check_there, fetch, is_uri
-from components.preprocess.config import Sources
-from components.preprocess.reading import read_both_parts
+from components.preprocess.config import sources_of
+from components.preprocess.reading import read_labeled
 from components.preprocess.run import check_catalog
 
-TABLES = ("products", "labels", "test_products", "test_labels", "corrections")
+TABLES = ("products", "labels", "corrections")
 DECODED = 200  # pictures, unless all are asked for
 
 
@@ -47,8 +46,8 @@ def _ids(arguments: Mapping[str, Any]) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         uris = {name: arguments[f"catalog_{name}"] for name in TABLES}
         paths = {name: fetch(uri, Path(folder) / name) for name, uri in uris.items() if uri}
-        *parts, _ = read_both_parts(paths, config, [])
-    return [record.product_id for part in parts for record in part]
+        labeled, _ = read_labeled(paths, config, [])
+    return [record.product_id for record in labeled]
 
 
 def _check_weights(arguments: Mapping[str, Any], loops: tuple[str, ...]) -> None:
@@ -86,11 +85,10 @@ def check_run(arguments: Mapping[str, Any], *, decoded: int | None) -> Iterator[
         InputError: something would stop the run.
     """
     values = parse_values(arguments)
-    sources = Sources(**{field.name: arguments[f"catalog_{field.name}"] for field in fields(Sources)})
     findings: list[Finding] = []
     try:
-        products, pictures = check_catalog(
-            sources,
+        products, new, pictures = check_catalog(
+            sources_of(arguments),
             values["preprocess_config"],
             folds=values["denoise_folds"],
             seed=values["seed"],
@@ -101,7 +99,7 @@ def check_run(arguments: Mapping[str, Any], *, decoded: int | None) -> Iterator[
     finally:
         for line in _found(findings):
             click.echo(line)
-    splits = Counter(products.table["split"])
+    splits = Counter([*products.table["split"], *new.table["split"]])
     yield ", ".join(f"{splits[split]:,} {split}" for split in ("train", "validation", "test")) + " products"
     yield f"{len(products.classes)} classes; of all pictures the header was read, {pictures:,} were decoded"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from components.core.project import STAGE_NAMES
+from components.core.project import TASK_NAMES
 
-STAGE_LINE = re.compile(rf"\s*(\[(?:{'|'.join(STAGE_NAMES)})\b[^\]]*\] .*)")
+STAGE_LINE = re.compile(rf"\s*(\[(?:{'|'.join(TASK_NAMES)})\b[^\]]*\] .*)")
 
 
 class Console(io.TextIOBase):

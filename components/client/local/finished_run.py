@@ -9,7 +9,7 @@ from typing import Any
 
 from components.core.artifacts import read_sealed, sha256, write_sealed
 from components.core.errors import InputError
-from components.core.project import STAGES
+from components.core.project import LIFECYCLE, STAGES
 from components.core.reading import read_json
 
 log = logging.getLogger(__name__)
@@ -17,20 +17,23 @@ log = logging.getLogger(__name__)
 RUN = "run.json"  # the run's parameters, and whether it finished
 METRICS = "metrics.json"
 LOG = "run.log"
-# Stage -> outputs worth a look beside its report, and their names in a run's folder.
+# Component -> outputs worth a look beside its report, and their names in a run's folder.
 LISTS = {
     "preprocess": {"quarantine": "quarantine.tsv", "profile": "profile.json"},
+    "preprocess_new": {"new_quarantine": "quarantine_new.tsv"},
     "denoise": {"label_issues/label_issues.tsv": "label_issues.tsv"},
 }
 SUFFIXES = (".tsv", ".csv", ".json", ".md", ".log")  # of a run's other files
 # In the order of reading: report -> the question that it answers. How it ended comes first.
-QUESTIONS = {stage.name: stage.question for stage in (STAGES[-1], *STAGES[:-1])}
+QUESTIONS = {stage.name: stage.question for stage in (STAGES[-1], *STAGES[:-1], *LIFECYCLE)}
 FILES = {
     "predictions": "the ensemble's codes of the test products",
+    "predictions_detail": "how sure it is of each, and what every classifier says",
     "predictions_text": "the same of the best text model",
     "predictions_image": "the same of the best image model",
     "label_issues": "labels that are probably wrong, worst first",
     "quarantine": "rows that were not taken as they came",
+    "quarantine_new": "the same of the products to categorize",
     "profile": "the catalog's profile, for a later run's --earlier-profile",
     "metrics": "every figure",
     "summary": "the verdict in Markdown",

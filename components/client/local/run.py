@@ -19,8 +19,9 @@ from components.core.project import TRAININGS
 from components.core.stage import DECODED_VARIABLE, FINISHED_VARIABLE, LOCK_VARIABLE
 
 LOCK = ".lock"
+MODEL = "model"  # the package, in a run's folder
 RESULTS = (
-    *("predictions*.tsv", "predictions*.csv", "label_issues.tsv", "quarantine.tsv", "profile.json"),
+    *("predictions*.tsv", "predictions*.csv", "label_issues.tsv", "quarantine*.tsv", "profile.json"),
     *("metrics.json", "confusion.json", "summary.md", "report.html", "index.html", "lineage.json"),
 )
 CATALOG = tuple(f"catalog_{name}" for name in ("labels", "images", "test_products", "test_images"))
@@ -134,7 +135,7 @@ class LocalRun:
         for path in [path for pattern in RESULTS for path in self.folder.glob(pattern)]:
             if str(path) not in read:
                 path.unlink()
-        for folder in (self.artifacts, self.folder / "reports"):
+        for folder in (self.artifacts, self.folder / "reports", self.folder / MODEL):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _set_environment(self) -> None:
@@ -151,12 +152,15 @@ class LocalRun:
         }
 
     def _gather(self) -> None:
-        for stage, outputs in LISTS.items():
+        for component, outputs in LISTS.items():
             for output, name in outputs.items():
-                for path in self.artifacts.glob(f"*/{stage}/{output}"):
+                for path in self.artifacts.glob(f"*/{component.replace('_', '-')}/{output}"):
                     shutil.copyfile(path, self.folder / name)
+        for path in self.artifacts.glob("*/ensemble/ensemble_model"):
+            # Second names for the artifact's files, which nothing rewrites.
+            shutil.copytree(path, self.folder / MODEL, copy_function=os.link)
         for path in sorted(self.artifacts.glob("**/*_report")):
-            target = self.folder / "reports" / f"{_task_name(path.parent)}.html"
+            target = self.folder / "reports" / f"{_report_name(path)}.html"
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target)
         for path in self.artifacts.glob("*/evaluate/results/*"):
@@ -170,11 +174,11 @@ def defaults_of(pipeline: Callable[..., Any]) -> dict[str, Any]:
     return {name: value.default for name, value in inputs.items()}
 
 
-def _task_name(folder: Path) -> str:
-    stage = folder.name.split("-")[0]
-    manifest = folder / "probabilities" / MANIFEST
-    if stage not in TRAININGS or not manifest.is_file():
-        return stage
+def _report_name(report: Path) -> str:
+    component = report.name.removesuffix("_report")
+    manifest = report.parent / "probabilities" / MANIFEST
+    if component not in TRAININGS or not manifest.is_file():
+        return component.replace("_", "-")
     metadata = json.loads(manifest.read_text(encoding="utf-8"))
     fold = metadata["metadata"].get("fold")
-    return f"{stage}-{metadata['name']}" + ("" if fold is None else f"-fold-{fold}")
+    return f"{component}-{metadata['name']}" + ("" if fold is None else f"-fold-{fold}")

@@ -14,14 +14,16 @@ from components.core.artifacts import MANIFEST, read_manifest, whole_file
 from components.core.errors import InputError
 from components.evaluate.lineage import LINEAGE
 
-# Stage -> the inputs of evaluate whose folders its tasks wrote.
+# Component -> the inputs of evaluate whose folders its tasks wrote.
 MADE_BY = {
     "preprocess": "images",
+    "preprocess_new": "new_products",
     "denoise": "label_issues",
     "text": "text",
     "image": "image",
     "fusion": "members",
     "ensemble": "ensemble",
+    "predict": "predictions",
 }
 
 
@@ -82,7 +84,7 @@ def _fetch_inputs(store: Store, inputs: dict[str, Any], folder: Path) -> Iterato
 
 def _called(store: Store, stage: str, path: str) -> str:
     name = store.read_json(f"{path}/{MANIFEST}").get("name") if stage in ("text", "image") else None
-    return f"{stage}-{Path(name).name}" if name else stage
+    return f"{stage}-{Path(name).name}" if name else stage.replace("_", "-")
 
 
 def _copy(store: Store, source: str, target: Path) -> bool:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 
 from components.data.image_store import write_image_store
@@ -37,6 +38,13 @@ class Part:
     ) -> None:
         self.what, self.records, self.policy = what, records, policy
         self.names = ImageNames(source, (record.image_name for record in records), separator)
+
+    def pieces(self, size: int) -> Iterator["Part"]:
+        """The same products, `size` at a time."""
+        for start in range(0, len(self.records), size):
+            piece = copy(self)  # which knows the names of all images
+            piece.records = self.records[start : start + size]
+            yield piece
 
 
 def pack_images(parts: Sequence[Part], *, folder: Path, max_pixels: int) -> tuple[list[Finding], int]:

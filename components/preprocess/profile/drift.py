@@ -36,12 +36,13 @@ class Drift:
 
 
 def catalog_drift(now: dict[str, Any], earlier: dict[str, Any], names: Mapping[str, str]) -> list[Drift]:
-    """Compares two profiles aspect by aspect, the largest change first.
+    """Compares two profiles aspect by aspect, the largest change first; classes where both have labels.
 
     Args:
         names: what a class is called, by code.
     """
-    drifts = [_of_classes(now["classes"], earlier["classes"], names)]
+    labeled = all(sum(side["classes"].values()) for side in (now, earlier))
+    drifts = [_of_classes(now["classes"], earlier["classes"], names)] if labeled else []
     drifts += [_of_words(column, now["words"][column], earlier["words"][column]) for column in now["words"]]
     drifts += [_of_missing(what, now, earlier) for what in now["missing"]]
     drifts.append(_compared("languages", now["languages"], earlier["languages"]))

@@ -78,15 +78,13 @@ def _words(texts: np.ndarray) -> dict[str, Any]:
 
 def _languages(table: pd.DataFrame) -> dict[str, int]:
     """A guess by function words; short titles often have none and stay undecided."""
-    guesses = Counter(
-        _language(f"{title} {description[:400]}")
-        for title, description in zip(table["title"], table["description"], strict=True)
-    )
-    return dict(guesses.most_common())
+    texts = zip(table["title"], table["description"], strict=True)
+    return dict(Counter(language_of(*pair) for pair in texts).most_common())
 
 
-def _language(text: str) -> str:
-    found = text.casefold().split()
+def language_of(title: str, description: str) -> str:
+    """A product's language by its function words, "undecided" where they do not tell."""
+    found = f"{title} {description[:400]}".casefold().split()
     hits = {name: sum(word in known for word in found) for name, known in _KNOWN.items()}
     best = max(hits, key=lambda name: hits[name])
     return best if hits[best] > sorted(hits.values())[-2] else "undecided"

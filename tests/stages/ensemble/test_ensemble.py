@@ -40,15 +40,11 @@ def write_members(root: Path, *, members: int = 5, **kwargs: Any) -> tuple[Path,
 @pytest.mark.parametrize("vote", ["majority", "soft", "weighted"])
 @pytest.mark.parametrize("select", ["all", "greedy"])
 def test_every_vote_is_better_than_the_best_member(vote: str, select: str, tmp_path: Path) -> None:
-    products, members, labels = write_members(tmp_path, rows=(20, 400, 400), strength=1.8)
+    products, members, _ = write_members(tmp_path, rows=(20, 400, 0), strength=1.8)
     config = {"name": "ensemble", "vote": vote, "select": select}
     metrics = run_vote(products, members, NONE, config, probabilities=tmp_path / "ensemble")
     assert metrics["macro_f1"] > metrics["best_member_macro_f1"]
     classifier = read_classifier(tmp_path / "ensemble")
-    table = read_products(products)
-    test = table.rows("test")
-    predicted = classifier.chosen("test", table.ids[test]).argmax(axis=1)
-    assert macro_f1(labels[test], predicted, 4) > metrics["best_member_macro_f1"] - 0.03
     assert classifier.modality == "ensemble"
     assert sum(classifier.metadata["weights"]) == pytest.approx(1)
 
@@ -58,12 +54,11 @@ def test_the_majority_vote_is_what_is_written(tmp_path: Path) -> None:
     run_vote(products, members, NONE, PLAIN, probabilities=tmp_path / "ensemble")
     table = read_products(products)
     classifiers = read_classifiers(members)
-    for split in ("validation", "test"):
-        ids = table.ids[table.rows(split)]
-        winners, tied = majority_vote(np.stack([classifier.chosen(split, ids) for classifier in classifiers]))
-        ensemble = read_classifier(tmp_path / "ensemble")
-        np.testing.assert_array_equal(ensemble.chosen(split, ids).argmax(axis=1), winners)
-        assert ensemble.metadata["ties"][split] == tied.sum() > 0
+    ids = table.ids[table.rows("validation")]
+    winners, tied = majority_vote(np.stack([one.chosen("validation", ids) for one in classifiers]))
+    ensemble = read_classifier(tmp_path / "ensemble")
+    np.testing.assert_array_equal(ensemble.chosen("validation", ids).argmax(axis=1), winners)
+    assert ensemble.metadata["ties"] == tied.sum() > 0
 
 
 def test_metadata_say_what_each_member_adds_and_how_far_they_agree(tmp_path: Path) -> None:
@@ -126,11 +121,11 @@ def test_feature_level_classifiers_have_the_part_of_the_vote_that_they_are_given
     ensemble = read_classifier(tmp_path / "ensemble")
     assert ensemble.metadata["members"] == ["text-0", "text-1", "text-3"]
     assert ensemble.metadata["weights"] == pytest.approx([0.3, 0.3, 0.4])
-    ids = table.ids[table.rows("test")]
+    ids = table.ids[table.rows("validation")]
     classifiers = [*read_classifiers(members), read_classifiers(beside)[1]]
-    first, second, third = (classifier.chosen("test", ids) for classifier in classifiers)
+    first, second, third = (classifier.chosen("validation", ids) for classifier in classifiers)
     expected = 0.3 * (first + second) + 0.4 * third
-    np.testing.assert_allclose(ensemble.chosen("test", ids), expected, atol=1e-6)
+    np.testing.assert_allclose(ensemble.chosen("validation", ids), expected, atol=1e-6)
 
 
 def test_a_named_classifier_that_fusion_did_not_make_is_missed_aloud(

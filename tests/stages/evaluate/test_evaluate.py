@@ -6,6 +6,7 @@ import html
 import json
 import math
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
-from synthetic import Run, make_classifier, make_products, true_labels, write_run
+from synthetic import Run, make_classifier, make_products, write_run
 
 from components.core.artifacts import read_manifest, write_manifest
 from components.core.errors import InputError
 from components.core.stage import RUN_ID_VARIABLE
+from components.data.prediction_files import write_predictions
 from components.data.probabilities import (
     Classifier,
     Probabilities,
@@ -28,7 +30,6 @@ from components.data.probabilities import (
 )
 from components.data.products import read_products
 from components.evaluate.lineage import write_lineage
-from components.evaluate.predictions import write_predictions
 from components.evaluate.run import run_evaluate
 from components.evaluate.scores import calibration
 from components.evaluate.summary import reduced_confusion
@@ -68,6 +69,7 @@ def test_every_file_exists_and_the_manifest_lists_it(output: Path) -> None:
         "predictions.tsv",
         "predictions_text.tsv",
         "predictions_image.tsv",
+        "predictions_detail.tsv",
         "metrics.json",
         "confusion.json",
         "summary.md",
@@ -78,7 +80,7 @@ def test_every_file_exists_and_the_manifest_lists_it(output: Path) -> None:
 
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_every_classifiers_figures_equal_scikit_learns(run: Run, metrics: dict, split: str) -> None:
-    products = read_products(run.products)
+    products = read_products(run.products if split == "validation" else run.new_products)
     rows = products.rows(split)
     labels = products.labels[rows]
     found = [*map(read_classifier, [*run.text, *run.image, run.ensemble])]
@@ -124,8 +126,8 @@ def test_a_row_takes_its_best_on_validation_also_for_the_test_figures_and_scores
 def test_predictions_are_in_the_test_files_order_with_the_labels_files_columns(
     run: Run, output: Path
 ) -> None:
-    products = read_products(run.products)
-    test = products.table.iloc[products.rows("test")]
+    products = read_products(run.new_products)
+    test = products.table
     header, *rows = rows_of(output / "predictions.tsv")
     assert header == ["Integer_id", "Image_id", "Product_id", "Prdtypecode"]
     assert [row[:3] for row in rows] == test[["row_id", "image_id", "product_id"]].to_numpy().tolist()
@@ -137,8 +139,8 @@ def test_predictions_are_in_the_test_files_order_with_the_labels_files_columns(
 def test_predictions_of_one_modality_come_from_its_best_classifier_on_validation(
     run: Run, output: Path, metrics: dict
 ) -> None:
-    products = read_products(run.products)
-    ids = products.ids[products.rows("test")]
+    products = read_products(run.new_products)
+    ids = products.ids
     for row, folders in (("text", run.text), ("image", run.image)):
         best = metrics["validation"]["rows"][row]["name"]
         classifier = next(
@@ -147,6 +149,19 @@ def test_predictions_of_one_modality_come_from_its_best_classifier_on_validation
         expected = classifier.chosen("test", ids).argmax(axis=1)
         got = [line[3] for line in rows_of(output / f"predictions_{row}.tsv")[1:]]
         assert got == [products.classes[label] for label in expected]
+
+
+def test_a_row_of_table_1_whose_classifier_the_model_does_not_need_has_no_test_figure(
+    run: Run, tmp_path: Path, metrics: dict
+) -> None:
+    best = metrics["validation"]["rows"]["text"]["name"]
+    shutil.copytree(run.predictions, tmp_path / "predictions")
+    shutil.rmtree(tmp_path / "predictions" / "text" / best)
+    write_manifest(tmp_path / "predictions")
+    evaluate(dataclasses.replace(run, predictions=tmp_path / "predictions"), tmp_path / "out")
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert set(ROWS) - set(document["test"]["rows"]) == {"text"}
+    assert (tmp_path / "out" / "predictions_text.tsv").exists()  # the next best, which the model has
 
 
 def test_the_csv_dialect_gets_an_index_and_its_own_column_name(tmp_path: Path) -> None:
@@ -158,10 +173,9 @@ def test_the_csv_dialect_gets_an_index_and_its_own_column_name(tmp_path: Path) -
     run = write_run(tmp_path, make_products(metadata=metadata))
     evaluate(run, tmp_path / "out")
     header, *rows = rows_of(tmp_path / "out" / "predictions.csv", ",")
-    products = read_products(run.products)
     assert header == ["", "prdtypecode"]
-    assert [row[0] for row in rows] == products.table["row_id"].iloc[products.rows("test")].tolist()
-    assert not list((tmp_path / "out").glob("*.tsv"))
+    assert [row[0] for row in rows] == read_products(run.new_products).table["row_id"].tolist()
+    assert [path.name for path in (tmp_path / "out").glob("*.tsv")] == ["predictions_detail.tsv"]
 
 
 def test_a_code_that_is_a_formula_does_not_run_in_a_spreadsheet_but_a_negative_number_stays(
@@ -179,12 +193,10 @@ def test_a_code_that_is_a_formula_does_not_run_in_a_spreadsheet_but_a_negative_n
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\t", "\u2028", "\x85", "\v"])
 def test_a_line_end_inside_an_id_splits_no_row(end: str, tmp_path: Path) -> None:
-    products = make_products(classes=3)
-    table = products.table.assign(image_id=[f"1{end}2"] * len(products.table))
-    labels = np.zeros(len(products.rows("test")), np.int64)
-    path = write_predictions(dataclasses.replace(products, table=table), labels, tmp_path, "p")
+    table = make_products(classes=3).table.iloc[:4].assign(image_id=f"1{end}2")
+    path = write_predictions(table, ["10"] * 4, {}, tmp_path, "p")
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 1 + len(labels)
+    assert len(lines) == 5
     assert {line.split("\t")[1] for line in lines[1:]} == {"1 2"}
 
 
@@ -287,7 +299,7 @@ def test_a_small_confusion_matrix_is_whole(output: Path, run: Run) -> None:
 def test_the_verdict_does_not_call_a_tie_a_gain(tmp_path: Path) -> None:
     run = write_run(tmp_path)
     products = read_products(run.products)
-    truth = true_labels(len(products.table), len(products.classes))
+    truth = products.labels
     write_classifier(tmp_path / "same", make_classifier("same", "ensemble", products, truth, 3.0, seed=100))
     evaluate(dataclasses.replace(run, ensemble=tmp_path / "same"), tmp_path / "out")
     summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
@@ -297,7 +309,7 @@ def test_the_verdict_does_not_call_a_tie_a_gain(tmp_path: Path) -> None:
 def test_the_verdict_and_the_report_name_the_most_frequent_mistake(tmp_path: Path) -> None:
     run = write_run(tmp_path)
     products = read_products(run.products)
-    truth = true_labels(len(products.table), len(products.classes))
+    truth = products.labels
     confused = np.where(truth == 2, 4, truth)  # every product of the third class is taken for the fifth
     write_classifier(
         tmp_path / "confused", make_classifier("confused", "ensemble", products, confused, 50.0, seed=0)
@@ -318,7 +330,7 @@ def test_the_verdict_warns_where_one_classifier_alone_beats_the_ensemble(
 ) -> None:
     run = write_run(tmp_path)
     products = read_products(run.products)
-    truth = true_labels(len(products.table), len(products.classes))
+    truth = products.labels
     write_classifier(tmp_path / "vote", make_classifier("vote", "ensemble", products, truth, skill, seed=0))
     evaluate(dataclasses.replace(run, ensemble=tmp_path / "vote"), tmp_path / "out")
     summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")

@@ -214,6 +214,6 @@ def test_test_products_without_images_are_warned_of_or_stop_the_run(
         del catalog.images[catalog.image_name(row)]
     prepared = prepare(catalog)
     assert "warning: 4 of 6 test products have no image that can be used (image_missing 4)" in caplog.text
-    assert "4 of 6 test products have no picture that can be used" in prepared.report
+    assert "4 of 6 test products have no picture that can be used" in prepared.new_report
     with pytest.raises(InputError, match=r"Allowed by max_test_without_image: 50.0%"):
         prepare(catalog, max_test_without_image=0.5)

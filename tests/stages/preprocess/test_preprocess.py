@@ -3,7 +3,9 @@
 import csv
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,6 @@ from PIL import Image
 from tiny_catalog import Prepared, TinyCatalog, column, jpeg, prepare
 
 from components.core.errors import InputError
-from components.data.products import training_task
 from components.preprocess.config import PreprocessConfig, Sources
 
 
@@ -23,12 +24,15 @@ def catalog(tmp_path: Path) -> TinyCatalog:
 def test_a_sound_catalog_is_kept_whole(catalog: TinyCatalog):
     prepared = prepare(catalog)
     table = prepared.products.table
-    assert list(table["product_id"]) == [row[4] for row in catalog.rows + catalog.test_rows]
+    assert list(table["product_id"]) == [row[4] for row in catalog.rows]
+    assert list(prepared.new.table["product_id"]) == [row[4] for row in catalog.test_rows]
     assert list(table["code"].dropna()) == catalog.codes
     assert prepared.products.classes == ("10", "20", "30")
     assert [prepared.products.classes[label] for label in table["label"].dropna()] == catalog.codes
     assert prepared.findings == []
     assert all(key in prepared.store for key in table["image"])
+    assert all(key in prepared.new_store for key in prepared.new.table["image"])
+    assert len(prepared.store) + len(prepared.new_store) == 66
 
 
 def test_images_are_stored_as_they_came(catalog: TinyCatalog):
@@ -44,7 +48,7 @@ def test_stray_quotes_in_a_tsv_lose_no_row(catalog: TinyCatalog):
     titles = column(prepare(catalog).products, "title")
     assert titles[3] == 'Écran 24" plat'
     assert titles[7] == '"Livre'
-    assert len(titles) == 66
+    assert len(titles) == 60
 
 
 @pytest.mark.parametrize("title", ["NA", "null", "None", "nan", "007"])
@@ -72,14 +76,14 @@ def test_a_row_with_too_many_fields_is_quarantined_with_its_line(catalog: TinyCa
     prepared = prepare(catalog)
     [finding] = prepared.findings_of("field_count")
     assert (finding["file"], finding["line"], finding["action"]) == ("X_train.tsv", "6", "quarantined")
-    assert len(prepared.products.table) == 65
+    assert len(prepared.products.table) == 59
 
 
 def test_every_row_is_kept_or_quarantined_by_id(catalog: TinyCatalog):
     del catalog.images[catalog.image_name(catalog.rows[2])]
     catalog.images[catalog.image_name(catalog.rows[9])] = b""
     prepared = prepare(catalog)
-    kept = set(prepared.products.table["product_id"])
+    kept = {*prepared.products.table["product_id"], *prepared.new.table["product_id"]}
     quarantined = {f["product_id"] for f in prepared.findings if f["action"] == "quarantined"}
     assert kept | quarantined == {row[4] for row in catalog.rows + catalog.test_rows}
     assert not kept & quarantined
@@ -126,7 +130,7 @@ def test_repeated_ids_are_named_with_both_lines(catalog: TinyCatalog):
 
 def test_a_product_in_both_train_and_test_is_refused(catalog: TinyCatalog):
     catalog.test_rows[0][4] = catalog.rows[0][4]
-    with pytest.raises(InputError, match="1 test products are among the labeled ones"):
+    with pytest.raises(InputError, match=r"products are in the products file too\n.*X_test.tsv, line 2"):
         prepare(catalog)
 
 
@@ -142,7 +146,7 @@ def test_small_classes_are_dropped_on_request(catalog: TinyCatalog):
     catalog.codes[:3] = ["98", "99", "99"]
     prepared = prepare(catalog, min_products=3, small_classes="drop", max_quarantined=0.02)
     assert prepared.products.classes == ("10", "20", "30")
-    assert len(prepared.products.table) == 63
+    assert len(prepared.products.table) == 57
     assert [each["action"] for each in prepared.findings_of("small_class")] == ["quarantined"] * 3
 
 
@@ -171,7 +175,7 @@ def test_labels_of_other_products_are_refused(catalog: TinyCatalog):
 def test_too_many_bad_rows_stop_the_run_and_leave_the_report(catalog: TinyCatalog):
     for row in catalog.rows[:5]:
         del catalog.images[catalog.image_name(row)]
-    with pytest.raises(InputError, match=r"5 of 66 rows cannot be used .* image_missing 5"):
+    with pytest.raises(InputError, match=r"5 of 60 rows cannot be used .* image_missing 5"):
         prepare(catalog, max_quarantined=0.02)
     assert (catalog.folder / "out" / "quarantine").read_text().count("image_missing") == 5
 
@@ -194,8 +198,8 @@ def test_an_unusable_image_is_quarantined_in_train_and_kept_as_text_in_test(
     prepared = prepare(catalog)
     actions = {finding["product_id"]: finding["action"] for finding in prepared.findings_of(reason)}
     assert actions == {train[4]: "quarantined", test[4]: "kept without image"}
-    table = prepared.products.table.set_index("product_id")
-    assert train[4] not in table.index
+    assert train[4] not in set(prepared.products.table["product_id"])
+    table = prepared.new.table.set_index("product_id")
     assert table.loc[test[4], "split"] == "test"
     assert not isinstance(table.loc[test[4], "image"], str)
 
@@ -352,16 +356,55 @@ def test_a_correction_to_an_unknown_code_is_refused(catalog: TinyCatalog):
         Prepared(catalog.folder, sources, PreprocessConfig())
 
 
-def test_a_test_label_never_reaches_a_training(catalog: TinyCatalog):
-    sources = catalog.write()
+def test_nothing_of_the_test_file_reaches_what_is_trained_on(catalog: TinyCatalog):
+    prepare(catalog)
+    kept = [catalog.folder / "out" / name for name in ("products", "images", "quarantine", "profile")]
+    before = [file.read_bytes() for path in kept for file in files(path)]
+    catalog.test_rows = [["900", *catalog.rows[0][1:4], "new"], ["901", "Titre", "", "1", "other"]]
+    catalog.images["image_1000_product_new.jpg"] = jpeg()
+    sources, config = catalog.write(), PreprocessConfig(max_quarantined=0.2)
     labels = "".join(f"{row[0]}\t{row[3]}\t{row[4]}\t10\n" for row in catalog.test_rows)
     path = catalog.folder / "Y_test.tsv"
     path.write_text("Integer_id\tImage_id\tProduct_id\tPrdtypecode\n" + labels)
-    sources = Sources(**{**vars(sources), "test_labels": str(path)})
-    products = Prepared(catalog.folder, sources, PreprocessConfig()).products
-    test = set(products.rows("test"))
-    assert len(test) == 6
-    assert (products.labels[list(test)] == 0).all()
-    for fold in (None, 0, 1, 2, 3):
-        task = training_task(products, fold=fold, cleaned=False)
-        assert not test & set(task.fit)
+    prepared = Prepared(catalog.folder, replace(sources, test_labels=str(path)), config)
+    assert [file.read_bytes() for path in kept for file in files(path)] == before
+    assert prepared.new.labels.tolist() == [0, 0]
+
+
+def files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*")) if path.is_dir() else [path]
+
+
+def test_a_catalog_without_products_to_categorize_has_an_empty_table_of_them(catalog: TinyCatalog):
+    prepared = Prepared(catalog.folder, replace(catalog.write(), test_products=""), PreprocessConfig())
+    assert (len(prepared.new.table), len(prepared.new_store), prepared.counts["test"]) == (0, 0, 0)
+    assert prepared.new.classes == prepared.products.classes
+    assert "no products to categorize" in prepared.new_report
+
+
+def test_rows_without_a_code_are_to_be_categorized_where_the_products_file_has_the_codes(tmp_path: Path):
+    lines = [f"p{i};Chaise {i};{i}.jpg;{['a', 'b', ''][i % 3]}" for i in range(30)]
+    (tmp_path / "shop.csv").write_text("\n".join(["sku;name;picture;type", *lines]))
+    (tmp_path / "images").mkdir()
+    for i in range(30):
+        (tmp_path / "images" / f"{i}.jpg").write_bytes(jpeg((i, i, 9 * i % 256)))
+    config = PreprocessConfig(columns="product_id=sku,title=name,image=picture,code=type")
+    sources = Sources(str(tmp_path / "shop.csv"), images=str(tmp_path / "images"))
+    prepared = Prepared(tmp_path, sources, config)
+    assert (len(prepared.products.table), len(prepared.new.table)) == (20, 10)
+    assert all(key in prepared.new_store for key in prepared.new.table["image"])
+
+
+@pytest.mark.parametrize(("small_classes", "label"), [("merge", 3), ("drop", -1)])
+def test_a_test_code_of_a_small_class_goes_where_the_class_went(
+    catalog: TinyCatalog, small_classes: str, label: int
+):
+    catalog.codes[:3] = ["98", "99", "99"]
+    sources = catalog.write()
+    row = catalog.test_rows[0]
+    path = catalog.folder / "Y_test.tsv"
+    path.write_text(f"Integer_id\tImage_id\tProduct_id\tPrdtypecode\n{row[0]}\t{row[3]}\t{row[4]}\t98\n")
+    settings: dict[str, Any] = {"min_products": 3, "small_classes": small_classes, "max_quarantined": 0.2}
+    config = PreprocessConfig(**settings)
+    new = Prepared(catalog.folder, replace(sources, test_labels=str(path)), config).new
+    assert new.labels.tolist() == [label, *[-1] * 5]

@@ -1,0 +1,240 @@
+"""A model package, read strictly and applied to products."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.core.artifacts import MANIFEST, read_manifest
+from components.core.configuration import restored_config
+from components.core.errors import InputError
+from components.core.reading import read_json
+from components.data.image_store import ImageStore
+from components.ensemble.config import EnsembleConfig
+from components.ensemble.package import FORMAT, MODEL, PROFILE
+from components.ensemble.voting import vote
+from components.fusion.config import FUSION_KINDS
+from components.image.config import IMAGE_KINDS
+from components.lifecycle.products import cleaned, opened_images
+from components.modeling.device import choose_device
+from components.modeling.trained import Predicted
+from components.preprocess.config import PreprocessConfig
+from components.text.config import TEXT_KINDS
+
+REFIT = "refit"  # the folder inside a classifier's that holds it fitted on train and validation
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of some products.
+
+    Attributes:
+        ids: (N,) product ids.
+        codes: (N,) the predicted classes.
+        names: (N,) what these are called, "" where the catalog did not say.
+        pred_probs: (N, C) float32 of the vote.
+        classifiers: name -> (N, C) float32 of every text and image classifier that the vote reads.
+        members: name -> (N, C) float32 of every member and feature-level classifier that votes.
+        without_image: (N,) bool.
+    """
+
+    ids: np.ndarray
+    codes: np.ndarray
+    names: np.ndarray
+    pred_probs: np.ndarray
+    classifiers: dict[str, np.ndarray]
+    members: dict[str, np.ndarray]
+    without_image: np.ndarray
+
+
+class Model:
+    """A package that was found whole; `load_model` makes one.
+
+    Attributes:
+        version: the first 16 hexadecimal digits of its manifest's SHA-256.
+        manifest: when and from what it was made, and how well it did on validation.
+        classes: the codes, in the order of the columns of `pred_probs`.
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any], device: str) -> None:
+        self.folder, self.manifest = folder, manifest
+        self.version = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:16]
+        self.document = read_json(folder / MODEL, "a model's description")
+        self.classes: tuple[str, ...] = tuple(self.document["classes"])
+        self._device = choose_device("auto" if device == "auto" else "cpu")
+        self._loaded: dict[Path, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """The ensemble's name."""
+        return self.manifest["name"]
+
+    @cached_property
+    def profile(self) -> dict[str, Any]:
+        """The profile of the catalog that it was trained on."""
+        return read_json(self.folder / PROFILE, "a catalog's profile")
+
+    @cached_property
+    def preprocess(self) -> PreprocessConfig:
+        """How the catalog was read, and new products are."""
+        return restored_config(PreprocessConfig, self.document["preprocess"], where=str(self.folder / MODEL))
+
+    def predict(
+        self,
+        table: pd.DataFrame,
+        images: ImageStore | Path | str | None = None,
+        *,
+        refit: bool = True,
+        folds: np.ndarray | None = None,
+    ) -> Predictions:
+        """Predicts products as a catalog has them.
+
+        Args:
+            table: `title`, and where there are any `product_id`, `description` and `image`: a key of the
+                store, or a file's name in the folder or zip.
+            images: a store, a folder or a zip.
+            refit, folds: see `predict_cleaned`.
+
+        Raises:
+            InputError: the table lacks a title, or two products have one id.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            products = cleaned(table)
+            store = opened_images(products, images, self.preprocess, Path(scratch))
+            return self.predict_cleaned(products, store, refit=refit, folds=folds)
+
+    def predict_cleaned(
+        self,
+        table: pd.DataFrame,
+        store: ImageStore,
+        *,
+        refit: bool = True,
+        folds: np.ndarray | None = None,
+    ) -> Predictions:
+        """Predicts products as preprocess leaves them: texts cleaned, images in a store.
+
+        Args:
+            refit: by the classifiers fitted on train and validation, where the configuration has them so;
+                else by those that validation never taught, which may predict validation.
+            folds: (N,) the fold of validation that a product was in, which members fitted without it
+                predict; -1 for none.
+        """
+        answers = _Answers(self, table, store, refit)
+        stack = np.stack([answers.member(entry, folds) for entry in self.voters])
+        weights = np.array([entry["weight"] for entry in self.voters])
+        pred_probs, _ = vote(self._config, stack, weights)
+        codes = np.array(self.classes, dtype=object)[pred_probs.argmax(axis=1)]
+        names = self.document["class_names"]
+        return Predictions(
+            ids=table["product_id"].to_numpy(dtype=object),
+            codes=codes,
+            names=np.array([names.get(code, "") for code in codes], dtype=object),
+            pred_probs=pred_probs,
+            classifiers={each["name"]: answers.classifier(each["name"]) for each in self.classifiers},
+            members={each["name"]: probs for each, probs in zip(self.voters, stack, strict=True)},
+            without_image=np.array([not _has(store, key) for key in table["image"]], bool),
+        )
+
+    @property
+    def classifiers(self) -> list[dict[str, str]]:
+        """What the package says of every text and image classifier: name, modality, folder, checkpoint."""
+        return self.document["classifiers"]
+
+    @property
+    def voters(self) -> list[dict[str, Any]]:
+        """What it says of everything that votes, in order: name, weight, folder, and the inputs it reads."""
+        return self.document["vote"]["members"]
+
+    @cached_property
+    def _config(self) -> EnsembleConfig:
+        settings = self.document["vote"]["config"]
+        return restored_config(EnsembleConfig, settings, where=str(self.folder / MODEL))
+
+    def load(self, modality: str, folder: str, *, refit: bool) -> Any:
+        """A fitted classifier or member of the package, loaded once."""
+        path = self.folder / folder
+        path = path / REFIT if refit and (path / REFIT).is_dir() else path
+        if path not in self._loaded:
+            device = {} if modality == "fusion" else {"device": self._device}
+            registry = {"text": TEXT_KINDS, "image": IMAGE_KINDS}.get(modality, FUSION_KINDS)
+            # The package's own manifest has vouched for every file.
+            self._loaded[path] = registry.load(path, check=False, **device)
+        return self._loaded[path]
+
+
+class _Answers:
+    """What every part of a model says of some products, each asked once."""
+
+    def __init__(self, model: Model, table: pd.DataFrame, store: ImageStore, refit: bool) -> None:
+        self._model, self._table, self._store, self._refit = model, table, store, refit
+        self._entries = {entry["name"]: entry for entry in model.classifiers}
+        self._predicted: dict[int, Predicted] = {}
+
+    def classifier(self, name: str) -> np.ndarray:
+        """(N, C) of a text or image classifier."""
+        return self._ask(name, refit=self._refit).pred_probs
+
+    def member(self, entry: Mapping[str, Any], folds: np.ndarray | None) -> np.ndarray:
+        """(N, C) of what votes."""
+        part = entry["folder"].split("/")[0]
+        model = self._model.load(part, entry["folder"], refit=self._refit)
+        if part != "fusion":
+            # Who reads features names whose: those of the classifiers that never saw validation.
+            read = {name: self._ask(name, refit=False).features for name in getattr(model, "inputs", ())}
+            known = {name: values for name, values in read.items() if values is not None}
+            return model.predict(self._table, self._store, known).pred_probs
+        inputs = np.stack([self.classifier(name) for name in entry["inputs"]])
+        pred_probs = model.predict(inputs)
+        for fold in np.unique(folds[folds >= 0]) if folds is not None else ():
+            pred_probs[folds == fold] = model.predict(inputs[:, folds == fold], fold=int(fold))
+        return pred_probs
+
+    def _ask(self, name: str, *, refit: bool) -> Predicted:
+        entry = self._entries[name]
+        model = self._model.load(entry["modality"], entry["folder"], refit=refit)
+        if id(model) not in self._predicted:
+            keys = [key if isinstance(key, str) else None for key in self._table["image"]]
+            of_text = entry["modality"] == "text"
+            asked = model.predict(self._table) if of_text else model.predict(self._store, keys)
+            self._predicted[id(model)] = asked
+        return self._predicted[id(model)]
+
+
+def load_model(path: Path | str, *, device: str = "auto") -> Model:
+    """Reads a model package: `runs/NAME/model` of a run, or a version of a store.
+
+    Args:
+        device: "auto" for a GPU where there is one, or "cpu".
+
+    Raises:
+        InputError: it is no package, one of a later release, or a file is missing, was changed or does not
+            belong to it; the message names the file.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    if not isinstance(manifest.get("format"), int):
+        raise InputError(f"{folder / MANIFEST}: no model package: it names no format; name runs/NAME/model")
+    if manifest["format"] > FORMAT:
+        raise InputError(
+            f"{folder / MANIFEST}: format {manifest['format']}, of release {manifest.get('version')}; this "
+            f"release reads no format after {FORMAT}: install that one"
+        )
+    listed = {*manifest["files"], MANIFEST}
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if file.relative_to(folder).as_posix() not in listed:
+            raise InputError(
+                f"{file}: not a part of this package: its manifest does not list it; take it out"
+            )
+    if missing := [name for name in (MODEL, PROFILE) if name not in listed]:
+        raise InputError(f"{folder}: {', '.join(missing)} missing: no whole model package")
+    return Model(folder, manifest, device)
+
+
+def _has(store: ImageStore, key: Any) -> bool:
+    return isinstance(key, str) and key in store

@@ -1,0 +1,189 @@
+"""A model package: read strictly, by every later release, and the same answers as the run gave."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+from small_package import KEPT, new_products, write_package
+
+from components import load_model
+from components.core.artifacts import read_sealed, write_sealed
+from components.core.errors import InputError
+from components.data.prediction_files import DETAIL
+from components.data.products import read_products, write_products
+from components.evaluate.evaluation import read_predictions
+from components.lifecycle.run import run_predict
+
+DAMAGES = 300  # flipped bytes
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run; its package is `model`."""
+    return write_package(tmp_path_factory.mktemp("run")).parent
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(KEPT, tmp_path / "model"))
+
+
+def test_the_package_of_format_1_says_what_it_said_when_it_was_made():
+    kept = json.loads(KEPT.with_suffix(".json").read_text(encoding="utf-8"))
+    answers = load_model(KEPT, device="cpu").predict(new_products().table)
+    assert answers.codes.tolist() == kept["codes"]
+    np.testing.assert_allclose(answers.pred_probs[0], kept["first"], atol=1e-5)
+
+
+def test_it_holds_what_the_vote_weighs_and_what_that_reads_alone(run: Path):
+    model = load_model(run / "model")
+    assert {path.name for path in (run / "model").iterdir()} == {
+        *("manifest.json", "model.json", "profile.json", "products.parquet", "validation.safetensors"),
+        *("text", "fusion"),
+    }
+    assert [entry["weight"] for entry in model.voters] == [1.0]
+    assert [entry["name"] for entry in model.classifiers] == model.voters[0]["inputs"]
+    assert model.document["calibration"] == {"kind": "identity"}
+    assert model.document["threshold"] is None
+
+
+def test_its_products_know_the_fold_that_fusion_left_them_out_of(run: Path):
+    table = pd.read_parquet(run / "model" / "products.parquet")
+    labeled = read_products(run / "products").table
+    assert table["product_id"].tolist() == labeled["product_id"].tolist()
+    validation = table["split"] == "validation"
+    assert set(table.loc[validation, "fold"]) == {0, 1, 2}
+    assert table.loc[~validation, "fold"].isna().all()
+    assert table["content"].str.fullmatch("[0-9a-f]{64}").all()
+
+
+def test_refits_predict_new_products_and_what_was_fitted_on_train_alone_validation(run: Path):
+    model, table = load_model(run / "model"), new_products().table
+    refit, train = (model.predict(table, refit=each).classifiers for each in (True, False))
+    assert any((refit[name] != train[name]).any() for name in refit)
+    products = read_products(run / "products")
+    rows = products.rows("validation")
+    packed = pd.read_parquet(run / "model" / "products.parquet")
+    folds = packed["fold"].fillna(-1).to_numpy(np.int64)[rows]
+    again = model.predict(products.table.iloc[rows], refit=False, folds=folds)
+    [member] = again.members.values()
+    kept = load_file(run / "model" / "validation.safetensors")["pred_probs"]
+    np.testing.assert_allclose(member, kept, atol=1e-5)
+
+
+def test_a_table_of_titles_is_enough(run: Path):
+    answers = load_model(run / "model").predict(pd.DataFrame({"title": ["<b>Piscine</b> filtre", "roman"]}))
+    assert answers.codes.tolist() == ["20", "10"]
+    assert answers.names.tolist() == ["", "Livres"]
+    assert answers.ids.tolist() == ["0", "1"]
+    assert answers.without_image.all()
+    assert answers.pred_probs.sum(axis=1) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"name": ["a"]}, "no column 'title'"),
+        ({"title": ["a", "b"], "product_id": [1, 1]}, "'1' occurs twice"),
+    ],
+)
+def test_a_table_that_cannot_be_predicted_is_refused(run: Path, table: dict[str, list], message: str):
+    with pytest.raises(InputError, match=message):
+        load_model(run / "model").predict(pd.DataFrame(table))
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_flipped_byte_anywhere_is_refused_by_the_files_name(copy: Path):
+    random = np.random.default_rng(0)
+    paths = files(copy)
+    for number in range(DAMAGES):
+        path = paths[number % len(paths)]
+        whole = path.read_bytes()
+        damaged = bytearray(whole)
+        damaged[random.integers(len(whole))] ^= 1 << int(random.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=path.name):
+            load_model(copy)
+        path.write_bytes(whole)
+    load_model(copy)
+
+
+def test_a_missing_a_swapped_and_an_added_part_are_refused_by_name(copy: Path):
+    for path in files(copy):
+        path.rename(copy.parent / "kept")
+        with pytest.raises(InputError, match=path.name):
+            load_model(copy)
+        (copy.parent / "kept").rename(path)
+    weights = [path for path in files(copy) if path.name == "model.safetensors"]
+    first, other = weights[0].read_bytes(), weights[1].read_bytes()
+    weights[0].write_bytes(other)
+    weights[1].write_bytes(first)
+    with pytest.raises(InputError, match=r"model.safetensors: changed since it was written"):
+        load_model(copy)
+    weights[0].write_bytes(first)
+    weights[1].write_bytes(other)
+    (copy / "text" / "words" / "more.json").write_text("{}")
+    with pytest.raises(InputError, match=r"more.json: not a part of this package"):
+        load_model(copy)
+
+
+def renumber(copy: Path) -> None:
+    manifest = read_sealed(copy / "manifest.json", "a manifest")
+    write_sealed(copy / "manifest.json", {**manifest, "format": 2, "version": "9.0"})
+
+
+def unnumber(copy: Path) -> None:
+    manifest = read_sealed(copy / "manifest.json", "a manifest")
+    write_sealed(
+        copy / "manifest.json", {name: value for name, value in manifest.items() if name != "format"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (renumber, "format 2, of release 9.0"),
+        (unnumber, "no model package"),
+        (shutil.rmtree, "no manifest.json"),
+    ],
+    ids=["later", "other", "none"],
+)
+def test_what_is_no_package_of_this_release_is_refused(
+    copy: Path, change: Callable[[Path], None], message: str
+):
+    change(copy)
+    with pytest.raises(InputError, match=message):
+        load_model(copy)
+
+
+def test_the_predict_task_leaves_codes_detail_and_every_classifiers_answers(run: Path, tmp_path: Path):
+    new = new_products()
+    table = new.table.assign(title=["the and of for with", *new.table["title"].tolist()[1:]])
+    write_products(type(new)(table, new.classes, {"delimiter": "\t"}), tmp_path / "new")
+    given = {"new_products": tmp_path / "new", "new_images": run / "images"}
+    result = run_predict(run / "model", **given, predictions=tmp_path / "out")
+    assert "could not be drawn" not in result.report
+    assert result.metrics["products"] == 12
+    header, first, *_ = (tmp_path / "out" / DETAIL).read_text(encoding="utf-8").splitlines()
+    assert header.split("\t") == ["product_id", "code", "class_name", "probability", "words", "beware"]
+    assert first.split("\t")[-1] == "no image, language not trained on"
+    found = read_predictions(tmp_path / "out", classes=new.classes)
+    assert [row for row, _ in found] == ["text", "decision_level", "ensemble"]
+    assert (tmp_path / "out" / "predictions.tsv").read_text().count("\n") == 13
+
+
+def test_nothing_to_predict_leaves_a_manifest_alone(run: Path, tmp_path: Path):
+    new = new_products()
+    write_products(type(new)(new.table.iloc[:0], new.classes), tmp_path / "new")
+    given = {"new_products": tmp_path / "new", "new_images": run / "images"}
+    result = run_predict(run / "model", **given, predictions=tmp_path / "out")
+    assert "no products to categorize" in result.report
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]

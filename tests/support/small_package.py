@@ -1,0 +1,103 @@
+"""A model package of a few kilobytes, trained in a second or two: TF-IDF of words, and means of it.
+
+`python tests/support/small_package.py` writes the one that every later release must read, once a format.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from text_catalog import text_products  # noqa: E402
+
+from components.core.artifacts import write_json  # noqa: E402
+from components.data.image_store import ImageStore, write_image_store  # noqa: E402
+from components.data.products import Products, read_products, write_products  # noqa: E402
+from components.ensemble.config import PARAMETERS as ENSEMBLE  # noqa: E402
+from components.ensemble.package import FORMAT  # noqa: E402
+from components.ensemble.run import run_ensemble  # noqa: E402
+from components.fusion.config import PARAMETERS as FUSION  # noqa: E402
+from components.fusion.run import run_fusion  # noqa: E402
+from components.preprocess.config import PreprocessConfig  # noqa: E402
+from components.preprocess.profile.profile import profile_catalog  # noqa: E402
+from components.text.config import TEXT_KINDS  # noqa: E402
+from components.text.run import run_text  # noqa: E402
+
+KEPT = ROOT / "tests" / "lifecycle" / "packages" / f"format-{FORMAT}"
+WORDS = {"kind": "linear", "features": 0, "word_ngrams": 1, "char_ngrams": []}
+TEXTS = [{"name": "words", **WORDS, "refit": True}, {"name": "unused", **WORDS}]
+FUSIONS = [{"name": "mean", "kind": "mean"}, {"name": "product", "kind": "product"}]
+LEFT = ("probabilities", "features", "model")
+VOTE = {"name": "small", "vote": "soft", "select": "greedy", "folds": 2}
+
+
+def write_package(folder: Path) -> Path:
+    """Writes `folder/model`, trained on the labeled products of `folder/products`; returns its path."""
+    whole, images = text_products(), folder / "images"
+    form = {"delimiter": "\t", "preprocess": PreprocessConfig().model_dump(), "class_names": {"10": "Livres"}}
+    labeled = whole.table.iloc[np.flatnonzero(whole.table["split"] != "test")].reset_index(drop=True)
+    write_products(Products(labeled, whole.classes, form), folder / "products")
+    write_image_store(images, [])
+    profile = profile_catalog(read_products(folder / "products"), ImageStore(images))
+    write_json(folder / "profile.json", profile)
+    for config in map(TEXT_KINDS.parse, TEXTS):
+        outputs: dict[str, Any] = {name: folder / f"{config.name}-{name}" for name in LEFT}
+        run_text(folder / "products", config, fold=None, seed=0, **outputs)
+    text, features, models = ([folder / f"{config['name']}-{name}" for config in TEXTS] for name in LEFT)
+    given = {"products": folder / "products", "images": images}
+    fused = {name: folder / name for name in ("members", "feature_level", "fusion_model")}
+    run_fusion(
+        **given,
+        text=text,
+        image=[],
+        text_features=features,
+        image_features=[],
+        text_models=models,
+        image_models=[],
+        configs=FUSION["fusion_configs"](FUSIONS),
+        folds=3,
+        seed=0,
+        **fused,
+    )
+    run_ensemble(
+        **given,
+        **fused,
+        text_models=models,
+        image_models=[],
+        profile=folder / "profile.json",
+        config=ENSEMBLE["ensemble_config"](VOTE),
+        probabilities=folder / "ensemble",
+        ensemble_model=folder / "model",
+    )
+    return folder / "model"
+
+
+def new_products() -> Products:
+    """The products that nothing was trained on."""
+    whole = text_products()
+    return replace(
+        whole, table=whole.table.iloc[np.flatnonzero(whole.table["split"] == "test")].reset_index(drop=True)
+    )
+
+
+def main() -> None:
+    from tempfile import TemporaryDirectory
+
+    from components.lifecycle.model import load_model
+
+    with TemporaryDirectory() as folder:
+        write_package(Path(folder)).rename(KEPT)
+    answers = load_model(KEPT).predict(new_products().table)
+    write_json(
+        KEPT.with_suffix(".json"),
+        {"codes": answers.codes.tolist(), "first": np.round(answers.pred_probs[0], 6).tolist()},
+    )
+
+
+if __name__ == "__main__":
+    main()
