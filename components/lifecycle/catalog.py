@@ -1,0 +1,134 @@
+"""A catalog predicted from its files: read as a run reads it, its pictures and answers a part at a time."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from components.core.errors import InputError
+from components.data.image_store import ImageStore
+from components.data.prediction_files import prediction_rows
+from components.data.tables.findings import Finding
+from components.data.uris import fetch
+from components.lifecycle.detail import detail_rows
+from components.lifecycle.model import Model
+from components.preprocess.catalog.quarantine import refuse_if_too_many, write_findings
+from components.preprocess.catalog.records import Record, read_catalog
+from components.preprocess.config import PreprocessConfig
+from components.preprocess.examination import clean_records, quarantined
+from components.preprocess.images.coverage import check_coverage
+from components.preprocess.images.packing import Part, pack_images
+from components.preprocess.images.sources import FolderImages, open_images
+
+log = logging.getLogger(__name__)
+
+PART = 4096  # products whose pictures and probabilities are in memory at a time
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+FIELDS = ("product_id", "title", "description", "image", "row_id", "image_id")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What became of a catalog: counts of its rows, and the files written."""
+
+    products: int
+    left_out: int
+    without_image: int
+    files: tuple[Path, ...]
+
+
+def predict_catalog(
+    model: Model, products: str, images: str, output: Path, *, columns: str = ""
+) -> Predicted:
+    """Predicts every product of a catalog, and writes its codes and, beside them, their detail.
+
+    The table's texts are held in memory; pictures and probabilities are of `PART` products at a time. Of a
+    catalog with codes these are not looked at.
+
+    Args:
+        products, images: paths or URIs, as a run takes them; "" for no images.
+        output: `NAME.csv` or `NAME.tsv`; beside it go `NAME_detail.tsv` and, where a row was not taken as it
+            came, `NAME_quarantine.tsv`.
+        columns: the catalog's, where they are not called as those of the catalog that was trained on.
+
+    Raises:
+        InputError: the catalog cannot be read, or too many of its rows.
+    """
+    if output.suffix not in DELIMITERS:
+        raise InputError(f"{output}: expected a name that ends with .csv or .tsv")
+    config, findings = reading_config(model, columns), []
+    quarantine = output.with_name(f"{output.stem}_quarantine.tsv")
+    with TemporaryDirectory() as scratch:
+        try:
+            records, left_out = _read(products, config, Path(scratch), findings)
+            part = _with_images(records, images, config, Path(scratch))
+            files, found = _predict(model, part, config, output)
+            if images:  # else all products are without, and nobody needs to hear it of each
+                findings += found
+                check_coverage([part], found, limit=1)
+        finally:
+            if findings:
+                write_findings(findings, quarantine)
+    blind = sum(record.image is None for record in records)
+    return Predicted(len(records), left_out, blind, (*files, *([quarantine] if findings else [])))
+
+
+def reading_config(model: Model, columns: str) -> PreprocessConfig:
+    """How a catalog is read: as the one that was trained on, but for the names of its columns."""
+    if not columns:
+        return model.preprocess
+    # Whoever names columns must name that of the codes, which a catalog to predict need not have.
+    named = columns if "code=" in columns.replace(" ", "") else f"{columns},code=code"
+    return model.preprocess.model_copy(update={"columns": named})
+
+
+def _read(
+    products: str, config: PreprocessConfig, scratch: Path, findings: list[Finding]
+) -> tuple[list[Record], int]:
+    catalog = read_catalog(fetch(products, scratch / "products"), None, config)
+    findings += catalog.findings
+    refuse_if_too_many(findings, catalog.rows, config.max_quarantined)
+    left_out = quarantined(findings)
+    clean_records(catalog.records, findings)
+    return catalog.records, left_out
+
+
+def _with_images(records: list[Record], images: str, config: PreprocessConfig, scratch: Path) -> Part:
+    if images:
+        source = open_images(fetch(images, scratch / "images"))
+    else:
+        (empty := scratch / "no images").mkdir()
+        source = FolderImages(empty)
+        for record in records:
+            record.image_name = ""
+    return Part("test", records, source, "keep", config.image_separator)
+
+
+def _predict(
+    model: Model, part: Part, config: PreprocessConfig, output: Path
+) -> tuple[list[Path], list[Finding]]:
+    """The files written, and what was found of the images."""
+    detail_path, found, done = output.with_name(f"{output.stem}_detail.tsv"), [], 0
+    with ExitStack() as stack:
+        rows = stack.enter_context(prediction_rows(output, model.document, DELIMITERS[output.suffix]))
+        detail = stack.enter_context(detail_rows(detail_path, model))
+        for piece in part.pieces(PART):
+            with TemporaryDirectory() as folder:
+                packed, _ = pack_images([piece], folder=Path(folder), max_pixels=config.max_image_pixels)
+                found += packed
+                table = table_of(piece.records)
+                predictions = model.predict_cleaned(table, ImageStore(Path(folder), check=False))
+            rows.write(table, predictions.codes)
+            detail.write(table, predictions)
+            done += len(table)
+            log.info("predicted %s of %s products", f"{done:,}", f"{len(part.records):,}")
+    return [output, detail_path], found
+
+
+def table_of(records: Sequence[Record]) -> pd.DataFrame:
+    """What a model reads of some records, and by what their predictions are written."""
+    return pd.DataFrame({name: [getattr(each, name) for each in records] for name in FIELDS}, dtype=object)

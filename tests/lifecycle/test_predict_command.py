@@ -1,0 +1,77 @@
+"""`pipeline.py predict`: a package applied to catalogs of every form, a part at a time."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from commands import command
+from small_package import KEPT, new_products
+from tiny_catalog import jpeg
+
+from components.lifecycle import catalog
+from components.lifecycle.model import load_model
+
+
+def rows(path: Path, delimiter: str) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file, delimiter=delimiter))
+
+
+def predict(folder: Path, products: Path, *options: object, status: int = 0) -> str:
+    given = ["--model", KEPT, "--products", products, "--output", folder / "out.csv", "--device", "cpu"]
+    return command("predict", *given, *options, status=status).output
+
+
+def write_shop(folder: Path) -> Path:
+    table = new_products().table
+    pairs = zip(table["product_id"], table["title"], strict=True)
+    lines = [f"{product};{title};{product}.jpg" for product, title in pairs]
+    (folder / "shop.csv").write_text("\n".join(["sku;name;picture", *lines]), encoding="utf-8")
+    (folder / "pictures").mkdir()
+    for number, product in enumerate(table["product_id"][1:]):
+        (folder / "pictures" / f"{product}.jpg").write_bytes(jpeg((number, 9, 9)))
+    return folder / "shop.csv"
+
+
+def test_a_catalog_of_any_columns_is_predicted_in_parts_as_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    columns = ["--columns", "product_id=sku,title=name,image=picture"]
+    options = [*columns, "--images", tmp_path / "pictures"]
+    shop = write_shop(tmp_path)
+    said = predict(tmp_path, shop, *options)
+    assert "12 products predicted, 0 rows left out" in said
+    assert "1 without an image" in said
+    whole = [(tmp_path / name).read_bytes() for name in ("out.csv", "out_detail.tsv")]
+    monkeypatch.setattr(catalog, "PART", 5)
+    predict(tmp_path, shop, *options)
+    assert [(tmp_path / name).read_bytes() for name in ("out.csv", "out_detail.tsv")] == whole
+    answers = load_model(KEPT).predict(new_products().table.assign(description=""))
+    header, *written = rows(tmp_path / "out.csv", ",")
+    assert header == ["Integer_id", "Image_id", "Product_id", "Prdtypecode"]
+    assert [row[2:] for row in written] == [
+        list(pair) for pair in zip(answers.ids, answers.codes, strict=True)
+    ]
+    detail = rows(tmp_path / "out_detail.tsv", "\t")
+    assert [row[-1] for row in detail[1:3]] == ["no image", ""]
+    quarantined = rows(tmp_path / "out_quarantine.tsv", "\t")
+    assert [row[3] for row in quarantined[1:]] == ["image_missing"]
+
+
+def test_without_images_the_texts_alone_are_predicted(tmp_path: Path):
+    said = predict(tmp_path, write_shop(tmp_path), "--columns", "product_id=sku,title=name")
+    assert "12 without an image that can be used" in said
+    assert not (tmp_path / "out_quarantine.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--output", "out.json"], "expected a name that ends with .csv or .tsv"),
+        (["--columns", "product_id=id,title=name"], "column 'id' missing"),
+        (["--model", "."], "no manifest.json"),
+    ],
+    ids=["output", "columns", "model"],
+)
+def test_what_cannot_be_done_is_said_in_a_line(tmp_path: Path, options: list[str], message: str):
+    assert message in predict(tmp_path, write_shop(tmp_path), *options, status=2)
