@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from components.core.artifacts import write_json, write_manifest, write_text
 from components.core.errors import InputError
 from components.core.stage import Result

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from components.data.products import Products
-from components.data.tables.findings import DROPPED, Finding
+from components.data.tables.findings import Finding
+from components.preprocess.examination import quarantined
 from components.preprocess.images.coverage import MOST
 from components.preprocess.profile.drift import CHANCE, LARGE, Drift
 from components.preprocess.profile.profile import WORD_EDGES
@@ -40,14 +41,13 @@ def preprocess_report(
         findings: every row that was not taken as it came.
         drift: what changed since an earlier run's catalog; None where none was given.
     """
-    splits = {split: profile["splits"][split] for split in LABELED}
-    dropped = _dropped(findings)
+    dropped = quarantined(findings)
     return render(
         "preprocess",
         title="What the catalog holds",
         changed="What changed since the earlier run",
         figures=[
-            *(figure(f"{split} products", f"{n:,}") for split, n in splits.items()),
+            *(figure(f"{split} products", f"{profile['splits'][split]:,}") for split in LABELED),
             figure("classes", f"{len(products.classes):,}"),
             figure("rows left out", f"{dropped:,}"),
         ],
@@ -79,9 +79,9 @@ def new_products_report(
         profile: theirs; None where there are none.
         drift: how they differ from the labeled products.
     """
-    dropped = _dropped(findings)
     if profile is None:
         return render("preprocess_none")
+    dropped = quarantined(findings)
     return render(
         "preprocess",
         title="The products to categorize",
@@ -136,10 +136,6 @@ def _lead(products: Products) -> str:
         f"{classes}, from “{class_label(products, largest)}” with {support[largest]:,} to "
         f"“{class_label(products, smallest)}” with {support[smallest]:,}."
     )
-
-
-def _dropped(findings: Sequence[Finding]) -> int:
-    return sum(finding.action == DROPPED for finding in findings)
 
 
 def _rows_check(products: Products, profile: dict[str, Any], dropped: int) -> dict[str, Any]:

@@ -373,7 +373,7 @@ def flagged_run(folder: Path) -> tuple[Run, np.ndarray]:
     """A run whose ensemble misses all products of the third class, and these have doubted labels."""
     products = make_products(metadata={"dialect": "mapped"})
     run = write_run(folder, products)
-    truth = true_labels(len(products.table), len(products.classes))
+    truth = products.labels
     confused = np.where(truth == 2, 4, truth)
     write_classifier(
         folder / "confused", make_classifier("confused", "ensemble", products, confused, 50.0, seed=0)
