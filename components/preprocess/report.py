@@ -81,7 +81,6 @@ def new_products_report(
     """
     if profile is None:
         return render("preprocess_none")
-    dropped = quarantined(findings)
     return render(
         "preprocess",
         title="The products to categorize",
@@ -89,12 +88,12 @@ def new_products_report(
         figures=[
             figure("products", f"{profile['products']:,}"),
             figure("with a known code", f"{sum(profile['classes'].values()):,}"),
-            figure("rows left out", f"{dropped:,}"),
+            figure("rows left out", f"{quarantined(findings):,}"),
         ],
         lead=f"{many(profile['products'], 'product')} to categorize.",
         checks=[
             *_images_check(products, "test"),
-            _rows_check(products, profile, dropped),
+            _rows_check(products, profile, quarantined(findings)),
             _missing_check(profile),
             *_drift_check(drift, "the labeled products"),
         ],

@@ -13,7 +13,7 @@ import pytest
 from browser import Browser, check_calm, framed
 from hostile import OVERRIDE, SHOUT, SPEAK, ZERO_WIDTH, Listener, hostile_titles
 from PIL import Image
-from synthetic import Run, make_classifier, make_products, true_labels, write_issues, write_run
+from synthetic import Run, make_classifier, make_products, write_issues, write_run
 
 from components.data.image_store import ImageStore, write_image_store
 from components.data.probabilities import Classifier, read_classifier, read_classifiers
@@ -385,7 +385,7 @@ def vote_report(folder: Path, gains: list[float], weights: list[float], skill: f
     """The ensemble's report, its metadata as given."""
     run = write_run(folder, make_products())
     products, members = read_products(run.products), read_classifiers(run.members)
-    truth = true_labels(len(products.table), len(products.classes))
+    truth = products.labels
     names = [member.name for member in members]
     found = {"members": names, "weights": weights, "leave_one_out_gain": gains}
     voted = make_classifier("vote", "ensemble", products, truth, skill, seed=1, **found)
