@@ -17,7 +17,7 @@ from components.modeling.metrics import ROWS, macro_f1
 
 # How each row of results stays honest on the validation split.
 SINGLE = "Fitted on the train split alone."
-CHOSEN = "Of several, every product is predicted by the one that is the best on other validation products."
+CHOSEN = "Of several models or epochs, a product is predicted by the best on other validation products."
 OUT_OF_FOLD = "Out-of-fold: every product is predicted by classifiers that were not fitted on it."
 HONESTY = {
     "image": f"{SINGLE} {CHOSEN}",

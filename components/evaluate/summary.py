@@ -94,7 +94,7 @@ def _upper_bound(evaluation: Evaluation) -> list[str]:
     right = int((ensemble.predicted == evaluation.labels)[evaluation.flagged].sum())
     flagged = many(int(evaluation.flagged.sum()), "label of these products", "labels of these products")
     return [
-        f"Denoising doubts {flagged}, of which the ensemble repeats {right}; without them its macro-F1 is "
+        f"Denoising doubts {flagged}; the ensemble agrees with {right} of them. Without them its macro-F1 is "
         f"{percent(without)} %. That is an upper bound, since the run's own models chose what to leave out."
     ]
 
@@ -142,8 +142,8 @@ def _where_to_look(products: Products, evaluation: Evaluation) -> str:
     weak = f"its weakest class is “{called}” (F1 {percent(float(f1[weakest]), 1)} %{few})"
     confusions = worst_confusions(evaluation, len(products.classes), 1, sure=True)
     if not confusions:
-        doubted = " whose label is not doubted" if evaluation.flagged.any() else ""
-        return f"It makes no mistake on products{doubted} of this split; {weak}."
+        doubted = ", but on products whose label is doubted" if evaluation.flagged.any() else ""
+        return f"It makes no mistake on this split{doubted}; {weak}."
     label, predicted, count = confusions[0]
     if count == 1:
         return f"No two of its mistakes are alike; {weak}."
