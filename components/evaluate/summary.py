@@ -142,7 +142,7 @@ def _where_to_look(products: Products, evaluation: Evaluation) -> str:
     weak = f"its weakest class is “{called}” (F1 {percent(float(f1[weakest]), 1)} %{few})"
     confusions = worst_confusions(evaluation, len(products.classes), 1, sure=True)
     if not confusions:
-        doubted = ", but on products whose label is doubted" if evaluation.flagged.any() else ""
+        doubted = ", except on products whose label is doubted" if evaluation.flagged.any() else ""
         return f"It makes no mistake on this split{doubted}; {weak}."
     label, predicted, count = confusions[0]
     if count == 1:

@@ -20,8 +20,17 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
 
 def f1_per_class(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """F1 of every class, (classes,) float64; 0 for a class that neither occurs nor is predicted."""
-    counts = confusion(labels, predicted, classes)
-    return 2 * counts.diagonal() / np.maximum(counts.sum(axis=0) + counts.sum(axis=1), 1)
+    hits, both = _counts(labels, predicted, classes)
+    return 2 * hits / np.maximum(both, 1)
+
+
+def _counts(labels: np.ndarray, predicted: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """By class, (classes,): rows that are right, and rows of it plus rows that are taken for it.
+
+    A confusion matrix would hold the same, but of 3,000 classes nine million counts.
+    """
+    hits = np.bincount(labels[labels == predicted], minlength=classes)
+    return hits, np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
 
 
 def worst_first(f1: np.ndarray, support: np.ndarray) -> list[int]:
@@ -47,6 +56,5 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
     """
     if len(labels) == 0:
         raise ValueError("macro-F1 of no rows is not defined")
-    counts = confusion(labels, predicted, classes)
-    both = counts.sum(axis=0) + counts.sum(axis=1)
-    return float((2 * counts.diagonal()[both > 0] / both[both > 0]).mean())
+    hits, both = _counts(labels, predicted, classes)
+    return float((2 * hits[both > 0] / both[both > 0]).mean())
