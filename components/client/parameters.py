@@ -75,7 +75,7 @@ def _check_type(key: str, value: Any, expected: str) -> None:
     kind, item, name = _TYPES[expected]
     items = value if item and isinstance(value, list) else []
     if not _is(value, kind) or not all(_is(each, item) for each in items):
-        raise InputError(f"--param {key}: {repr(value)[:200]} is not {name}")
+        raise InputError(f"--param {key}: {repr(value)[:200]}: expected {name}")
 
 
 def _is(value: Any, kind: type) -> bool:

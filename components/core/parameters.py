@@ -58,10 +58,10 @@ def check_texts(values: Mapping[str, Any]) -> None:
 
 def _problem(text: str) -> str:
     if PLACEHOLDER in text:
-        return f"{PLACEHOLDER} starts a placeholder of Kubeflow Pipelines, and no text may hold it"
+        return f"{PLACEHOLDER} starts a placeholder of Kubeflow Pipelines: expected a text without it"
     if holds_credentials(text):
         return "a URI holds a user name or a password, which reports would show: use environment variables"
-    return "a text holds a NUL or what is no UTF-8" if _NO_TEXT.search(text) else ""
+    return "a text holds a NUL or what is no UTF-8: take it out" if _NO_TEXT.search(text) else ""
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -120,7 +120,7 @@ def _parse(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
 
 def _parse_seed(value: int) -> int:
     if not 0 <= value <= LARGEST_SEED:
-        raise InputError(f"{value} is not within 0 and {LARGEST_SEED}")
+        raise InputError(f"{value}: expected a whole number from 0 to {LARGEST_SEED}")
     return int(value)
 
 

@@ -97,11 +97,11 @@ def _check_regular(path: Path, where: str, what: str, most: int | None) -> None:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is no number of JSON; expected a finite one")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise ValueError(f"{text} is too large for a number")
+        raise ValueError(f"{text} is too large for a number; expected a finite one")
     return value

@@ -39,6 +39,8 @@ def read_labeled(
             "labels: name the file with the products' codes, or the column that has them (columns option)"
         )
     labeled = read_catalog(paths["products"], paths.get("labels"), config)
+    if not labeled.rows:
+        raise InputError(f"{paths['products']}: column names and no row: expected one row a product")
     waiting = _without_code(labeled)
     findings += labeled.findings
     if "corrections" in paths:
@@ -84,6 +86,9 @@ def read_new(
     if "test_products" not in paths:
         return waiting, [], {"rows": {"test": len(waiting)}}
     test = read_catalog(paths["test_products"], paths.get("test_labels"), config)
+    if not test.rows:
+        file = paths["test_products"].name
+        findings.append(Finding(file, 0, "", "no_rows", FLAGGED, "column names and no row"))
     findings += test.findings
     _refuse_known_ids({*labeled.ids, *(record.product_id for record in waiting)}, test.records)
     _refuse_unknown_codes({*labeled.classes, *labeled.metadata.get("small_classes", {})}, test.records)

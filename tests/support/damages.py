@@ -1,6 +1,7 @@
 """Single damages to what a run left, each tried at the function that reads the thing.
 
-`python tests/support/damages.py [COUNT]` tries all of them and prints how each kind ended.
+`python tests/support/damages.py [COUNT [NAME ...]]` tries COUNT of them, of each thing that is named so many,
+and prints how they ended; `python tests/support/damages.py 400 products issues results` for the tables.
 """
 
 import io
@@ -10,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -31,6 +32,7 @@ from components.evaluate.run import run_evaluate  # noqa: E402
 from components.reports.page import read_issues  # noqa: E402
 
 COUNT = 650
+TABLES, OF_EACH_TABLE = ("products", "issues", "results"), 400
 # How a damage ends well: refused with a line, named in a warning, or without effect on what is read.
 REFUSED, WARNED, HARMLESS = "refused", "warned of", "harmless"
 WELL = (REFUSED, WARNED, HARMLESS)
@@ -143,15 +145,17 @@ def damage(folder: Path, draw: random.Random) -> str:
     return f"{name}: replaced by {other.relative_to(folder)}"
 
 
-def outcomes(folder: Path, count: int, seed: int) -> Iterator[tuple[str, str, str]]:
-    """Tries `count` damages; yields what was damaged, how, and how it ended.
+def outcomes(
+    folder: Path, count: int, seed: int, names: Sequence[str] = ()
+) -> Iterator[tuple[str, str, str]]:
+    """Tries `count` damages, of each thing in `names` so many; yields what was damaged, how, how it ended.
 
     Another end than those of `WELL` is a fault: another value that nobody was warned of, or a traceback.
     """
     draw = random.Random(seed)
-    every = readers(folder / "whole")
+    every = [reader for reader in readers(folder / "whole") if not names or reader.name in names]
     whole = {reader.name: reader.read(reader.path) for reader in every}
-    for reader in islice(cycle(every), count):
+    for reader in islice(cycle(every), count * max(1, len(names))):
         copy = folder / "copy"
         shutil.copytree(reader.path, copy)
         done = damage(copy, draw)
@@ -176,7 +180,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
     ends: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        for name, done, end in outcomes(Path(folder), count, seed=0):
+        for name, done, end in outcomes(Path(folder), count, seed=0, names=sys.argv[2:]):
             ends[end.split(":")[0]] += 1
             if end not in WELL:
                 print(f"{name}: {done}: {end[:200]}")

@@ -62,7 +62,7 @@ def parse_mapping(text: str) -> dict[str, str]:
     # A comma ends a column's name where another `field=` follows it.
     pairs = [item.split("=", 1) for item in re.split(r",(?=\s*\w+\s*=|\s*$)", text) if item.strip()]
     if any(len(pair) != 2 for pair in pairs):
-        raise InputError(f"columns: {text!r} is not of the form field=column,field=column")
+        raise InputError(f"columns: {text!r}: expected field=column,field=column")
     fields = [name.strip() for name, _ in pairs]
     mapping = {name: " ".join(column.split()) for name, (_, column) in zip(fields, pairs, strict=True)}
     problems = {
@@ -73,7 +73,9 @@ def parse_mapping(text: str) -> dict[str, str]:
     }
     found = [f"{what}: {', '.join(names)}" for what, names in problems.items() if names]
     if found:
-        raise InputError(f"columns: {'; '.join(found)}. The fields are {', '.join(FIELDS)}")
+        raise InputError(
+            f"columns: {'; '.join(found)}. Expected each of the fields once: {', '.join(FIELDS)}"
+        )
     return mapping
 
 

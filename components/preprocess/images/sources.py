@@ -88,7 +88,7 @@ class ZipImages:
         try:
             self._zip = zipfile.ZipFile(path)
         except _DAMAGED_ZIP as error:
-            raise InputError(f"{path}: not a zip of images: {error}") from error
+            raise InputError(f"{path}: not a zip of images: {error}; expected a folder or a zip") from error
         self.where = f"the zip {path.name}"
         self._members = [member for member in self._zip.infolist() if not member.is_dir()]
         self.paths = [_member_name(member) for member in self._members]

@@ -64,7 +64,7 @@ def test_a_preset_passes(preset: str):
         ),
         ({"ensemble_config": {"vote": "loud"}}, "ensemble_config: ensemble configuration: vote"),
         ({"fusion_folds": 1}, "fusion_folds: 1 folds: what is learned on validation needs from 2 to 1000"),
-        ({"seed": -1}, "seed: -1 is not within 0 and 4294967295"),
+        ({"seed": -1}, "seed: -1: expected a whole number from 0 to 4294967295"),
         ({"cluster_accelerator_count": "one"}, "cluster_accelerator_count: 'one': expected a whole number"),
     ],
 )

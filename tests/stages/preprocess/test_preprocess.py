@@ -338,7 +338,7 @@ def test_another_catalog_is_read_through_a_column_mapping(tmp_path: Path):
 
 
 def test_an_unknown_field_in_the_mapping_is_named(catalog: TinyCatalog):
-    with pytest.raises(InputError, match=r"unknown: sku; missing: code.* The fields are"):
+    with pytest.raises(InputError, match=r"unknown: sku; missing: code.* Expected each of the fields"):
         prepare(catalog, columns="sku=Title")
 
 
