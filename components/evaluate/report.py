@@ -28,6 +28,7 @@ from components.reports.page import (
 )
 
 SHOWN_CLASSES = 15  # the others are folded away
+COUNTED = 30  # classes up to which a confusion's cells have room for counts
 PAIRS = 5  # of classes, among the label issues
 CHALLENGE = ("tsv", "csv")  # the dialects of the challenge's own catalogs
 NO_LINEAGE = ("class_names", "labels_columns", "delimiter", "digests")
@@ -186,8 +187,14 @@ def _confusion(products: Products, evaluation: Evaluation) -> dict[str, Any]:
     title = "Confusion matrix: rows are labels, columns predictions"
     names = class_labels(products)
     rows = [names.get(code, code) for code in classes]
-    chart = heatmap(shares, rows, columns=classes, title=title, hints=hints, mistakes=True)
-    return {"chart": chart, "classes": len(products.classes), "drawn": len(classes)}
+    texts = [[f"{count:,}" for count in row] for row in matrix.tolist()] if len(classes) <= COUNTED else None
+    chart = heatmap(shares, rows, columns=classes, title=title, hints=hints, texts=texts, mistakes=True)
+    return {
+        "chart": chart,
+        "classes": len(products.classes),
+        "drawn": len(classes),
+        "counted": texts is not None,
+    }
 
 
 def _issues(products: Products, issues: pd.DataFrame) -> dict[str, Any]:
