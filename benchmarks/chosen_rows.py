@@ -23,6 +23,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.label_leak import CLASSES, FAMILY, random_labels, without_flagged
+from components.core.artifacts import write_json
 from components.data.image_store import write_image_store
 from components.data.products import Products, write_products
 from components.ensemble.config import EnsembleConfig
@@ -110,11 +111,24 @@ def run(count: int, seed: int, folder: Path) -> list[Evaluation]:
         feature_level=feature_level,
         fusion_model=folder / "fusion-model",
     )
+    write_json(folder / "profile.json", {})  # which nothing here reads
     singles = texts["probabilities"], pictures["probabilities"]
     evaluations = []
     for name, config in ENSEMBLES.items():
         ensemble = EnsembleConfig.model_validate({"name": name, **config})
-        run_ensemble(table, images, members, feature_level, ensemble, probabilities=folder / name)
+        run_ensemble(
+            table,
+            images,
+            members,
+            feature_level,
+            text_models=texts["model"],
+            image_models=pictures["model"],
+            fusion_model=folder / "fusion-model",
+            profile=folder / "profile.json",
+            config=ensemble,
+            probabilities=folder / name,
+            ensemble_model=folder / f"{name}-model",
+        )
         fused = members, feature_level, folder / name
         classifiers = read_all_classifiers(*singles, *fused, classes=products.classes)
         evaluation = evaluate_split(products, classifiers, "validation", seed=seed)

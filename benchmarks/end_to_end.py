@@ -116,6 +116,10 @@ class Pipeline:
             {"sources": catalog, "config": PreprocessConfig(), "folds": FOLDS, **seed},
             {"earlier_profile": "", **stored, **left},
         )
+        known = {name: self.out / name for name in ("products", "profile")}
+        new = {name: self.out / name for name in ("new_products", "new_images", "new_quarantine")}
+        given = {"sources": catalog, "config": PreprocessConfig(), **known}
+        self._time("preprocess", "new products", given, new, work="run_preprocess_new")
         found = [self._train("image", PAPER["image_fold_config"], fold) for fold in range(FOLDS)]
         names = {name: paths[name] for name in ("images", "cleaned", "label_issues")}
         settings = {"out_of_fold": found, "config": DenoiseConfig(), "keep_ids": ""}
@@ -171,24 +175,36 @@ class Pipeline:
         models = {"fusion_model": self.out / "fusion_model"}
         self._time("fusion", "fusion", given, {"folds": 8, "seed": 0, **made, **models})
         vote = {"config": ENSEMBLE["ensemble_config"](PAPER["ensemble_config"])}
-        ensemble = self.out / "ensemble"
-        self._time("ensemble", "ensemble", {**stored, **made, **vote}, {"probabilities": ensemble})
+        trainings = {name: paths for name, paths in inputs.items() if name.endswith("_models")}
+        read = {**stored, **made, **models, **trainings, "profile": self.out / "profile"}
+        ensemble, package = self.out / "ensemble", {"ensemble_model": self.out / "ensemble_model"}
+        self._time("ensemble", "ensemble", {**read, **vote}, {"probabilities": ensemble, **package})
+        new = {name: self.out / name for name in ("new_products", "new_images")}
+        predictions = {"predictions": self.out / "predictions"}
+        self._time(
+            "predict", "predict", {**package, **new}, predictions, module="lifecycle", work="run_predict"
+        )
         scored = {
             **stored,
             **trained,
             **made,
             "ensemble": ensemble,
             "label_issues": self.paths["label_issues"],
+            "new_products": new["new_products"],
+            **predictions,
         }
         self._time(
             "evaluate", "evaluate", scored, {"seed": 0, "metadata": {}, "results": self.out / "results"}
         )
 
-    def _time(self, stage: str, name: str, inputs: dict, outputs: dict, *, module: str = "") -> None:
+    def _time(
+        self, stage: str, name: str, inputs: dict, outputs: dict, *, module: str = "", work: str = ""
+    ) -> None:
         module = module or stage
+        function, given = work or f"run_{module}", {**inputs, **outputs}
         start = time.time()  # a clock that processes share
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            call = process.submit(_call, f"components.{module}.run", f"run_{module}", {**inputs, **outputs})
+            call = process.submit(_call, f"components.{module}.run", function, given)
             start_up = call.result() - start
         self.timed.append(Timed(stage, name, time.time() - start, start_up))
         print(f"{name}: {self.timed[-1].seconds:.0f} s", flush=True)

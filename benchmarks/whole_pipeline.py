@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,11 +62,13 @@ BORDER = 1  # pixels cut off before the destruction, of the published 10 at 448
 class InOneProcess(Pipeline):
     """The stages' tasks in their order, in this process, by CPU time."""
 
-    def _time(self, stage: str, name: str, inputs: dict, outputs: dict, *, module: str = "") -> None:
+    def _time(
+        self, stage: str, name: str, inputs: dict, outputs: dict, *, module: str = "", work: str = ""
+    ) -> None:
         module = module or stage
-        work = getattr(__import__(f"components.{module}.run", fromlist=["run"]), f"run_{module}")
+        run = getattr(__import__(f"components.{module}.run", fromlist=["run"]), work or f"run_{module}")
         start = time.process_time()
-        work(**inputs, **outputs)
+        run(**inputs, **outputs)
         self.timed.append(Timed(stage, name, time.process_time() - start))
 
 
@@ -294,13 +297,14 @@ def main() -> None:
         options = SimpleNamespace(**vars(given), folder=Path(folder), tiny=True, compile="off")
         ours = InOneProcess(options)  # type: ignore[arg-type]
         ours.run()
-        products = read_products(ours.out / "products")
+        labeled, new = read_products(ours.out / "products"), read_products(ours.out / "new_products")
+        products = replace(labeled, table=pd.concat([labeled.table, new.table], ignore_index=True))
         theirs = Published(ours, products, read_manifest(ours.out / "members")["folds"])
         predicted = theirs.run()
         test = products.rows("test")
         labels = pd.read_csv(ours.catalog / "Y_test.tsv", sep="\t", dtype=str).set_index("Image_id")
         truth = np.array(labels["Prdtypecode"][products.table["image_id"].to_numpy()[test]])
-        chosen = read_classifier(ours.out / "ensemble").chosen("test", products.ids[test]).argmax(axis=1)
+        chosen = read_classifier(ours.out / "predictions" / "ensemble").chosen("test", new.ids).argmax(axis=1)
         codes = np.array(products.classes)
         scores = {
             name: float(f1_score(truth, codes[labels], average="macro"))

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from commands import command
-from tiny_catalog import OUTPUTS, TinyCatalog, jpeg
+from tiny_catalog import NEW, OUTPUTS, TinyCatalog, jpeg
 
 from components.core.errors import InputError
 from components.data.tables.findings import Finding
 from components.preprocess.config import PreprocessConfig, Sources
-from components.preprocess.run import check_catalog, run_preprocess
+from components.preprocess.run import check_catalog, run_preprocess, run_preprocess_new
 
 
 def damage_pictures(catalog: TinyCatalog) -> None:
@@ -66,10 +66,16 @@ def test_it_finds_what_preprocess_finds(spoil: Callable[[TinyCatalog], Any], lim
     sources, config = catalog.write(), PreprocessConfig(max_quarantined=limit)
     settings: dict[str, Any] = {"folds": 4, "seed": 0, "earlier_profile": ""}
     paths: dict[str, Any] = {name: tmp_path / "out" / name for name in OUTPUTS}
+    new: dict[str, Any] = {name: tmp_path / "out" / name for name in NEW}
     findings: list[Finding] = []
     refusals = []
+
+    def preprocess() -> None:
+        run_preprocess(sources, config, **settings, **paths)
+        run_preprocess_new(sources, config, paths["products"], paths["profile"], **new)
+
     for work in (
-        lambda: run_preprocess(sources, config, **settings, **paths),
+        preprocess,
         lambda: check_catalog(sources, config, **settings, findings=findings, decoded=200),
     ):
         try:
@@ -78,8 +84,9 @@ def test_it_finds_what_preprocess_finds(spoil: Callable[[TinyCatalog], Any], lim
         except InputError as error:
             refusals.append(str(error))
     assert refusals[0] == refusals[1]
-    assert len(paths["quarantine"].read_text(encoding="utf-8").splitlines()) == 1 + len(findings)
-    written = paths["quarantine"].read_text(encoding="utf-8")
+    reports = [path for path in (paths["quarantine"], new["new_quarantine"]) if path.exists()]
+    written = "".join(path.read_text(encoding="utf-8") for path in reports)
+    assert len(written.splitlines()) == len(reports) + len(findings)
     assert all(each.reason in written and each.detail[:20] in written for each in findings)
 
 
