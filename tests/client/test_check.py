@@ -143,7 +143,7 @@ def test_it_names_a_broken_catalog_and_what_was_found_in_it(tmp_path: Path):
     damage_pictures(catalog)
     output = command("check", *options(catalog.write()), status=2).output
     assert "1 image_missing (quarantined)" in output
-    assert "error: 4 of 66 rows cannot be used" in output
+    assert "error: 4 of 60 rows cannot be used" in output
 
 
 def test_weights_that_are_not_there_stop_a_run_before_its_first_stage(tmp_path: Path):
