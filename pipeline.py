@@ -29,12 +29,13 @@ from components.ensemble.component import ensemble
 from components.evaluate.component import evaluate
 from components.fusion.component import fusion
 from components.image.component import image
-from components.lifecycle.component import predict
+from components.lifecycle.component import no_models_store, predict, promote
 from components.preprocess.component import check_parameters, preprocess, preprocess_new
 from components.text.component import text
 
 COMPONENTS = {
-    each.name: each for each in (preprocess, denoise, text, image, fusion, ensemble, predict, evaluate)
+    each.name: each
+    for each in (preprocess, denoise, text, image, fusion, ensemble, predict, evaluate, promote)
 }
 DESCRIPTION = "Product categorization from text and images by late fusion."
 
@@ -165,7 +166,21 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
         seed=given["seed"],
     )
     # Its results lead to everything else that a run made, so every run has its own.
-    place(evaluation).set_caching_options(False)
+    evaluated = place(evaluation).set_caching_options(False)
+    model = {
+        "ensemble_model": vote.outputs["ensemble_model"],
+        "predictions": predicted.outputs["predictions"],
+    }
+    model |= cleaned
+    _promote(model, given, lambda task: place(task.after(evaluated)).set_caching_options(False))
+
+
+def _promote(model: dict[str, Any], given: dict[str, Any], place: Callable) -> None:
+    """The last step, where the run names a store."""
+    with dsl.If(given["models_store"] != ""):
+        place(promote(**model, **{name: given[name] for name in ("models_store", "models_gate", "seed")}))
+    with dsl.Else():
+        place(no_models_store())
 
 
 def build_pipeline(
@@ -181,7 +196,7 @@ def build_pipeline(
         preset: its `denoise_on` shapes the graph, so no parameter can change it.
         registry, tag: of the images; another tag also renews every cached task.
     """
-    beside = [("preprocess", each) for each in (check_parameters, preprocess_new)]
+    beside = [("preprocess", each) for each in (check_parameters, preprocess_new, no_models_store)]
     for stage, component in (*COMPONENTS.items(), *beside):
         component.component_spec.implementation.container.image = image_name(stage, registry, tag)
     connect = partial(_connect, preset, image_name("<stage>", registry, tag), settings)
@@ -209,6 +224,8 @@ def build_pipeline(
         fusion_configs: list[dict] = preset["fusion_configs"],
         fusion_folds: int = 8,
         ensemble_config: dict = preset["ensemble_config"],
+        models_store: str = "",
+        models_gate: dict = {},  # noqa: B006
         cluster_accelerator_type: str = preset["accelerator_type"],
         cluster_accelerator_count: str = preset["accelerator_count"],
         cluster_node_selector: dict = {},  # noqa: B006

@@ -34,8 +34,8 @@ def parse_values(values: Mapping[str, Any]) -> dict[str, Any]:
         "cluster_accelerator_count": _parse_count,
         "cluster_accelerator_type": _parse_type,
     }
-    for stage in STAGE_NAMES:
-        parsers |= getattr(_configuration(stage), "PARAMETERS", {})
+    for room in (*STAGE_NAMES, "lifecycle"):
+        parsers |= getattr(_configuration(room), "PARAMETERS", {})
     parsed = {name: _parse(name, parsers[name], value) for name, value in values.items() if name in parsers}
     sides = [parsed.get(f"{side}_configs", ()) for side in ("text", "image")]
     of_text, of_image = ({config.name for config in side} for side in sides)

@@ -55,7 +55,10 @@ STAGES = (
 )
 # What is done with a trained model. Its code lies above the stages', which it imports.
 READS_MODELS = ("preprocess", "text", "image", "fusion", "ensemble")
-LIFECYCLE = (Stage("predict", "torch", "What are the new products?", others=READS_MODELS, room="lifecycle"),)
+LIFECYCLE = (
+    Stage("predict", "torch", "What are the new products?", others=READS_MODELS, room="lifecycle"),
+    Stage("promote", "torch", "Is it better than the champion?", others=READS_MODELS, room="lifecycle"),
+)
 TASKS = (*STAGES, *LIFECYCLE)
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 TASK_NAMES = tuple(stage.name for stage in TASKS)

@@ -92,6 +92,7 @@ def run_stage(
     metrics: Metrics,
     report: Artifact,
     label: str = "",
+    reuse: bool = True,
 ) -> None:
     """Does a stage's work, or takes over what an earlier run left where nothing has changed.
 
@@ -106,13 +107,14 @@ def run_stage(
         outputs: the paths that `work` writes.
         metrics: where its metrics go; `report` likewise.
         label: tells tasks of one stage apart in the log.
+        reuse: whether finished work may be taken over; not where the work is more than its outputs.
 
     Raises:
         SystemExit: with status 2 where the user's input is wrong; the message is on stdout.
     """
     with process_of(f"{stage} {label}".strip()):
         every = {**outputs, "report": Path(report.path)}
-        finished = os.environ.get(FINISHED_VARIABLE)
+        finished = os.environ.get(FINISHED_VARIABLE) if reuse else None
         folder = Path(finished) / f"{stage}-{_key(stage, inputs)[:24]}" if finished else None
         scores = _reuse(folder, every) if folder else None
         if scores is None:

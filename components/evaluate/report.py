@@ -52,6 +52,7 @@ def evaluate_report(
         metadata: lineage to show: code revision, image tags, seeds, configurations.
     """
     gallery = Gallery(products, images)
+    calibration = validation.best["ensemble"].calibration
     predicted = len(new.table)
     beside = products.metadata.get("dialect") in CHALLENGE
     return render(
@@ -73,23 +74,20 @@ def evaluate_report(
         confusion=_confusion(products, validation),
         confusions=confused(products, validation, gallery),
         disagreements=disagreements(products, validation, gallery),
-        **_calibration(validation),
+        calibration=reliability_chart(
+            calibration.confidence,
+            calibration.accuracy,
+            calibration.count,
+            title="Reliability of the ensemble's probabilities",
+        ),
+        calibration_error=calibration.error,
+        calibrations=[
+            {"name": ROWS[row], "error": scored.calibration.error} for row, scored in validation.best.items()
+        ],
         issues=_issues(products, issues),
         predictions={"made": predicted, "rows": new.metadata.get("rows", {}).get("test", predicted)},
         lineage=_lineage(products, validation, metadata),
     )
-
-
-def _calibration(validation: Evaluation) -> dict[str, Any]:
-    found = validation.best["ensemble"].calibration
-    title = "Reliability of the ensemble's probabilities"
-    return {
-        "calibration": reliability_chart(found.confidence, found.accuracy, found.count, title=title),
-        "calibration_error": found.error,
-        "calibrations": [
-            {"name": ROWS[row], "error": scored.calibration.error} for row, scored in validation.best.items()
-        ],
-    }
 
 
 def _figures(validation: Evaluation, test: Evaluation | None) -> list[dict[str, str]]:

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 
 from components.core.errors import InputError
 from components.core.reading import read_json, reading
+from components.ensemble.package import MODEL, PRODUCTS, VALIDATION
 
 STORED = "the champion's stored out-of-fold probabilities"
 HELD_OUT = "the champion's train-only classifiers and the members of the held-out fold"
@@ -85,8 +86,8 @@ def read_side(package: Path) -> Side:
     Raises:
         InputError: a part is missing, or the parts do not fit.
     """
-    classes = tuple(read_json(package / "model.json", "a model's description")["classes"])
-    table, probabilities = package / "products.parquet", package / "validation.safetensors"
+    classes = tuple(read_json(package / MODEL, "a model's description")["classes"])
+    table, probabilities = package / PRODUCTS, package / VALIDATION
     with reading(table, "a table of labeled products"):
         products = pd.read_parquet(table)
     with reading(probabilities, "out-of-fold probabilities"):

@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from components.core.configuration import Config, Share, parse_config, setting
+from components.core.errors import InputError
+from components.data.uris import check_uri, is_uri
 
 
 class GateConfig(Config):
@@ -24,5 +26,21 @@ class GateConfig(Config):
     min_accuracy: Share = setting(0.0, "accuracy on validation that every model must reach")
 
 
-# The pipeline's parameters that the lifecycle's tasks read.
-PARAMETERS = {"models_gate": partial(parse_config, GateConfig, where="models_gate")}
+def parse_store(place: str) -> str:
+    """Checks where models are stored; "" for nowhere.
+
+    Raises:
+        InputError: a quote, with which a server takes the condition on it for false, or an unknown scheme.
+    """
+    if "'" in place or '"' in place:
+        raise InputError(f"{place}: a store's address may hold no quotes")
+    if is_uri(place):
+        check_uri(place)
+    return place
+
+
+# The pipeline's parameters that the lifecycle's tasks read, and what makes of each what they take.
+PARAMETERS = {
+    "models_store": parse_store,
+    "models_gate": partial(parse_config, GateConfig, where="models_gate"),
+}

@@ -20,6 +20,8 @@ def check_parameters(
     fusion_configs: list[dict],
     fusion_folds: int,
     ensemble_config: dict,
+    models_store: str,
+    models_gate: dict,
     cluster_accelerator_type: str,
     cluster_accelerator_count: str,
     cluster_checkpoints: str,
@@ -41,6 +43,8 @@ def check_parameters(
         fusion_configs: the fusion configurations.
         fusion_folds: folds of the validation split.
         ensemble_config: how the members vote.
+        models_store: where models are stored, "" for nowhere.
+        models_gate: when a model replaces the champion.
         cluster_accelerator_type: the accelerator that trainings ask for, "" for a CPU.
         cluster_accelerator_count: how many.
         cluster_checkpoints: folder on a volume, which is tested for writing; "" for none.

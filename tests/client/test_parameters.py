@@ -139,7 +139,7 @@ def test_every_new_name_is_a_parameter():
 
 def test_every_name_says_what_it_is_about():
     groups = {name.partition("_")[0] for name in TYPES}
-    assert groups == {"catalog", "cluster", "seed", *STAGE_NAMES} - {"evaluate"}
+    assert groups == {"catalog", "cluster", "models", "seed", *STAGE_NAMES} - {"evaluate"}
 
 
 def test_pretrained_weights_stand_beside_the_laptops_small_models():

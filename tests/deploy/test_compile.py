@@ -78,6 +78,11 @@ def tasks(dag: dict[str, Any], spec: dict[str, Any]) -> dict[str, dict[str, Any]
     return found
 
 
+def loops_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The groups of tasks that are repeated."""
+    return {name: part for name, part in spec["components"].items() if name.startswith("comp-for-loop")}
+
+
 def test_its_outline_is_the_golden_one(package):
     preset, path = package
     golden = (ROOT / "tests" / "deploy" / "golden" / f"{preset}.txt").read_text(encoding="utf-8")
@@ -105,7 +110,7 @@ def test_every_report_and_metric_says_its_stage(documents):
         (component["executorLabel"].removeprefix("exec-").split("-")[0], name)
         for component in spec["components"].values()
         if "executorLabel" in component
-        for name, each in component["outputDefinitions"].get("artifacts", {}).items()
+        for name, each in component.get("outputDefinitions", {}).get("artifacts", {}).items()
         if each["artifactType"]["schemaTitle"].removeprefix("system.") in SHOWN
     ]
     assert {stage for stage, _ in shown} == set(TASK_NAMES)
@@ -122,11 +127,12 @@ def test_what_no_person_sets_is_no_parameter(documents):
     assert not {"facts", "metadata", "graph"} & set(spec["root"]["inputDefinitions"]["parameters"])
 
 
-def test_what_checks_and_what_evaluates_a_run_is_never_cached(documents):
+def test_what_checks_evaluates_and_promotes_is_never_cached(documents):
     _, spec, _ = documents
     cached = {name: bool(task["cachingOptions"]) for name, task in tasks(spec["root"]["dag"], spec).items()}
     assert {name for name, each in cached.items() if not each} == {
-        *("exec-check-parameterscheck-parameters", "exec-evaluateevaluate")
+        *("exec-check-parameterscheck-parameters", "exec-evaluateevaluate"),
+        *("exec-promotepromote", "exec-no-models-storeno-models-store"),
     }
 
 
@@ -164,7 +170,7 @@ def test_a_parameter_that_sets_a_pod_reaches_the_loop_it_is_used_in(documents):
     text = json.dumps([spec["deploymentSpec"], platform])
     used = {name for name in spec["root"]["inputDefinitions"]["parameters"] if f"channel--{name}" in text}
     assert used == {"cluster_accelerator_count", "cluster_node_selector", "cluster_tolerations"}
-    loops = [part for part in spec["components"].values() if "dag" in part]
+    loops = list(loops_of(spec).values())
     assert len(loops) == 3
     for loop in loops:
         assert {f"pipelinechannel--{name}" for name in used} <= set(loop["inputDefinitions"]["parameters"])
@@ -177,7 +183,7 @@ def test_the_tasks_of_a_loop_ask_for_an_accelerator_where_one_of_them_uses_it(do
         for name, executor in executors(spec).items()
         if "accelerator" in executor["container"]["resources"]
     }
-    loops = [part["dag"]["tasks"] for part in spec["components"].values() if "dag" in part]
+    loops = [part["dag"]["tasks"] for part in loops_of(spec).values()]
     for name, task in {name: task for loop in loops for name, task in loop.items()}.items():
         parameters = task["inputs"]["parameters"]
         output = parameters["gpu_type"]["componentInputParameter"]

@@ -104,6 +104,7 @@ def _of_keys() -> Iterator[Mistake]:
         "preprocess_config": PreprocessConfig,
         "denoise_config": DenoiseConfig,
         "ensemble_config": EnsembleConfig,
+        "models_gate": GateConfig,
     }
     for parameter, config in whole.items():
         yield from _of_config(parameter, config, {}, many=False)

@@ -41,8 +41,7 @@ def _graph(
         task = dag["tasks"][name]
         component = spec["components"][task["componentRef"]["name"]]
         if "dag" in component:
-            items = task["parameterIterator"]["items"]["inputParameter"]
-            yield f"{name}, each of {items.removeprefix(CHANNEL)}"
+            yield f"{name}{_when(task)}"
             yield from _indented(_graph(component["dag"], spec, platform, pods))
         else:
             image = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]["image"]
@@ -52,6 +51,14 @@ def _graph(
             yield from _indented([*_inputs(task, component), *_outputs(component)])
             pod = "\n".join(_pod(component["executorLabel"], task, spec, platform))
             pods.setdefault(pod, []).append(name)
+
+
+def _when(task: dict[str, Any]) -> str:
+    """What a group's tasks run over, and on what condition."""
+    condition = task.get("triggerPolicy", {}).get("condition", "")
+    items = task.get("parameterIterator", {}).get("items", {}).get("inputParameter", "")
+    found = [f"each of {items}"] * bool(items) + [f"if {condition}"] * bool(condition)
+    return "".join(f", {each.replace(CHANNEL, '')}" for each in found)
 
 
 def _in_order(tasks: dict[str, Any]) -> list[str]:
@@ -64,14 +71,14 @@ def _in_order(tasks: dict[str, Any]) -> list[str]:
 
 def _inputs(task: dict[str, Any], component: dict[str, Any]) -> Iterator[str]:
     for kind in ("Artifact", "Parameter"):
-        given = task["inputs"].get(f"{kind.lower()}s", {})
-        for name, each in component["inputDefinitions"].get(f"{kind.lower()}s", {}).items():
+        given = task.get("inputs", {}).get(f"{kind.lower()}s", {})
+        for name, each in component.get("inputDefinitions", {}).get(f"{kind.lower()}s", {}).items():
             if name in given:
                 yield f"{name}: {_type(each)} <- {_source(given[name], kind)}"
 
 
 def _outputs(component: dict[str, Any]) -> Iterator[str]:
-    for outputs in component["outputDefinitions"].values():
+    for outputs in component.get("outputDefinitions", {}).values():
         yield from (f"-> {name}: {_type(each)}" for name, each in outputs.items())
 
 

@@ -21,6 +21,8 @@ def check(preset: str = "laptop", **changed: Any) -> tuple[str, ...]:
         "denoise_folds": [0.0, 1.0, 2.0, 3.0],
         "denoise_config": chosen["denoise_configs"][chosen["denoise_on"]],
         "fusion_folds": 8,
+        "models_store": "",
+        "models_gate": {},
         "cluster_accelerator_type": GPU,
         "cluster_accelerator_count": "1",
         "cluster_checkpoints": "",

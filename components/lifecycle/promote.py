@@ -1,0 +1,156 @@
+"""Promote: a trained model is stored as a version, and becomes the champion if the gate lets it."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.core.artifacts import write_json
+from components.core.errors import InputError
+from components.core.stage import RUN_ID_VARIABLE, Result
+from components.data.image_store import ImageStore
+from components.data.prediction_files import DETAIL
+from components.data.products import read_products
+from components.lifecycle.champion import Champion, promote, read_champion, utc_now
+from components.lifecycle.comparison import Pairs, Score, Side, compare, read_side
+from components.lifecycle.config import GateConfig
+from components.lifecycle.gate import Decision, decide
+from components.lifecycle.model import load_model
+from components.lifecycle.promote_report import promote_report
+from components.lifecycle.retention import reading
+from components.lifecycle.store import ModelStore, Version, as_json
+from components.reports.page import safe_report
+
+log = logging.getLogger(__name__)
+
+Scorer = Callable[[Path, pd.DataFrame, ImageStore], Score]
+
+
+def score_by_package(package: Path, products: pd.DataFrame, images: ImageStore) -> Score:
+    """How a package scores what it has no out-of-fold probabilities of: by classifiers of train alone.
+
+    Args:
+        products: cleaned, with all that will be asked for.
+    """
+    rows = products.set_index("product_id", drop=False)
+
+    def score(ids: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        table = rows.loc[ids].reset_index(drop=True)
+        return load_model(package).predict_cleaned(table, images, refit=False, folds=folds).pred_probs
+
+    return score
+
+
+def run_promote(
+    ensemble_model: Path,
+    products: Path,
+    images: Path,
+    predictions: Path,
+    *,
+    store: str,
+    config: GateConfig,
+    seed: int,
+    decision: Path,
+    scorer: Scorer = score_by_package,
+) -> Result:
+    """Stores a model, compares it with the champion, and promotes it if the gate says so.
+
+    Args:
+        ensemble_model: its package.
+        products, images: what it was trained on.
+        predictions: what it says of new products; kept in the store if it is promoted, so that they can be
+            scored once their codes are known.
+        store: a folder, s3://... or gs://...
+        decision: JSON file to write; the store gets the same.
+        scorer: makes of a package what scores products by classifiers that did not see validation.
+
+    Returns:
+        Whether it was promoted, the difference, and how many products were compared; and the report.
+
+    Raises:
+        InputError: the store cannot be used, or another run promoted a model meanwhile.
+    """
+    models, table, pictures = ModelStore(store), read_products(products), ImageStore(images)
+    with reading(models, models.add(ensemble_model)) as version:
+        champion = read_champion(models)
+        challenger = read_side(ensemble_model)
+        pairs = _pairs(models, champion, challenger, lambda package: scorer(package, table.table, pictures))
+        labels, predicted = _own(challenger)
+        found = decide(labels, predicted, pairs, config, seed=seed)
+        document = {
+            "format": 1,
+            "at": utc_now(),
+            "challenger": version.id,
+            "champion": champion.version,
+            **found.document(config),
+            **_rows(pairs),
+        }
+        write_json(decision, document)
+        if champion.version != version.id:  # a first attempt has promoted it, and written why
+            _carry_out(models, version, champion, document)
+            if found.promote and (predictions / DETAIL).exists():
+                models.keep_predictions(predictions / DETAIL, version.id)
+    log.info("%s: %s", "promoted" if found.promote else "not promoted", found.why)
+    sides = {"challenger": version.id, "champion": champion.version}
+    report = safe_report(lambda: promote_report(table, pictures, found, pairs, **sides, config=config))
+    return Result(_scalars(found, pairs), report)
+
+
+def _pairs(
+    models: ModelStore, champion: Champion, challenger: Side, score_of: Callable[[Path], Score]
+) -> Pairs | None:
+    if champion.version is None:
+        return None
+    with reading(models, champion.version) as version, tempfile.TemporaryDirectory() as scratch:
+        package = models.fetch(version, Path(scratch) / "champion")
+        return compare(read_side(package), challenger, score_of(package))
+
+
+def _own(side: Side) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and out-of-fold predictions of a side's validation products, (n,) positions in its classes."""
+    position = {code: number for number, code in enumerate(side.classes)}
+    labels = np.array([position[code] for code in side.validation["code"]], np.int64)
+    return labels, side.pred_probs.argmax(axis=1)
+
+
+def _carry_out(models: ModelStore, version: Version, champion: Champion, document: dict[str, Any]) -> None:
+    """Promotes the version if the decision says so, and leaves the decision in the store."""
+    try:
+        if document["promote"]:
+            promote(models, version, instead_of=champion, why=document["why"])
+    except InputError as error:
+        _leave(models, version, {**document, "promote": False, "why": str(error)})
+        raise
+    _leave(models, version, document)
+
+
+def _leave(models: ModelStore, version: Version, document: dict[str, Any]) -> None:
+    """Writes the decision by its version, and by the run where a server gave it an id."""
+    models.write_json(f"decisions/{version.id}.json", document)
+    if run := os.environ.get(RUN_ID_VARIABLE):
+        models.objects.write(f"runs/{run}/promote.json", as_json(document))
+
+
+def _rows(pairs: Pairs | None) -> dict[str, Any]:
+    if pairs is None:
+        return {"compared": 0, "scored": {}, "left_out": {}}
+    return {"compared": len(pairs.ids), "scored": pairs.scored, "left_out": pairs.left_out}
+
+
+def _scalars(decision: Decision, pairs: Pairs | None) -> dict[str, float]:
+    found = decision.difference
+    scalars = {"promoted": float(decision.promote), "macro_f1": decision.macro_f1}
+    if pairs is not None:
+        scalars |= {
+            "products_compared": float(len(pairs.ids)),
+            "products_left_out": float(sum(pairs.left_out.values())),
+        }
+    if found is not None:
+        low, high = found.interval
+        scalars |= {"macro_f1_difference": found.gain, "difference_low": low, "difference_high": high}
+    return scalars
