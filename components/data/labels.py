@@ -7,22 +7,26 @@ import numpy as np
 
 from components.core.errors import InputError
 from components.data.codes import clean_id
+from components.data.tables.delimited import Quotes
 from components.data.tables.findings import DROPPED, first_of
 from components.data.tables.read import read_table
 
 
-def read_labels(path: Path, *, known_ids: Set[str]) -> tuple[np.ndarray, np.ndarray]:
+def read_labels(
+    path: Path, *, known_ids: Set[str], encoding: str = "", quotes: Quotes = ""
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads ids and codes as strings, both (N,).
 
     Args:
         path: a table of two columns, with or without a header, or of columns "id" (or "product_id") and
             "code" among others.
+        encoding, quotes: how the table is read; see `read_table`.
         known_ids: ids of which some are expected; they are taken as they are written.
 
     Raises:
         InputError: it is no such table, or an id occurs twice.
     """
-    table = read_table(path)
+    table = read_table(path, encoding=encoding, quotes=quotes)
     dropped = [finding for finding in table.findings if finding.action == DROPPED]
     if dropped:
         raise InputError(f"{path}: {len(dropped)} rows cannot be read\n{first_of(dropped)}\nMend them.")

@@ -10,6 +10,7 @@ from components.core.errors import InputError
 from components.data.codes import clean_code
 from components.data.labels import read_labels
 from components.data.probabilities import Probabilities, read_matrix, write_matrix
+from components.data.tables.delimited import Quotes
 from components.fusion.config import FUSION_KINDS, DecisionLevelConfig
 from components.fusion.decision_level.members import FusionData, Member, fuse_members
 from components.modeling.cross_fitting import stratified_folds
@@ -17,7 +18,16 @@ from components.modeling.metrics import f1_per_class, macro_f1
 
 
 def fuse(
-    text: list[Path], image: list[Path], labels: Path, *, kind: str, folds: int, seed: int, output: Path
+    text: list[Path],
+    image: list[Path],
+    labels: Path,
+    *,
+    kind: str,
+    folds: int,
+    seed: int,
+    output: Path,
+    encoding: str = "",
+    quotes: Quotes = "",
 ) -> dict[str, dict[str, float]]:
     """Fuses matrices of text and image classifiers, each row by what was fitted without it.
 
@@ -30,6 +40,7 @@ def fuse(
         labels: table of id and code, tab- or comma-separated: two columns, with or without a header, or
             columns named "id" and "code" among others.
         kind: one of the decision level.
+        encoding, quotes: how the labels' table is read; see `read_table`.
         output: folder to write: `oof.npz`, the out-of-fold probabilities, and `metrics.json`.
 
     Returns:
@@ -46,7 +57,7 @@ def fuse(
     if not paths:
         raise InputError("fuse: no matrix; give at least one of text or image")
     first = read_matrix(paths[0], name=paths[0].stem)
-    ids, codes = read_labels(labels, known_ids=set(first.ids))
+    ids, codes = read_labels(labels, known_ids=set(first.ids), encoding=encoding, quotes=quotes)
     pred_probs, classes = _read_matrices(paths, first, ids)
     truth = _to_labels(codes, classes, ids, where=labels)
     fold_of = stratified_folds(truth, folds=folds, seed=seed)

@@ -45,7 +45,7 @@ def read_labeled(
     findings += labeled.findings
     if "corrections" in paths:
         corrections = read_table(paths["corrections"], encoding=config.encoding, quotes=config.quotes)
-        apply_corrections(labeled.records, corrections)
+        findings += apply_corrections(labeled.records, corrections)
     codes = {record.code for record in labeled.records if record.code}
     findings += similar_codes(codes, labeled.products.path.name)
     names = {}

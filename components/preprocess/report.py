@@ -246,5 +246,6 @@ def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 def _source(products: Products) -> dict[str, str]:
     metadata = products.metadata
     source = {"dialect": metadata.get("dialect"), "rows": metadata.get("rows")}
+    source |= {f"{name} read as": form for name, form in metadata.get("read_as", {}).items()}
     digests = {f"SHA-256 of {name}": digest for name, digest in metadata.get("digests", {}).items()}
     return {name: words(value) for name, value in {**source, **digests}.items() if value}

@@ -143,7 +143,7 @@ def train_linear(products: Products, task: Task, config: LinearTextConfig, setup
 
 def _ngrams(config: LinearTextConfig) -> NgramSettings:
     return NgramSettings(
-        config.name, config.word_ngrams, config.char_ngrams, config.char_limit, config.min_products
+        config.name, config.word_ngrams, config.char_ngrams, config.char_limit, config.ngram_min_products
     )
 
 

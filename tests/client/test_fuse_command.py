@@ -116,3 +116,17 @@ def test_a_pipe_is_refused_at_once(option: str, folder: Path, tmp_path: Path):
     given = {"text": folder / "text1.npz", "labels": folder / "labels.tsv", option: tmp_path / "pipe"}
     with pytest.raises(InputError, match="a pipe, a socket or a device"):
         fuse_matrices([given["text"]], [], given["labels"], **MEAN, output=tmp_path)
+
+
+def test_the_labels_encoding_and_quotes_may_be_set(folder: Path):
+    path, codes = folder / "labels.tsv", ["M\xfctze", "Schlo\xdf", "B\xf6rse"]
+    for name in ("text1", "image"):
+        with np.load(folder / f"{name}.npz") as file:
+            np.savez(folder / f"{name}.npz", **{**dict(file), "classes": np.array(codes)})
+    text = path.read_text()
+    for old, new in zip(CODES, codes, strict=True):
+        text = text.replace(f"\t{old}\n", f"\t{new}\n")
+    path.write_bytes(text.encode("cp850"))
+    arguments = ["--text", "text1.npz", "--image", "image.npz", "--labels", "labels.tsv", "--kind", "mean"]
+    fuse(folder, *arguments, "--encoding", "cp850", "--quotes", "none", "--output", "out")
+    assert json.loads((folder / "out" / "metrics.json").read_text())["rows"] == 400

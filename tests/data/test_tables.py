@@ -45,7 +45,10 @@ def test_an_older_export_is_read_by_its_language_and_the_decision_is_shown(
     rows = rows_of(names)
     table = read(tmp_path, delimited(rows, ";").encode(encoding))
     assert values(table) == rows
-    assert table.form.startswith(f"{encoding} text, delimited by semicolons")
+    assert table.form == (
+        f"{encoding} text, delimited by semicolons, quotes are text "
+        "(the encoding by its letters, the quotes by the whole file)"
+    )
 
 
 def test_an_encoding_that_only_a_guess_decides_is_refused_with_both_readings(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -62,6 +63,13 @@ def _repeated(args: list[str]) -> Iterator[str]:
     "--labels", required=True, type=existing, help="Table of id and code, TSV or CSV with a header."
 )
 @click.option("--kind", required=True, type=DecisionLevelKind(), help="How they are fused.")
+@click.option("--encoding", default="", help="Of the labels, where they are not UTF-8: cp1252, cp1251, ...")
+@click.option(
+    "--quotes",
+    type=click.Choice(["", "none", "doubled"]),
+    default="",
+    help="In the labels: none where quotes are text, doubled where they enclose fields. [told by the file]",
+)
 @click.option("--folds", type=click.IntRange(min=2), default=8, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
@@ -75,6 +83,7 @@ def fuse(
     folds: int,
     seed: int,
     output: Path,
+    **reading: Any,
 ) -> None:
     """Fuse probability matrices from elsewhere, every row predicted by what never saw it.
 
@@ -85,7 +94,7 @@ def fuse(
 
     with exit_on_input_error():
         table = fuse_matrices(
-            list(text), list(image), labels, kind=kind, folds=folds, seed=seed, output=output
+            list(text), list(image), labels, kind=kind, folds=folds, seed=seed, output=output, **reading
         )
     width = max(map(len, table))
     click.echo(f"{'':{width}}  macro-F1  accuracy")

@@ -11,7 +11,7 @@ from components.core.errors import InputError
 from components.core.reading import reading
 from components.data.tables.columnar import read_json_lines, read_parquet
 from components.data.tables.delimited import Quotes, read_delimited
-from components.data.tables.encodings import decode
+from components.data.tables.encodings import Text, decode
 from components.data.tables.findings import shown
 from components.data.tables.table import Table, clean_names
 from components.data.tables.workbooks import read_workbook
@@ -76,17 +76,23 @@ def _read(data: bytes, encoding: str, quotes: Quotes, path: Path) -> Table:
         raise InputError(f"{path}: empty: expected a line of column names")
     if text.text.lstrip().startswith("{") and _is_object(text.text):
         return read_json_lines(text.text, path)
-    return _delimited(text.text, quotes, path, name=text.encoding, damaged=text.damaged)
+    return _delimited(text, encoding, quotes, path)
 
 
-def _delimited(text: str, quotes: Quotes, path: Path, *, name: str, damaged: bool) -> Table:
-    reading = read_delimited(text, quotes, str(path))
+def _delimited(text: Text, encoding: str, quotes: Quotes, path: Path) -> Table:
+    reading = read_delimited(text.text, quotes, str(path))
     _, header = reading.records[0]
     how = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars"}[reading.delimiter]
-    form = f"{name} text, delimited by {how}, quotes {'enclose fields' if reading.quoted else 'are text'}"
+    by = "as set" if text.encoding == encoding else "by its bytes"
+    by = "by its letters" if by != "as set" and not text.encoding.startswith("utf") else by
+    form = (
+        f"{text.encoding} text, delimited by {how}, "
+        f"quotes {'enclose fields' if reading.quoted else 'are text'} "
+        f"(the encoding {by}, the quotes {'as set' if quotes else 'by the whole file'})"
+    )
     table = Table(path, clean_names(header), form, reading.delimiter)
     for line, values in reading.records[1:]:
-        table.take(line, values, escaped=damaged)
+        table.take(line, values, escaped=text.damaged)
     return table
 
 

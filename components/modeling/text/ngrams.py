@@ -90,7 +90,7 @@ def fit_vectorizers(texts: Texts, rows: np.ndarray) -> tuple[dict[str, TfidfVect
         raise InputError(
             f"classifier {settings.name}: nothing to learn from titles and descriptions: no word is in "
             f"{settings.min_products} of the {len(rows):,} products to train on. "
-            "Are the text columns the right ones? Else lower min_products, or leave this classifier out"
+            "Are the text columns the right ones? Else lower ngram_min_products, or leave this classifier out"
         )
     return fitted, csr_array(hstack(matrices))
 

@@ -1,5 +1,6 @@
 """A person's corrections of labels, and the names of classes."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,18 +8,23 @@ from pathlib import Path
 from components.core.errors import InputError
 from components.core.reading import read_json
 from components.data.codes import clean_code, clean_id
-from components.data.tables.findings import DROPPED, FLAGGED, Finding, first_of, shown
+from components.data.tables.findings import DROPPED, FLAGGED, IGNORED, Finding, first_of, shown
 from components.data.tables.table import Table
 from components.preprocess.catalog.cleaning import clean_text
 from components.preprocess.catalog.records import Record
 
+log = logging.getLogger(__name__)
 
-def apply_corrections(records: Sequence[Record], corrections: Table) -> None:
+
+def apply_corrections(records: Sequence[Record], corrections: Table) -> list[Finding]:
     """Puts a person's codes in place of the catalog's.
 
+    Returns:
+        One finding where products are corrected that the catalog does not have, or not any more.
+
     Raises:
-        InputError: columns are missing, a row that cannot be read, a product or a code that the catalog
-            does not have, or a product that is corrected twice.
+        InputError: columns are missing, a row that cannot be read, a code that the catalog does not have, or
+            a product that is corrected twice.
     """
     missing = corrections.missing(["product_id", "code"])
     if missing:
@@ -40,18 +46,29 @@ def apply_corrections(records: Sequence[Record], corrections: Table) -> None:
         if times[product] > 1
     ]
     wrong += [
-        f"line {line}: {column} {shown(value)} is not in the catalog"
+        f"line {line}: code {shown(code)} is not in the catalog"
         for line, product, code in rows
-        for column, value, known in (("product_id", product, by_id), ("code", code, codes))
-        if value not in known
+        if product in by_id and code not in codes
     ]
     if wrong:
         raise InputError(
             f"{corrections.path}: {len(wrong)} corrections cannot be made\n{first_of(wrong)}\n"
             "Mend these lines, or take them out."
         )
+    unknown = [(line, product) for line, product, _ in rows if product not in by_id]
     for _, product, code in rows:
-        by_id[product].code = code
+        if product in by_id:
+            by_id[product].code = code
+    return _of_unknown(unknown, corrections.path)
+
+
+def _of_unknown(unknown: list[tuple[int, str]], path: Path) -> list[Finding]:
+    if not unknown:
+        return []
+    line, product = unknown[0]
+    detail = f"{len(unknown)} corrections are of products that are not labeled ones of the catalog"
+    log.warning("%s: %s, the first is %s", path, detail, shown(product))
+    return [Finding(path.name, line, product, "stale_corrections", IGNORED, detail)]
 
 
 def read_class_names(path: Path) -> dict[str, str]:

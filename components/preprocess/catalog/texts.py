@@ -9,7 +9,9 @@ from components.preprocess.catalog.records import Record
 
 PLACEHOLDER_COUNT = 20  # products from which on one description is a placeholder
 PLACEHOLDER_SHARE = 0.05
-_MOJIBAKE = re.compile("[ÃÂÐÑâ][\u0080-\u00bf\u0152-\u0178\u02c6-\u2122]")
+# UTF-8 that was read as Windows-1252 or Latin-1, and as Windows-1251.
+_MOJIBAKE = re.compile("[ÂÃÐÑâ][\u0080-\u00bf\u0152-\u0178\u02c6-\u2122]|([РС][^\\x00-\\x7fА-я]){2}")
+_READ_AS = ("cp1252", "latin-1", "cp1251")
 
 
 def text_findings(records: Sequence[Record]) -> list[Finding]:
@@ -34,10 +36,13 @@ def _mojibake(records: Sequence[Record]) -> list[Finding]:
 def _was_utf8(text: str) -> bool:
     if text.isascii() or not _MOJIBAKE.search(text):
         return False
-    for match in re.finditer("[\u0080-\u00ff\u0152-\u0178\u02c6-\u2122]{2,}", text):
+    return any(_decodes(run) for run in re.findall(r"[^\x00-\x7f]{2,}", text))
+
+
+def _decodes(run: str) -> bool:
+    for encoding in _READ_AS:
         try:
-            if len(match[0].encode("cp1252").decode("utf-8")) < len(match[0]):
-                return True
+            return len(run.encode(encoding).decode("utf-8")) < len(run)
         except UnicodeError:
             continue
     return False

@@ -21,7 +21,7 @@ class LinearTextConfig(TextConfig):
     char_limit: PositiveInt = setting(
         300, "characters of title and description that character n-grams read", expert=True
     )
-    min_products: PositiveInt = setting(2, "n-grams of fewer products are left out", expert=True)
+    ngram_min_products: PositiveInt = setting(2, "n-grams of fewer products are left out", expert=True)
     l2: PositiveFloat = setting(0.25, "strength of the L2 penalty, 1/C of scikit-learn's", expert=True)
     features: NonNegativeInt = setting(
         128, "dimensions of the truncated SVD that feature-level fusion reads; 0 for none"
@@ -33,6 +33,7 @@ class LinearTextConfig(TextConfig):
     OLD_KEYS: ClassVar = TextConfig.OLD_KEYS | {
         "regularisation": "use 'l2', its inverse",
         "regularization": "use 'l2', its inverse",
+        "min_products": "use 'ngram_min_products'",
     }
 
     def problems(self) -> Iterator[str]:

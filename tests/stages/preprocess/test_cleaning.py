@@ -6,6 +6,8 @@ import pytest
 
 from components.core.project import code_revision
 from components.preprocess.catalog.cleaning import clean_text, hides_characters, mixes_look_alikes
+from components.preprocess.catalog.records import Record
+from components.preprocess.catalog.texts import text_findings
 
 
 @pytest.mark.parametrize(
@@ -104,3 +106,40 @@ def test_a_number_of_no_character_is_left_out_however_long(digits: int):
 def test_the_codes_revision_is_a_commit_or_nothing():
     revision = code_revision()
     assert revision == "" or len(revision.removesuffix("-dirty")) >= 7
+
+
+@pytest.mark.parametrize(
+    ("title", "read_as"),
+    [
+        *(("Crème brûlée", "cp1252"), ("Crème brûlée", "latin-1"), ("Table – 2 pièces", "cp1252")),
+        *(("Übertöpfe für Müller", "latin-1"), ("Мыло ручной работы", "cp1251"), ("Соль морская", "cp1251")),
+    ],
+)
+def test_texts_that_were_decoded_wrongly_before_are_found(title: str, read_as: str):
+    wrong = clean_text(title.encode().decode(read_as))
+    [finding] = text_findings([product("Chaise"), product(wrong)])
+    assert finding.reason == "mojibake"
+    assert "1 products have texts that were UTF-8" in finding.detail
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        *("Crème brûlée", "РСФСР СССР Русский стиль", "Мыло", "Ñandú «Ñuñoa» 5 €", "日本語 🧸"),
+        *("Âge d'or – été", "РЎ", "СЃ", "Срђан Ђорђевић"),
+    ],
+)
+def test_texts_in_any_language_are_no_wrongly_decoded_ones(title: str):
+    assert text_findings([product(title)]) == []
+
+
+def test_one_description_on_many_products_is_named():
+    records = [product("Chaise", "No description available") for _ in range(25)]
+    records += [product("Table", f"Bois {at}") for at in range(40)]
+    [finding] = text_findings(records)
+    assert finding.reason == "placeholder_description"
+    assert "25 of 65 products have one description" in finding.detail
+
+
+def product(title: str, description: str = "") -> Record:
+    return Record("X.tsv", 2, "1", "1", title, description, "", "")

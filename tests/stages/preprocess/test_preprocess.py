@@ -349,6 +349,16 @@ def test_corrections_replace_the_catalogs_codes(catalog: TinyCatalog):
     assert column(products, "code")[0] == "30"
 
 
+def test_stale_corrections_are_counted_and_stop_nothing(catalog: TinyCatalog):
+    (catalog.folder / "corrections.tsv").write_text("product_id\tcode\ngone\t10\n5000\t30\nold\t99\n")
+    sources = Sources(**{**vars(catalog.write()), "corrections": str(catalog.folder / "corrections.tsv")})
+    prepared = Prepared(catalog.folder, sources, PreprocessConfig())
+    assert column(prepared.products, "code")[0] == "30"
+    [finding] = prepared.findings_of("stale_corrections")
+    assert (finding["line"], finding["product_id"], finding["action"]) == ("2", "gone", "ignored")
+    assert finding["detail"].startswith("2 corrections are of products")
+
+
 def test_a_correction_to_an_unknown_code_is_refused(catalog: TinyCatalog):
     (catalog.folder / "corrections.tsv").write_text("product_id\tcode\n5000\t31\n")
     sources = Sources(**{**vars(catalog.write()), "corrections": str(catalog.folder / "corrections.tsv")})
@@ -408,3 +418,10 @@ def test_a_test_code_of_a_small_class_goes_where_the_class_went(
     config = PreprocessConfig(**settings)
     new = Prepared(catalog.folder, replace(sources, test_labels=str(path)), config).new
     assert new.labels.tolist() == [label, *[-1] * 5]
+
+
+def test_the_form_in_which_a_table_was_read_stands_in_the_report(catalog: TinyCatalog):
+    report = prepare(catalog, quotes="none").report
+    assert "products read as" in report
+    form = "utf-8 text, delimited by tabs, quotes are text (the encoding by its bytes, the quotes as set)"
+    assert report.count(form) >= 2
