@@ -60,6 +60,7 @@ def ensemble_report(
             figure("ties", f"{ensemble.metadata.get('ties', 0):,}"),
         ],
         members=_members(members, scores, ensemble.metadata),
+        alone=None if max(scores) - alone < LEAST / 100 else percent(alone),
         agreement=agreement_chart(same, [member.name for member in members]),
         majorities=_majorities(votes, voted, labels),
         cards=_split_most(products, Gallery(products, images), rows, votes, voted),

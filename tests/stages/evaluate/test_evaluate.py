@@ -414,8 +414,8 @@ def test_published_figures_stand_beside_those_of_the_challenges_catalogs_alone(
 ) -> None:
     evaluate(write_run(tmp_path, make_products(metadata={"dialect": dialect})), tmp_path / "out")
     report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert ("published, test set" in report) == beside
-    assert ("About the method's published results" in html.unescape(report)) != beside
+    assert ("published ◇" in report) == ('class="mark"' in report) == beside
+    assert "About the method's published results" in html.unescape(report)
     assert "91.44" in report
 
 
