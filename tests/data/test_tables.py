@@ -13,7 +13,7 @@ import xlsxwriter
 from tables import FRENCH, HEADER, RUSSIAN, by_openpyxl, delimited, packed, rows_of
 
 from components.core.errors import InputError
-from components.data.codes import clean_code, defused, revived
+from components.data.codes import clean_code, clean_id, defused, revived
 from components.data.tables.read import read_table
 from components.data.tables.table import Table
 
@@ -128,6 +128,8 @@ def test_descriptions_of_several_lines_with_commas_are_no_swallowed_records(tmp_
         ),
         lambda text: text + ";;;;\n" * 30 + "\n\n",
         lambda text: f"sep=;\n{text}",
+        lambda text: f"{text}\x1a",
+        lambda text: f"\n\n{text}",
         lambda text: text.replace("\n", "\r"),
         lambda text: text.replace("\n", "\r\n"),
         lambda text: text.replace("picture", "picture (a,b,c,d,e,f,g)").replace(
@@ -225,6 +227,12 @@ def test_names_that_start_like_a_formula_are_written_as_they_are(value: str):
 def test_formulas_are_defused_and_read_back(value: str):
     assert defused(value) == f"'{value}"
     assert clean_code(defused(value)) == value
+
+
+def test_marks_around_an_id_are_no_part_of_it():
+    assert clean_id(" \ufeffA 1\u200b\n") == "A 1"
+    assert clean_id("A\u200b1") == "A\u200b1"
+    assert clean_id("") == ""
 
 
 def test_codes_are_compared_composed_decoded_and_without_hidden_characters():

@@ -80,7 +80,8 @@ def _read(data: bytes, encoding: str, quotes: Quotes, path: Path) -> Table:
 
 
 def _delimited(text: Text, encoding: str, quotes: Quotes, path: Path) -> Table:
-    reading = read_delimited(text.text, quotes, str(path))
+    # MS-DOS ends a text with Ctrl+Z, and some exports still do.
+    reading = read_delimited(text.text.removesuffix("\x1a"), quotes, str(path))
     _, header = reading.records[0]
     how = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars"}[reading.delimiter]
     by = "as set" if text.encoding == encoding else "by its bytes"
