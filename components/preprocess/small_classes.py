@@ -42,7 +42,10 @@ def settle_small_classes(
     left = {record.code for record in labeled}
     if len(left) < 2:
         dropped = f" once small ones are out ({named})" if named else ""
-        raise InputError(f"the catalog has {len(left)} class{dropped}; at least two are needed")
+        raise InputError(
+            f"the catalog has {len(left)} class{dropped}; at least two are needed: "
+            "are the codes in the column that is read?"
+        )
     return labeled, small
 
 
