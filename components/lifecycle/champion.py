@@ -94,8 +94,11 @@ def promote(store: ModelStore, version: Version, *, instead_of: Champion, why: s
         instead_of: the pointer as it was read before anything was decided.
 
     Raises:
-        InputError: somebody else has replaced the champion since, or the store ignores conditions.
+        InputError: it is the champion already, somebody else has replaced the champion since, or the store
+            ignores conditions.
     """
+    if version.id == instead_of.version:  # its predecessor would be itself, and the true one lost
+        raise InputError(f"{store}: {version.id} is the champion already")
     promotion = _promotion(version, why, by)
     earlier = (instead_of.promotion, *instead_of.earlier) if instead_of.promotion else ()
     return _replace(store, promotion, earlier, instead_of)

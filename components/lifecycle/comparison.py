@@ -6,7 +6,7 @@ validation too. So a product of the challenger's validation split is scored
 - for the challenger by its own out-of-fold probabilities;
 - for the champion by its stored out-of-fold probabilities, where it was validation for the champion too and
   neither text nor image changed; by its classifiers of train alone and the members of the held-out fold,
-  where one did; by the same classifiers and all members, where the product is new.
+  where one did, or where the id did; by the same classifiers and all members, where the product is new.
 
 What the champion trained on, or a duplicate of it, is left out and counted.
 """
@@ -104,7 +104,12 @@ def compare(champion: Side, challenger: Side, score: Score) -> Pairs:
 
     Args:
         score: how the champion scores what it has no stored probabilities of.
+
+    Raises:
+        InputError: they have no class in common.
     """
+    if set(champion.classes).isdisjoint(challenger.classes):
+        raise InputError(_strangers(champion.classes, challenger.classes))
     rows, seen = challenger.validation, _Seen(champion, challenger)
     found = [seen.how(*row) for row in zip(rows["product_id"], rows["group"], rows["content"], strict=True)]
     how, folds = np.array([way for way, _ in found], dtype=object), np.array([fold for _, fold in found], int)
@@ -136,28 +141,32 @@ class _Seen:
         self._trained = {each for each, split, _, _ in rows if split == "train"}
         self._trained_contents = {content for _, split, content, _ in rows if split == "train"}
         self._validated = {each: content for each, split, content, _ in rows if split == "validation"}
-        self._folds = {each: int(fold) for each, _, _, fold in rows if not pd.isna(fold)}
-        self._groups: dict[int, list[str]] = {}
-        for product, group in zip(
-            challenger.products["product_id"], challenger.products["group"], strict=True
-        ):
-            self._groups.setdefault(group, []).append(product)
+        self._folds: dict[tuple[str, str], set[int]] = {}
+        for each, split, content, fold in rows:
+            if split == "validation":
+                for key in (("id", each), ("content", content)):
+                    self._folds.setdefault(key, set()).add(-1 if pd.isna(fold) else int(fold))
+        self._groups: dict[int, list[tuple[str, str]]] = {}
+        named = (challenger.products[name] for name in ("product_id", "content", "group"))
+        for product, content, group in zip(*named, strict=True):
+            self._groups.setdefault(group, []).append((product, content))
 
     def how(self, product: str, group: int, content: str) -> tuple[str, int]:
         """By what the champion scores a product, or why it is left out; and the fold to hold out, or -1."""
         members = self._groups[group]
-        folds = {self._folds[each] for each in members if each in self._folds}
+        # A product that only its id tells from one of the champion's was seen as well.
+        keys = [key for each, text in members for key in (("id", each), ("content", text))]
+        folds = set().union(*(self._folds.get(key, ()) for key in keys))
         fold = min(folds, default=-1)
         if product in self._trained:
             return TRAINED_ON, fold
-        if content in self._trained_contents or not self._trained.isdisjoint(members):
+        if any(each in self._trained or text in self._trained_contents for each, text in members):
             return DUPLICATE, fold
         if self._validated.get(product) == content:
             return STORED, fold
         if len(folds) > 1:
             return TWO_FOLDS, fold
-        seen = any(each in self._validated for each in members)
-        return (HELD_OUT if seen else TRAIN_ONLY), fold
+        return (HELD_OUT if folds else TRAIN_ONLY), fold
 
 
 def _champion_predicts(
@@ -171,6 +180,15 @@ def _champion_predicts(
     if not stored.all():
         predicted[~stored] = score(ids[~stored], folds[~stored]).argmax(axis=1)
     return predicted
+
+
+def _strangers(*sides: tuple[str, ...]) -> str:
+    few = [", ".join((*classes[:3], *["..."] * (len(classes) > 3))) for classes in sides]
+    return (
+        f"the champion's classes ({few[0]}) and the challenger's ({few[1]}) have none in common, so no "
+        "product compares them: give each catalog a models_name of its own; where the codes were renamed, "
+        "promote the stored version with `pipeline.py models promote`"
+    )
 
 
 def _positions(side: Side, position: dict[str, int]) -> np.ndarray:

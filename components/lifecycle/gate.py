@@ -139,11 +139,20 @@ def _floors(labels: np.ndarray, predicted: np.ndarray, config: GateConfig) -> It
 
 
 def _chance(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Accuracy of guesses in the predictions' shares (Cohen 1960), and three standard errors more."""
+    """Accuracy of guesses in the predictions' shares, and three standard errors more.
+
+    The standard error is that of independent guesses with the shares of labels and predictions (Fleiss, Cohen
+    and Everitt 1969). On few products it is wide: half the way to no mistake is enough.
+    """
     classes = int(max(labels.max(), predicted.max())) + 1
-    shares = [np.bincount(values, minlength=classes) / len(values) for values in (labels, predicted)]
-    expected = float(shares[0] @ shares[1])
-    return expected + 3 * math.sqrt(expected * (1 - expected) / len(labels))
+    of_labels, of_guesses = (
+        np.bincount(values, minlength=classes) / len(values) for values in (labels, predicted)
+    )
+    agreeing = of_labels * of_guesses
+    expected = float(agreeing.sum())
+    variance = expected + expected**2 - float(agreeing @ (of_labels + of_guesses))
+    error = math.sqrt(max(variance, 0) / len(labels))
+    return expected + min(3 * error, (1 - expected) / 2)
 
 
 def _scores(labels: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:

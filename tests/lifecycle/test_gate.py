@@ -83,6 +83,23 @@ def test_a_model_of_permuted_labels_is_refused_whether_or_not_there_is_a_champio
     assert "not above what chance can reach" in first.why
 
 
+@pytest.mark.parametrize(
+    ("counts", "passes"),
+    [
+        pytest.param([[94, 1], [1, 4]], True, id="a rare class, one mistake each way"),
+        pytest.param([[4, 0], [0, 4]], True, id="eight products, no mistake"),
+        pytest.param([[2, 2], [2, 2]], False, id="eight products, guessed"),
+        pytest.param([[95, 0], [5, 0]], False, id="always the frequent class"),
+        pytest.param([[90, 5], [5, 0]], False, id="guesses in the classes' shares"),
+    ],
+)
+def test_chance_is_told_from_knowledge_by_both_margins(counts: list[list[int]], passes: bool):
+    labels, predicted = (
+        np.repeat(each.ravel(), np.ravel(counts)) for each in np.indices((len(counts), len(counts)))
+    )
+    assert decide(labels, predicted, None, GateConfig()).promote == passes
+
+
 def test_a_champion_of_permuted_labels_is_replaced():
     assert decision(CHAMPION, champion=np.random.default_rng(3).permutation(CHAMPION)).promote
 
@@ -138,6 +155,10 @@ CHALLENGERS = [
     ("like two", "b", "validation", 19, 7, "TWO"),
     ("v4", "b", "validation", 19, 7, "TWO"),
     ("other", "c", "validation", 20, 7, "OTHER"),
+    ("like t1", "a", "validation", 16, 7, "T1 again"),
+    ("v2 renamed", "b", "validation", 21, 7, "V2"),
+    ("near v3", "b", "validation", 22, 7, "V3 once more"),
+    ("v3 renamed", "b", "validation", 22, 7, "V3"),
 ]
 
 
@@ -151,10 +172,11 @@ def test_no_product_is_scored_by_what_saw_it():
     champion, challenger = make_side(CHAMPIONS), make_side(CHALLENGERS, ("a", "b", "c"))
     pairs = compare(champion, challenger, score)
     # Stored where nothing changed, the fold that held it or a duplicate out where something did, else none.
-    assert asked == {"v2": 1, "new": -1, "like v3": 1, "v4": 0, "like two": 0, "other": -1}
+    renamed = {"v2 renamed": 1, "near v3": 1, "v3 renamed": 1}
+    assert asked == {"v2": 1, "new": -1, "like v3": 1, "v4": 0, "like two": 0, "other": -1, **renamed}
     assert set(pairs.ids) == {"v1", "v3", *asked}
-    assert pairs.scored == {STORED: 2, HELD_OUT: 4, TRAIN_ONLY: 2}
-    assert pairs.left_out == {TRAINED_ON: 1, DUPLICATE: 2}
+    assert pairs.scored == {STORED: 2, HELD_OUT: 7, TRAIN_ONLY: 2}
+    assert pairs.left_out == {TRAINED_ON: 1, DUPLICATE: 3}
     assert sum(pairs.scored.values()) + sum(pairs.left_out.values()) == len(challenger.validation)
 
 
@@ -177,6 +199,12 @@ def test_sides_with_other_classes_are_compared_by_code():
         [1, 0],
         [1, 2],
     ]
+
+
+def test_sides_without_a_common_class_are_not_compared():
+    rows = [("1", "x", "validation", 1, 0, "1")]
+    with pytest.raises(InputError, match=r"\(a, b\) and the challenger's \(x, y\) have none in common"):
+        compare(make_side(CHAMPIONS), make_side(rows, ("x", "y")), never)
 
 
 def never(ids: np.ndarray, folds: np.ndarray) -> np.ndarray:

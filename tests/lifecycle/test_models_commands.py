@@ -58,6 +58,7 @@ def test_promote_and_rollback_move_the_champion(store: ModelStore):
     said = models(store, "promote", third[:6], "--why", "shoes")
     assert said == f"{third} is the champion, {second} its predecessor\n"
     assert readers(store) == {}
+    assert f"{third} is the champion already" in models(store, "promote", third, "--why", "x", status=2)
     assert models(store, "rollback").startswith(f"{second} is the champion again: rolled back from {third}")
     models(store, "rollback", "--why", "shoes again")
     assert read_champion(store).version == first
