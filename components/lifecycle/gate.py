@@ -122,6 +122,16 @@ def decide(
     return Decision(tuple(checks), *_scores(labels, predicted), difference)
 
 
+def confirm(labels: np.ndarray, predicted: np.ndarray, why: str) -> Decision:
+    """What is said of a model that is the champion already: it stays.
+
+    Args:
+        labels, predicted: see `decide`.
+        why: in words.
+    """
+    return Decision((Check("champion", True, why),), *_scores(labels, predicted), None)
+
+
 def _floors(labels: np.ndarray, predicted: np.ndarray, config: GateConfig) -> Iterator[Check]:
     score, accuracy = _scores(labels, predicted)
     floors = (("macro-F1", score, config.min_macro_f1), ("accuracy", accuracy, config.min_accuracy))

@@ -19,11 +19,11 @@ from components.data.products import read_products
 from components.lifecycle.champion import Champion, promote, read_champion, utc_now
 from components.lifecycle.comparison import Pairs, Score, Side, compare, read_side
 from components.lifecycle.config import GateConfig
-from components.lifecycle.gate import Decision, decide
+from components.lifecycle.gate import Decision, confirm, decide
 from components.lifecycle.model import load_model
 from components.lifecycle.promote_report import promote_report
-from components.lifecycle.retention import reading
-from components.lifecycle.store import ModelStore, Version, as_json
+from components.lifecycle.retention import reading, registered
+from components.lifecycle.store import ModelStore, Version, as_json, version_of
 from components.reports.page import safe_report
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,8 @@ def run_promote(
     Args:
         ensemble_model: its package.
         products, images: what it was trained on.
-        predictions: what it says of new products; kept in the store if it is promoted, so that they can be
-            scored once their codes are known.
+        predictions: what it says of new products; kept in the store if it is the champion at the end, so that
+            they can be scored once their codes are known.
         store: a folder, s3://... or gs://...
         decision: JSON file to write; the store gets the same.
         scorer: makes of a package what scores products by classifiers that did not see validation.
@@ -76,27 +76,24 @@ def run_promote(
         InputError: the store cannot be used, or another run promoted a model meanwhile.
     """
     models, table, pictures = ModelStore(store), read_products(products), ImageStore(images)
-    with reading(models, models.add(ensemble_model)) as version:
-        champion = read_champion(models)
-        challenger = read_side(ensemble_model)
-        pairs = _pairs(models, champion, challenger, lambda package: scorer(package, table.table, pictures))
+    with registered(models, version_of(ensemble_model)):
+        version = models.version(models.add(ensemble_model))
+        champion, challenger = read_champion(models), read_side(ensemble_model)
         labels, predicted = _own(challenger)
-        found = decide(labels, predicted, pairs, config, seed=seed)
-        document = {
-            "format": 1,
-            "at": utc_now(),
-            "challenger": version.id,
-            "champion": champion.version,
-            **found.document(config),
-            **_rows(pairs),
-        }
+        if champion.version == version.id:
+            pairs, found = None, confirm(labels, predicted, _already(champion))
+        else:
+            pairs = _pairs(
+                models, champion, challenger, lambda package: scorer(package, table.table, pictures)
+            )
+            found = decide(labels, predicted, pairs, config, seed=seed)
+        sides = {"challenger": version.id, "champion": champion.version}
+        document = {"format": 1, "at": utc_now(), **sides, **found.document(config), **_rows(pairs)}
         write_json(decision, document)
-        if champion.version != version.id:  # a first attempt has promoted it, and written why
-            _carry_out(models, version, champion, document)
-            if found.promote and (predictions / DETAIL).exists():
-                models.keep_predictions(predictions / DETAIL, version.id)
+        _carry_out(models, version, champion, document)
+        if read_champion(models).version == version.id and (predictions / DETAIL).exists():
+            models.keep_predictions(predictions / DETAIL, version.id)
     log.info("%s: %s", "promoted" if found.promote else "not promoted", found.why)
-    sides = {"challenger": version.id, "champion": champion.version}
     report = safe_report(lambda: promote_report(table, pictures, found, pairs, **sides, config=config))
     return Result(_scalars(found, pairs), report)
 
@@ -118,8 +115,17 @@ def _own(side: Side) -> tuple[np.ndarray, np.ndarray]:
     return labels, side.pred_probs.argmax(axis=1)
 
 
+def _already(champion: Champion) -> str:
+    """Why a champion is not compared: the first attempt of a run may have ended after it promoted."""
+    then: Any = champion.promotion
+    return f"Version {then.version} is the champion already, since {then.since}: {then.why}"
+
+
 def _carry_out(models: ModelStore, version: Version, champion: Champion, document: dict[str, Any]) -> None:
     """Promotes the version if the decision says so, and leaves the decision in the store."""
+    if champion.version == version.id:
+        _leave(models, version, document, over=False)
+        return
     try:
         if document["promote"]:
             promote(models, version, instead_of=champion, why=document["why"])
@@ -129,11 +135,17 @@ def _carry_out(models: ModelStore, version: Version, champion: Champion, documen
     _leave(models, version, document)
 
 
-def _leave(models: ModelStore, version: Version, document: dict[str, Any]) -> None:
-    """Writes the decision by its version, and by the run where a server gave it an id."""
-    models.write_json(f"decisions/{version.id}.json", document)
-    if run := os.environ.get(RUN_ID_VARIABLE):
-        models.objects.write(f"runs/{run}/promote.json", as_json(document))
+def _leave(models: ModelStore, version: Version, document: dict[str, Any], *, over: bool = True) -> None:
+    """Writes the decision by its version, and by the run where a server gave it an id.
+
+    Args:
+        over: what an earlier attempt has written; else only what is missing is.
+    """
+    run = os.environ.get(RUN_ID_VARIABLE)
+    names = [f"{models.root}/decisions/{version.id}.json", *([f"runs/{run}/promote.json"] if run else [])]
+    for name in names:
+        if over or models.objects.read(name) is None:
+            models.objects.write(name, as_json(document))
 
 
 def _rows(pairs: Pairs | None) -> dict[str, Any]:

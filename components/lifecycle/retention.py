@@ -33,12 +33,18 @@ def reading(store: ModelStore, given: str) -> Iterator[Version]:
     Raises:
         InputError: there is no such version.
     """
-    version = store.version(given).id
+    with registered(store, store.version(given).id) as version:
+        yield store.version(version)
+
+
+@contextmanager
+def registered(store: ModelStore, version: str) -> Iterator[str]:
+    """The id of a version, stored or about to be, which `prune` leaves alone while the block lasts."""
     name = f"readers/{version}-{secrets.token_hex(8)}.json"
     until = datetime.now(UTC) + timedelta(hours=HOURS)
     store.write_json(name, {"by": whoami(), "since": utc_now(), "until": until.isoformat(timespec="seconds")})
     try:
-        yield store.version(version)
+        yield version
     finally:
         store.objects.remove(f"{store.root}/{name}")
 

@@ -146,11 +146,24 @@ def test_what_the_champion_trained_on_is_left_out_and_what_is_new_is_scored_anew
     assert found["scored"][TRAIN_ONLY] > 20
 
 
-def test_a_retry_after_the_promotion_says_the_same(task: Task):
+def test_a_retry_after_the_promotion_compares_nothing_and_writes_what_is_missing(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+):
     package = write_package(task.folder / "first", 0.8)
-    task.run(package)
+    monkeypatch.setattr(promote_module, "_leave", lambda *_, **__: 1 / 0)  # the first attempt ends here
+    with pytest.raises(ZeroDivisionError):
+        task.run(package)
+    monkeypatch.undo()
+    assert task.models.predictions() == []
+    again = task.run(package)
+    assert again.metrics["promoted"] == 1
+    assert "is the champion already, since 20" in again.report
+    assert "There is no champion yet" in task.decision["why"]
+    assert task.decision["compared"] == 0
     document = task.models.read_json(f"decisions/{task.decision['challenger']}.json")
-    assert task.run(package).metrics["promoted"] == 1
+    assert document == task.decision
+    assert len(task.models.predictions()) == 1
+    task.run(package)
     assert read_champion(task.models).earlier == ()
     assert task.models.read_json(f"decisions/{task.decision['challenger']}.json") == document
 
