@@ -48,7 +48,7 @@ class _Placement:
     given: dict[str, Any]
 
     def __call__(self, task: Any, *, accelerator: Any = None) -> Any:
-        """Places a task; it trains networks, on a GPU if it can, where an accelerator is named."""
+        """Places a task; it trains or runs networks, on a GPU if it can, where an accelerator is named."""
         trains = accelerator is not None
         self.settings.apply(task, kubernetes, training=trains)
         kubernetes.use_field_path_as_env(task, RUN_ID_VARIABLE, "metadata.labels['pipeline/runid']")
@@ -153,7 +153,8 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
     models |= {"fusion_model": fused.outputs["fusion_model"], "profile": profile}
     vote = place(ensemble(**cleaned, **fusions, **models, config=given["ensemble_config"]))
     unlabeled = {name: new.outputs[name] for name in ("new_products", "new_images")}
-    predicted = place(predict(ensemble_model=vote.outputs["ensemble_model"], **unlabeled))
+    asked = predict(ensemble_model=vote.outputs["ensemble_model"], **unlabeled)
+    predicted = place(asked, accelerator=checked.outputs["predict"])
     evaluation = evaluate(
         **cleaned,
         **_collected(classifiers, "probabilities"),

@@ -183,9 +183,8 @@ def start_ours(
     model = new_model(options, dropout=dropout, packed=True)
     if onednn:
         use_onednn(model)
-    training = Training(
-        model, tokens, labels, Task(order, {}), config, seed=0, checkpoints=None, termination=Termination()
-    )
+    task, settings = Task(order, {}), {"seed": 0, "checkpoints": None, "termination": Termination()}
+    training = Training(model, tokens, labels, task, config, groups=np.arange(len(labels)), **settings)
     return training, np.split(order, range(options.batch_size, len(order), options.batch_size))
 
 

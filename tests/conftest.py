@@ -13,13 +13,13 @@ from kfp.dsl import pipeline_task
 _check_task = pipeline_task.PipelineTask._ensure_container_spec_exists
 
 
-def _check_task_once_it_is_wrong(task: pipeline_task.PipelineTask) -> None:
+def _check_task_once_it_is_wrong(self: pipeline_task.PipelineTask) -> None:
     """kfp walks the whole stack at every setting of a task for a message that it seldom writes.
 
     Under pytest that takes nine tenths of the time in which a graph is built.
     """
-    if task.container_spec is None:
-        _check_task(task)
+    if self.container_spec is None:
+        _check_task(self)
 
 
 pipeline_task.PipelineTask._ensure_container_spec_exists = _check_task_once_it_is_wrong

@@ -62,6 +62,7 @@ def predict_catalog(
         raise InputError(f"{output}: expected a name that ends with .csv or .tsv")
     config, findings = reading_config(model, columns), []
     quarantine = output.with_name(f"{output.stem}_quarantine.tsv")
+    quarantine.unlink(missing_ok=True)  # an earlier prediction's
     with TemporaryDirectory() as scratch:
         try:
             records, left_out = _read(products, config, Path(scratch), findings)

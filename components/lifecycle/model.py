@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from components.core.artifacts import MANIFEST, read_manifest
-from components.core.configuration import restored_config
+from components.core.configuration import Accelerator, restored_config
 from components.core.errors import InputError
 from components.core.reading import read_json
 from components.data.image_store import ImageStore
@@ -62,12 +62,12 @@ class Model:
         classes: the codes, in the order of the columns of `pred_probs`.
     """
 
-    def __init__(self, folder: Path, manifest: Mapping[str, Any], device: str) -> None:
+    def __init__(self, folder: Path, manifest: Mapping[str, Any], device: Accelerator) -> None:
         self.folder, self.manifest = folder, manifest
         self.version = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:16]
         self.document = read_json(folder / MODEL, "a model's description")
         self.classes: tuple[str, ...] = tuple(self.document["classes"])
-        self._device = choose_device("auto" if device == "auto" else "cpu")
+        self._device = choose_device(device)
         self._loaded: dict[Path, Any] = {}
 
     @property
@@ -206,16 +206,18 @@ class _Answers:
         return self._predicted[id(model)]
 
 
-def load_model(path: Path | str, *, device: str = "auto") -> Model:
+def load_model(path: Path | str, *, device: Accelerator = "auto") -> Model:
     """Reads a model package: `runs/NAME/model` of a run, or a version of a store.
 
     Args:
         device: "auto" for a GPU where there is one, or "cpu".
 
     Raises:
-        InputError: it is no package, one of a later release, or a file is missing, was changed or does not
-            belong to it; the message names the file.
+        InputError: no such device; or it is no package, one of a later release, or a file is missing, was
+            changed or does not belong to it; the message names the file.
     """
+    if device not in get_args(Accelerator):
+        raise InputError(f"device {device!r}: expected {' or '.join(get_args(Accelerator))}")
     folder = Path(path)
     manifest = read_manifest(folder)
     if not isinstance(manifest.get("format"), int):

@@ -31,7 +31,7 @@ def cleaned(table: pd.DataFrame) -> pd.DataFrame:
         )
     for name in ("title", "description"):
         values = table[name] if name in table else [""] * len(table)
-        found[name] = [clean_text(str(text)) if text == text and text is not None else "" for text in values]
+        found[name] = ["" if pd.isna(text) else clean_text(str(text)) for text in values]
     images = table["image"] if "image" in table else [None] * len(table)
     found["image"] = pd.Series([key if isinstance(key, str) else None for key in images], dtype=object)
     return found

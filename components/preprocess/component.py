@@ -26,7 +26,7 @@ def check_parameters(
     cluster_accelerator_count: str,
     cluster_checkpoints: str,
     seed: int,
-) -> NamedTuple("Accelerators", [(name, str) for name in ("text_fold", "text", "image_fold", "image")]):  # type: ignore
+) -> NamedTuple("Accelerators", [(n, str) for n in ("text_fold", "text", "image_fold", "image", "predict")]):  # type: ignore
     """Checks what a run was given before it reads a file: a run from a form passes no client.
 
     A task of its own, since a server's cache goes by a task's parameters: given to preprocess, any change of
@@ -51,7 +51,8 @@ def check_parameters(
         seed: seed of every random draw.
 
     Returns:
-        The accelerator that the tasks of each loop ask for: none where no configuration of it uses one.
+        The accelerator that the tasks of each loop ask for, none where no configuration of it uses one; and
+        that of the prediction, which asks for one where a classifier was trained on one.
     """
     given = dict(locals())
 
@@ -63,7 +64,9 @@ def check_parameters(
         check_checkpoints(cluster_checkpoints)
     loops = [("text", [text_fold_config]), ("text", text_configs)]
     loops += [("image", [image_fold_config]), ("image", image_configs)]
-    return tuple(cluster_accelerator_type if wants_gpu(*loop) else "" for loop in loops)
+    wanted = [wants_gpu(*loop) for loop in loops]
+    wanted.append(wanted[1] or wanted[3])  # what was trained on a GPU predicts on one
+    return tuple(cluster_accelerator_type if each else "" for each in wanted)
 
 
 @dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)

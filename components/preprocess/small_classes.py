@@ -59,6 +59,7 @@ def settle_new_codes(
     """
     if config.small_classes == "merge":
         _merge(new, small, config, findings)
+        return
     for record in new:
         record.code = None if record.code in small else record.code
 

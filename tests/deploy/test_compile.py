@@ -20,6 +20,8 @@ from components.client.presets import PRESETS
 from components.core.project import TASK_NAMES, TRAININGS
 from pipeline import build_pipeline
 
+ON_GPUS = (*TRAININGS, "predict")
+
 ROOT = Path(__file__).parents[2]
 HEAVY = (
     *("torch", "torchvision", "transformers", "tokenizers", "safetensors", "cleanlab", "sklearn", "scipy"),
@@ -153,11 +155,11 @@ def test_an_unknown_field_would_be_refused(documents):
         ParseDict({"shareMemory": "8Gi"}, KubernetesExecutorConfig())
 
 
-def test_only_trainings_ask_for_accelerators_and_shared_memory(documents):
+def test_only_what_runs_networks_asks_for_accelerators_and_shared_memory(documents):
     _, spec, platform = documents
     configured = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for name, executor in executors(spec).items():
-        training = executor["container"]["image"].rsplit("/", 1)[1].split(":")[0] in TRAININGS
+        training = executor["container"]["image"].rsplit("/", 1)[1].split(":")[0] in ON_GPUS
         assert ("accelerator" in executor["container"]["resources"]) == training, name
         mounts = [mount["mountPath"] for mount in configured[name].get("emptyDirMounts", [])]
         assert mounts == (["/dev/shm"] if training else []), name
@@ -254,7 +256,7 @@ def test_settings_reach_every_pod(tmp_path: Path):
     )
     for name, executor in spec["deploymentSpec"]["executors"].items():
         set_to = {each["name"]: each["value"] for each in executor["container"].get("env", [])}
-        training = name.removeprefix("exec-").split("-")[0] in TRAININGS
+        training = name.removeprefix("exec-").split("-")[0] in ON_GPUS
         assert set_to.get("HF_HOME") == ("/disk/weights/huggingface" if training else None)
         assert set_to.get("PIPELINE_CHECKPOINT_DAYS") == ("3" if training else None)
     for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():

@@ -14,6 +14,8 @@ from components.core.errors import InputError
 from components.core.project import REGISTRY, TRAININGS, check_image
 from pipeline import build_pipeline, main
 
+ON_GPUS = (*TRAININGS, "predict")
+
 YEAR = 8760 * 3600
 SECONDS = {"0s": 0, "10s": 10, "2m": 120}
 
@@ -49,13 +51,13 @@ def test_all_attempts_at_their_longest_fit_into_the_time_for_all(
         training_retry_wait=wait,
     )
     tasks, _ = compiled_tasks(tmp_path, settings)
-    assert {stage for stage, _ in tasks} >= set(TRAININGS)
+    assert {stage for stage, _ in tasks} >= set(ON_GPUS)
     for stage, task in tasks:
         if retries == 0:
             assert "retryPolicy" not in task, stage
             continue
         policy = task["retryPolicy"]
-        limit = training_timeout if stage in TRAININGS else timeout
+        limit = training_timeout if stage in ON_GPUS else timeout
         waits = [SECONDS[wait] * policy["backoffFactor"] ** attempt for attempt in range(retries)]
         expected = (policy["maxRetryCount"] + 1) * limit + sum(waits) if limit else YEAR
         assert policy["maxRetryCount"] == retries
@@ -66,8 +68,8 @@ def test_all_attempts_at_their_longest_fit_into_the_time_for_all(
 def test_what_trains_nothing_waits_ten_seconds_before_it_is_tried_again(tmp_path: Path):
     tasks, _ = compiled_tasks(tmp_path, ClusterSettings())
     waits = {stage: task["retryPolicy"]["backoffDuration"] for stage, task in tasks}
-    assert {stage for stage, wait in waits.items() if wait == "60s"} == set(TRAININGS)
-    assert {wait for stage, wait in waits.items() if stage not in TRAININGS} == {"10s"}
+    assert {stage for stage, wait in waits.items() if wait == "60s"} == set(ON_GPUS)
+    assert {wait for stage, wait in waits.items() if stage not in ON_GPUS} == {"10s"}
 
 
 def test_a_longest_time_that_no_message_can_hold_is_not_reached(tmp_path: Path):

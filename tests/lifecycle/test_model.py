@@ -76,6 +76,16 @@ def test_refits_predict_new_products_and_what_was_fitted_on_train_alone_validati
     np.testing.assert_allclose(member, kept, atol=1e-5)
 
 
+def test_a_missing_text_is_an_empty_one(run: Path):
+    table = pd.DataFrame({"title": pd.array(["roman", None], dtype="string"), "description": [np.nan, "x"]})
+    assert load_model(run / "model").predict(table).codes[0] == "10"
+
+
+def test_an_unknown_device_is_refused(run: Path):
+    with pytest.raises(InputError, match="device 'cuda': expected auto or cpu"):
+        load_model(run / "model", device="cuda")  # pyright: ignore[reportArgumentType]
+
+
 def test_a_table_of_titles_is_enough(run: Path):
     answers = load_model(run / "model").predict(pd.DataFrame({"title": ["<b>Piscine</b> filtre", "roman"]}))
     assert answers.codes.tolist() == ["20", "10"]

@@ -46,7 +46,7 @@ class ClusterSettings:
 
     cpu: str = _setting("2", "Processors of a stage that trains no network.", CPU)
     memory: str = _setting("8Gi", "Its memory, request and limit.", SIZE)
-    training_cpu: str = _setting("8", "Processors of a text or image training.", CPU)
+    training_cpu: str = _setting("8", "Processors of a text or image training, and of the prediction.", CPU)
     training_memory: str = _setting("32Gi", "Its memory, request and limit.", SIZE)
     # A pod has 64 MB of it unless more is mounted.
     shared_memory: str = _setting("8Gi", "Its /dev/shm, for data-loader workers.", SIZE)
@@ -89,7 +89,7 @@ class ClusterSettings:
         Args:
             task: a `kfp.dsl.PipelineTask`.
             kubernetes: the module `kfp.kubernetes`.
-            training: it trains for hours: a stage of `TRAININGS`, or a fusion end to end.
+            training: it runs networks for hours: a stage of `TRAININGS`, a fusion end to end, the prediction.
         """
         self._set_resources(task, kubernetes, training)
         self._set_patience(task, kubernetes, training)

@@ -2,11 +2,13 @@
 
 import logging
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from components.client.commands.access import existing
 from components.client.commands.failure import exit_on_input_error
+from components.core.configuration import Accelerator
 
 
 @click.command()
@@ -32,9 +34,9 @@ from components.client.commands.failure import exit_on_input_error
     show_default=True,
     help="NAME.csv or NAME.tsv; NAME_detail.tsv goes beside it.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu"]), default="auto", show_default=True)
+@click.option("--device", type=click.Choice(get_args(Accelerator)), default="auto", show_default=True)
 def predict(
-    model: Path, products: Path, images: Path | None, columns: str, output: Path, device: str
+    model: Path, products: Path, images: Path | None, columns: str, output: Path, device: Accelerator
 ) -> None:
     """Predict a catalog's products with a trained model.
 

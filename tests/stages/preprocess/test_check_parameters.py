@@ -112,12 +112,17 @@ def test_a_volume_that_can_be_written_is_left_as_it_was(tmp_path: Path):
 @pytest.mark.parametrize(
     ("preset", "changed", "asked"),
     [
-        ("paper", {}, (GPU, GPU, GPU, GPU)),
-        ("laptop", {}, ("", "", GPU, GPU)),
-        ("paper", {"text_fold_config": {"name": "tfidf", "kind": "linear"}}, ("", GPU, GPU, GPU)),
-        ("paper", {"image_configs": [{"name": "c", "kind": "color_histogram"}]}, (GPU, GPU, GPU, "")),
-        ("laptop", {"text_configs": [{"name": "t", "kind": "linear"}, {"name": "b"}]}, ("", GPU, GPU, GPU)),
-        ("paper", {"cluster_accelerator_type": ""}, ("", "", "", "")),
+        ("paper", {}, (GPU, GPU, GPU, GPU, GPU)),
+        ("laptop", {}, ("", "", GPU, GPU, GPU)),
+        ("paper", {"text_fold_config": {"name": "tfidf", "kind": "linear"}}, ("", GPU, GPU, GPU, GPU)),
+        ("paper", {"image_configs": [{"name": "c", "kind": "color_histogram"}]}, (GPU, GPU, GPU, "", GPU)),
+        ("laptop", {"image_configs": [{"name": "c", "kind": "color_histogram"}]}, ("", "", GPU, "", "")),
+        (
+            "laptop",
+            {"text_configs": [{"name": "t", "kind": "linear"}, {"name": "b"}]},
+            ("", GPU, GPU, GPU, GPU),
+        ),
+        ("paper", {"cluster_accelerator_type": ""}, ("",) * 5),
     ],
 )
 def test_a_loop_asks_for_an_accelerator_where_a_kind_of_it_uses_one(

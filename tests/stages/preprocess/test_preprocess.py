@@ -405,17 +405,23 @@ def test_rows_without_a_code_are_to_be_categorized_where_the_products_file_has_t
     assert all(key in prepared.new_store for key in prepared.new.table["image"])
 
 
-@pytest.mark.parametrize(("small_classes", "label"), [("merge", 3), ("drop", -1)])
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ({"small_classes": "merge"}, 3),
+        ({"small_classes": "merge", "merged_class": "99"}, 3),  # a small one itself
+        ({"small_classes": "drop"}, -1),
+    ],
+)
 def test_a_test_code_of_a_small_class_goes_where_the_class_went(
-    catalog: TinyCatalog, small_classes: str, label: int
+    catalog: TinyCatalog, settings: dict[str, Any], label: int
 ):
     catalog.codes[:3] = ["98", "99", "99"]
     sources = catalog.write()
     row = catalog.test_rows[0]
     path = catalog.folder / "Y_test.tsv"
     path.write_text(f"Integer_id\tImage_id\tProduct_id\tPrdtypecode\n{row[0]}\t{row[3]}\t{row[4]}\t98\n")
-    settings: dict[str, Any] = {"min_products": 3, "small_classes": small_classes, "max_quarantined": 0.2}
-    config = PreprocessConfig(**settings)
+    config = PreprocessConfig(min_products=3, max_quarantined=0.2, **settings)
     new = Prepared(catalog.folder, replace(sources, test_labels=str(path)), config).new
     assert new.labels.tolist() == [label, *[-1] * 5]
 
