@@ -179,7 +179,8 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
 def _promote(model: dict[str, Any], given: dict[str, Any], place: Callable) -> None:
     """The last step, where the run names a store."""
     with dsl.If(given["models_store"] != ""):
-        place(promote(**model, **{name: given[name] for name in ("models_store", "models_gate", "seed")}))
+        names = ("models_store", "models_name", "models_gate", "seed")
+        place(promote(**model, **{name: given[name] for name in names}))
     with dsl.Else():
         place(no_models_store())
 
@@ -226,6 +227,7 @@ def build_pipeline(
         fusion_folds: int = 8,
         ensemble_config: dict = preset["ensemble_config"],
         models_store: str = "",
+        models_name: str = NAME,
         models_gate: dict = {},  # noqa: B006
         cluster_accelerator_type: str = preset["accelerator_type"],
         cluster_accelerator_count: str = preset["accelerator_count"],

@@ -44,6 +44,7 @@ def promote(
     images: Input[Dataset],
     predictions: Input[Dataset],
     models_store: str,
+    models_name: str,
     models_gate: dict,
     seed: int,
     decision: Output[Dataset],
@@ -58,6 +59,7 @@ def promote(
         images: the image store.
         predictions: what the model says of new products; kept with it if it is promoted.
         models_store: a folder, s3://... or gs://...
+        models_name: the model's in the store: each catalog has its own champion.
         models_gate: what the gate asks for; see GateConfig.
         seed: seed of the interval's draws.
         decision: what was decided and why, as JSON.
@@ -74,7 +76,8 @@ def promote(
 
     def work() -> Result:
         config = PARAMETERS["models_gate"](models_gate)
-        return run_promote(**inputs, store=models_store, config=config, seed=seed, **outputs)
+        given = {"store": models_store, "name": models_name, "config": config, "seed": seed}
+        return run_promote(**inputs, **given, **outputs)
 
     run_stage(
         "promote",

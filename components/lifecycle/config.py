@@ -2,12 +2,15 @@
 
 from functools import partial
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from components.core.configuration import Config, Share, parse_config, setting
+from components.core.configuration import NAME_PATTERN, Config, Share, parse_config, setting
 from components.core.errors import InputError
 from components.data.uris import check_uri, is_uri
+
+SCHEMES = ("file", "s3", "s3a", "gs", "gcs")
 
 
 class GateConfig(Config):
@@ -30,17 +33,41 @@ def parse_store(place: str) -> str:
     """Checks where models are stored; "" for nowhere.
 
     Raises:
-        InputError: a quote, with which a server takes the condition on it for false, or an unknown scheme.
+        InputError: a quote, with which a server takes the condition on it for false, or a scheme in which no
+            models are stored.
     """
     if "'" in place or '"' in place:
         raise InputError(f"{place}: a store's address may hold no quotes")
+    check_place(place)
+    return place
+
+
+def check_place(place: str) -> None:
+    """Refuses what is neither a folder nor in a store that writes only if a condition holds.
+
+    Raises:
+        InputError: see `check_uri`, or another scheme.
+    """
     if is_uri(place):
         check_uri(place)
-    return place
+        if urlsplit(place).scheme not in SCHEMES:
+            raise InputError(f"{place}: a store of models lies in a folder, in s3:// or in gs://")
+
+
+def parse_name(name: str) -> str:
+    """Checks what a model is called in its store.
+
+    Raises:
+        InputError: it cannot name a folder.
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise InputError(f"model {name!r}: expected letters, digits, '.', '_', '+' and '-', 64 at most")
+    return name
 
 
 # The pipeline's parameters that the lifecycle's tasks read, and what makes of each what they take.
 PARAMETERS = {
     "models_store": parse_store,
+    "models_name": parse_name,
     "models_gate": partial(parse_config, GateConfig, where="models_gate"),
 }

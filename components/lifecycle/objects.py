@@ -6,6 +6,7 @@ folder, comparing and renaming happen under a lock.
 
 import fcntl
 import hashlib
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from components.core.artifacts import whole_file
 from components.core.errors import InputError
 from components.core.reading import reason
 from components.data.uris import is_uri, open_store
+from components.lifecycle.config import check_place
 
 ABSENT = ""  # the tag of an object that is not there
 
@@ -41,6 +43,7 @@ class Objects:
     def __init__(self, place: str) -> None:
         if not place:
             raise InputError("no store of models is named: expected a folder, s3://... or gs://...")
+        check_place(place)
         self.place = place.rstrip("/")
         self.files: Any = LocalFileSystem()
         root = str(Path(place).absolute())
@@ -49,8 +52,6 @@ class Objects:
         self.root = root.rstrip("/")
         protocols = self.files.protocol
         self.scheme = {protocols} if isinstance(protocols, str) else set(protocols)
-        if not self.scheme & {"file", "s3", "gs"}:
-            raise InputError(f"{place}: a store of models lies in a folder, in s3:// or in gs://")
 
     @property
     def is_folder(self) -> bool:
@@ -219,9 +220,22 @@ class Objects:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Holds a lock of the operating system, which ends with the process."""
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+    descriptor = _open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    """Opens a lock's file, which another user may have made; returns its descriptor."""
+    try:
+        return os.open(path, os.O_RDWR)  # NFS locks for one alone only what is open for writing
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o664)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)
+    with suppress(PermissionError):  # another user made it just now
+        os.fchmod(descriptor, 0o664)  # whatever the umask
+    return descriptor

@@ -12,6 +12,7 @@ import pandas as pd
 
 from components.core.artifacts import write_json
 from components.core.errors import InputError
+from components.core.project import NAME
 from components.core.stage import RUN_ID_VARIABLE, Result
 from components.data.image_store import ImageStore
 from components.data.prediction_files import DETAIL
@@ -56,6 +57,7 @@ def run_promote(
     config: GateConfig,
     seed: int,
     decision: Path,
+    name: str = NAME,
     scorer: Scorer = score_by_package,
 ) -> Result:
     """Stores a model, compares it with the champion, and promotes it if the gate says so.
@@ -67,6 +69,7 @@ def run_promote(
             they can be scored once their codes are known.
         store: a folder, s3://... or gs://...
         decision: JSON file to write; the store gets the same.
+        name: of the model, where a store holds several.
         scorer: makes of a package what scores products by classifiers that did not see validation.
 
     Returns:
@@ -75,7 +78,7 @@ def run_promote(
     Raises:
         InputError: the store cannot be used, or another run promoted a model meanwhile.
     """
-    models, table, pictures = ModelStore(store), read_products(products), ImageStore(images)
+    models, table, pictures = ModelStore(store, name), read_products(products), ImageStore(images)
     with registered(models, version_of(ensemble_model)):
         version = models.version(models.add(ensemble_model))
         champion, challenger = read_champion(models), read_side(ensemble_model)

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from components.core.artifacts import MANIFEST, read_manifest, sha256
-from components.core.configuration import NAME_PATTERN
 from components.core.errors import InputError
 from components.core.project import NAME
 from components.core.reading import parse_json_object, reason
+from components.lifecycle.config import parse_name
 from components.lifecycle.objects import ABSENT, Objects
 
 VERSION = re.compile(r"[0-9a-f]{16}")
@@ -70,9 +70,7 @@ class ModelStore:
     """
 
     def __init__(self, place: str, name: str = NAME) -> None:
-        if not NAME_PATTERN.fullmatch(name):
-            raise InputError(f"model {name!r}: expected letters, digits, '.', '_', '+' and '-', 64 at most")
-        self.name = name
+        self.name = parse_name(name)
         self.objects = Objects(place)
         self.root = f"models/{name}"
 

@@ -21,6 +21,7 @@ def check_parameters(
     fusion_folds: int,
     ensemble_config: dict,
     models_store: str,
+    models_name: str,
     models_gate: dict,
     cluster_accelerator_type: str,
     cluster_accelerator_count: str,
@@ -44,6 +45,7 @@ def check_parameters(
         fusion_folds: folds of the validation split.
         ensemble_config: how the members vote.
         models_store: where models are stored, "" for nowhere.
+        models_name: what the model is called there.
         models_gate: when a model replaces the champion.
         cluster_accelerator_type: the accelerator that trainings ask for, "" for a CPU.
         cluster_accelerator_count: how many.

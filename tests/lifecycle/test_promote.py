@@ -16,6 +16,7 @@ from synthetic import draw_images, make_products
 
 from components.core.artifacts import MANIFEST, write_json, write_manifest
 from components.core.errors import InputError
+from components.core.project import NAME
 from components.core.stage import RUN_ID_VARIABLE, Result
 from components.data.image_store import ImageStore, write_image_store
 from components.data.prediction_files import DETAIL
@@ -56,13 +57,14 @@ class Task:
     folder: Path
     store: str
 
-    def run(self, package: Path, config: GateConfig = CONFIG) -> Result:
+    def run(self, package: Path, config: GateConfig = CONFIG, name: str = NAME) -> Result:
         return run_promote(
             package,
             self.folder / "products",
             self.folder / "images",
             self.folder / "predictions",
             store=self.store,
+            name=name,
             config=config,
             seed=0,
             decision=self.decision_path,
@@ -118,6 +120,15 @@ def test_the_first_model_becomes_champion_and_a_better_one_replaces_it(
     assert json.loads(kept) == task.decision
     assert task.models.objects.names(f"{task.models.root}/readers") == []
     assert [version for _, _, version in task.models.predictions()][-1] == champion.version
+
+
+def test_each_catalog_of_a_store_has_a_champion_of_its_own(task: Task):
+    task.run(write_package(task.folder / "first", 0.8))
+    task.run(write_package(task.folder / "other", 0.7, day=2), name="shoes")
+    champions = [read_champion(ModelStore(task.store, name)).version for name in (NAME, "shoes")]
+    assert None not in champions
+    assert len({*champions}) == 2
+    assert task.decision["champion"] is None
 
 
 def test_a_worse_model_is_stored_and_not_promoted_and_the_report_shows_where_it_is_worse(task: Task):
