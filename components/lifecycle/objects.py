@@ -4,13 +4,12 @@ S3 compares an ETag (If-Match, If-None-Match), Google Cloud Storage a generation
 folder, comparing and renaming happen under a lock.
 """
 
-import fcntl
 import hashlib
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from components.core.errors import InputError
 from components.core.reading import reason
 from components.data.uris import is_uri, open_store
 from components.lifecycle.config import check_place
+from components.lifecycle.lock import locked
 
 ABSENT = ""  # the tag of an object that is not there
 
@@ -76,11 +76,12 @@ class Objects:
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Bytes of every object below a prefix, by its name there."""
-        with self._explained(prefix):
-            self.files.invalidate_cache()
-            found = self.files.find(self.path(prefix), detail=True)
-        start = len(self.path(prefix)) + 1
-        return {path[start:]: entry["size"] for path, entry in found.items()}
+        return {name: entry["size"] for name, entry in self._found(prefix).items()}
+
+    def written(self, prefix: str) -> dict[str, datetime]:
+        """When every object below a prefix was written, by its name there."""
+        found = self._found(prefix)
+        return {name: _moment(entry.get("LastModified") or entry["mtime"]) for name, entry in found.items()}
 
     def read(self, name: str) -> bytes | None:
         """What an object holds; None where there is none."""
@@ -171,6 +172,14 @@ class Objects:
         finally:
             self.remove(name)
 
+    def _found(self, prefix: str) -> dict[str, dict[str, Any]]:
+        """What the store says of every object below a prefix, by its name there."""
+        with self._explained(prefix):
+            self.files.invalidate_cache()
+            found = self.files.find(self.path(prefix), detail=True)
+        start = len(self.path(prefix)) + 1
+        return {path[start:]: entry for path, entry in found.items()}
+
     def _expect_refusal(self, name: str, content: bytes, tag: str) -> None:
         with suppress(Changed):
             self.replace(name, content, tag)
@@ -196,7 +205,7 @@ class Objects:
     def _rename(self, path: str, content: bytes, tag: str) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(Path(self.path(".lock"))):
+        with locked(Path(self.path(".lock"))):
             found = hashlib.sha256(target.read_bytes()).hexdigest() if target.exists() else ABSENT
             if found != tag:
                 raise Changed(path)
@@ -217,25 +226,6 @@ class Objects:
             ) from error
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds a lock of the operating system, which ends with the process."""
-    descriptor = _open_lock(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _open_lock(path: Path) -> int:
-    """Opens a lock's file, which another user may have made; returns its descriptor."""
-    try:
-        return os.open(path, os.O_RDWR)  # NFS locks for one alone only what is open for writing
-    except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o664)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY)
-    with suppress(PermissionError):  # another user made it just now
-        os.fchmod(descriptor, 0o664)  # whatever the umask
-    return descriptor
+def _moment(time: float | datetime) -> datetime:
+    """A time of the store's library, which has seconds since 1970 for a folder."""
+    return datetime.fromtimestamp(time, UTC) if isinstance(time, int | float) else time

@@ -2,7 +2,8 @@
 
 A reader writes `readers/<version>-<token>.json` before it reads the version's manifest, and takes it away at
 its end. `prune` takes a version's manifest away first, looks once more for readers, and puts it back where it
-finds one: so a reader finds a whole version or none. What a killed reader left counts for a day.
+finds one: so a reader finds a whole version or none. What a killed reader left counts for a day, as do files
+of a version that was not stored to the end.
 """
 
 import secrets
@@ -10,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from components.core.artifacts import MANIFEST
 from components.core.errors import InputError
 from components.lifecycle.champion import read_champion, utc_now, whoami
-from components.lifecycle.store import ModelStore, Version
+from components.lifecycle.store import VERSION, ModelStore, Version
 
 HOURS = 24  # longer than any reading
 
@@ -51,12 +54,23 @@ def registered(store: ModelStore, version: str) -> Iterator[str]:
 
 def readers(store: ModelStore) -> dict[str, str]:
     """Version -> who reads it, of every reader that may still be at work."""
-    found = {}
-    for name in store.objects.names(f"{store.root}/readers"):
-        reader = store.read_json(f"readers/{name}")
-        if reader and str(reader.get("until", "")) > utc_now():
-            found[name.partition("-")[0]] = f"{reader.get('by')} reads it since {reader.get('since')}"
-    return found
+    return {
+        name.partition("-")[0]: f"{reader.get('by')} reads it since {reader.get('since')}"
+        for name, reader in _registrations(store).items()
+        if _counts(reader)
+    }
+
+
+def _registrations(store: ModelStore) -> dict[str, dict[str, Any]]:
+    """What every reader has written, by its object's name."""
+    names = store.objects.names(f"{store.root}/readers")
+    found = {name: store.read_json(f"readers/{name}") for name in names}
+    return {name: reader for name, reader in found.items() if reader is not None}
+
+
+def _counts(reader: dict[str, Any]) -> bool:
+    """Whether a reader may still be at work."""
+    return str(reader.get("until", "")) > utc_now()
 
 
 def choose(store: ModelStore, keep: int) -> list[Kept]:
@@ -71,18 +85,32 @@ def choose(store: ModelStore, keep: int) -> list[Kept]:
     if keep < 1:
         raise InputError(f"--keep {keep}: expected 1 or more versions")
     needed = _needed(store)
-    return [
-        Kept(version, needed.get(version.id) or (f"one of the newest {keep}" if place < keep else ""))
-        for place, version in enumerate(store.all_versions())
-    ]
+
+    def why(version: Version, place: int) -> str:
+        if version.id in needed:
+            return needed[version.id]
+        if version.damage:
+            return f"damaged: {version.damage}"
+        return f"one of the newest {keep}" if place < keep else ""
+
+    return [Kept(version, why(version, place)) for place, version in enumerate(store.all_versions())]
 
 
 def prune(store: ModelStore, keep: int) -> list[Kept]:
     """Deletes all versions but the newest, the champion, its predecessor, and what is being read.
 
+    What killed readers left, and what was not stored or deleted to the end, goes after a day.
+
     Returns:
         Every version, and why it was kept.
     """
+    for name, reader in _registrations(store).items():
+        if not _counts(reader):
+            store.objects.remove(f"{store.root}/readers/{name}")
+    needed = _needed(store)
+    for version in _unfinished(store):
+        if version not in needed:
+            store.remove(version)
     return [
         kept if kept.why else Kept(kept.version, _delete(store, kept.version)) for kept in choose(store, keep)
     ]
@@ -95,8 +123,17 @@ def _delete(store: ModelStore, version: Version) -> str:
     if why:
         store.restore(version, manifest)
     else:
-        store.remove(version)
+        why = "" if store.remove(version.id) else "it was stored again just now"
     return why
+
+
+def _unfinished(store: ModelStore) -> Iterator[str]:
+    """Ids under which files lie without a manifest, none of them written in the last hours."""
+    since = datetime.now(UTC) - timedelta(hours=HOURS)
+    for version in filter(VERSION.fullmatch, store.objects.names(f"{store.root}/versions")):
+        times = store.objects.written(store.folder(version))
+        if times and MANIFEST not in times and max(times.values()) < since:
+            yield version
 
 
 def _needed(store: ModelStore) -> dict[str, str]:

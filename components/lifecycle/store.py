@@ -41,11 +41,13 @@ class Version:
     Attributes:
         manifest: the package's, with `created`, `metrics`, `files`, ...
         manifest_sha256: of its bytes, which name every file's digest.
+        damage: why nothing can be read of it; "" for a sound one.
     """
 
     id: str
     manifest: dict[str, Any]
     manifest_sha256: str
+    damage: str = ""
 
     @property
     def created(self) -> str:
@@ -55,7 +57,7 @@ class Version:
     @property
     def size(self) -> int:
         """Bytes of all its files."""
-        return sum(file["bytes"] for file in self.manifest["files"].values())
+        return sum(file["bytes"] for file in self.manifest.get("files", {}).values())
 
 
 class ModelStore:
@@ -89,7 +91,7 @@ class ModelStore:
         manifest, version = read_manifest(package), version_of(package)
         if version in self.versions():
             return version
-        target = self._folder(version)
+        target = self.folder(version)
         for name in manifest["files"]:
             self.objects.put(package / name, f"{target}/{name}")
         arrived = self.objects.sizes(target)
@@ -105,23 +107,28 @@ class ModelStore:
     def versions(self) -> list[str]:
         """The ids of all versions that are whole, in no order of time."""
         ids = filter(VERSION.fullmatch, self.objects.names(f"{self.root}/versions"))
-        return [each for each in ids if MANIFEST in self.objects.names(self._folder(each))]
+        return [each for each in ids if MANIFEST in self.objects.names(self.folder(each))]
 
     def version(self, given: str) -> Version:
         """A version by its id or the beginning of it.
 
         Raises:
-            InputError: no version or several begin so, or its manifest was changed.
+            InputError: no version or several begin so, or its manifest was changed or has just been deleted.
         """
         found = [each for each in self.versions() if given and each.startswith(given)]
         if len(found) != 1:
             raise InputError(self._not_one(given, found))
-        return self._read_version(found[0])
+        version = self._read_version(found[0])
+        if version is None:
+            raise InputError(f"{self}: version {found[0]} was deleted just now")
+        if version.damage:
+            raise InputError(version.damage)
+        return version
 
     def all_versions(self) -> list[Version]:
-        """Every version, the newest first."""
-        found = [self._read_version(each) for each in self.versions()]
-        return sorted(found, key=lambda each: (each.created, each.id), reverse=True)
+        """Every version, the newest first and the damaged last."""
+        found = [version for each in self.versions() if (version := self._read_version(each))]
+        return sorted(found, key=lambda each: (not each.damage, each.created, each.id), reverse=True)
 
     def fetch(self, version: Version, folder: Path) -> Path:
         """Copies a version into a folder and checks every file; returns the folder.
@@ -130,7 +137,7 @@ class ModelStore:
             InputError: it was deleted in the meantime, or a file is not what its manifest says.
         """
         for name in (*version.manifest["files"], MANIFEST):
-            self.objects.get(f"{self._folder(version.id)}/{name}", folder / name)
+            self.objects.get(f"{self.folder(version.id)}/{name}", folder / name)
         if sha256(folder / MANIFEST) != version.manifest_sha256:
             raise InputError(f"{self}: the manifest of version {version.id} changed while it was read")
         read_manifest(folder)
@@ -138,20 +145,28 @@ class ModelStore:
 
     def withdraw(self, version: Version) -> bytes:
         """Takes a version's manifest away, so that it is none any more; returns what `restore` needs."""
-        path = f"{self._folder(version.id)}/{MANIFEST}"
+        path = f"{self.folder(version.id)}/{MANIFEST}"
         content = self.objects.read(path) or b""
         self.objects.remove(path)
         return content
 
     def restore(self, version: Version, manifest: bytes) -> None:
         """Makes a withdrawn version one again."""
-        self.objects.replace(f"{self._folder(version.id)}/{MANIFEST}", manifest, ABSENT)
+        self.objects.replace(f"{self.folder(version.id)}/{MANIFEST}", manifest, ABSENT)
 
-    def remove(self, version: Version) -> None:
-        """Deletes the files of a withdrawn version."""
-        for name in version.manifest["files"]:
-            self.objects.remove(f"{self._folder(version.id)}/{name}")
-        self.objects.remove_folders(self._folder(version.id))
+    def remove(self, version: str) -> bool:
+        """Deletes the files of a withdrawn version, or of one that was not stored to the end.
+
+        Returns:
+            Whether all are gone; somebody may store the same version at the same time.
+        """
+        folder = self.folder(version)
+        for name in self.objects.sizes(folder):
+            if self.objects.read(f"{folder}/{MANIFEST}") is not None:
+                return False
+            self.objects.remove(f"{folder}/{name}")
+        self.objects.remove_folders(folder)
+        return True
 
     def keep_predictions(self, detail: Path, version: str, *, when: datetime | None = None) -> str:
         """Keeps a file of predictions in detail until the codes of its products are known.
@@ -186,13 +201,19 @@ class ModelStore:
         """Writes a JSON object below the model's root, over what is there."""
         self.objects.write(f"{self.root}/{name}", as_json(value))
 
-    def _folder(self, version: str) -> str:
+    def folder(self, version: str) -> str:
+        """Where a version's files lie, as a prefix of their objects' names."""
         return f"{self.root}/versions/{version}"
 
-    def _read_version(self, version: str) -> Version:
-        path = f"{self._folder(version)}/{MANIFEST}"
-        content = self.objects.read(path) or b""
-        return _checked_version(version, content, f"{self.objects.place}/{path}")
+    def _read_version(self, version: str) -> Version | None:
+        path = f"{self.folder(version)}/{MANIFEST}"
+        content = self.objects.read(path)
+        if content is None:
+            return None
+        try:
+            return _checked_version(version, content, f"{self.objects.place}/{path}")
+        except InputError as error:
+            return Version(version, {}, "", str(error))
 
     def _not_one(self, given: str, found: list[str]) -> str:
         if found:

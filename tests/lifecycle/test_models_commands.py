@@ -1,5 +1,6 @@
 """`pipeline.py models`: none of its commands needs a cluster, and none deletes what is needed."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -100,6 +101,56 @@ def test_prune_says_what_it_would_delete_and_deletes_just_that(store: ModelStore
     assert set(store.objects.names(f"{store.root}/versions")) == {first, second, fifth}
 
 
+def test_a_damaged_version_and_one_that_vanishes_stop_neither_list_nor_prune(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+):
+    first, second, third, fourth, fifth = ids(store)
+    store.objects.write(f"{store.root}/versions/{third}/manifest.json", b"{}")
+    every = store.versions()
+    monkeypatch.setattr(store, "versions", lambda: [*every, "f" * 16])
+    assert [each.id for each in store.all_versions()] == [fifth, fourth, second, first, third]
+    assert models(store, "list").splitlines()[-1].startswith(f"{third}  damaged: ")
+    said = models(store, "prune", "--keep", "1")
+    assert "kept: damaged: " in said
+    assert "changed since it was written" in said
+    monkeypatch.undo()
+    assert sorted(store.versions()) == sorted([first, second, third, fifth])
+
+
+def test_prune_deletes_what_was_not_stored_to_the_end_and_what_killed_readers_left_after_a_day(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+):
+    names = [f"{store.root}/versions/{digit * 16}" for digit in "abc"]
+    for name in names:
+        store.objects.write(f"{name}/text/model.bin", b"1")
+    store.write_json("readers/old-1.json", {"until": "2026-01-01T00:00:00+00:00"})
+    store.write_json(f"readers/{'b' * 16}-1.json", {"until": "9999-01-01T00:00:00+00:00"})
+    for name in names[:2]:
+        os.utime(store.objects.path(f"{name}/text/model.bin"), (0, 0))
+    prune(store, keep=5)
+    left = set(store.objects.names(f"{store.root}/versions")) - set(store.versions())
+    assert {each[0] for each in left} == {"b", "c"}
+    assert store.objects.names(f"{store.root}/readers") == [f"{'b' * 16}-1.json"]
+
+
+def test_a_version_that_is_stored_again_meanwhile_is_not_deleted(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+):
+    third = ids(store)[2]
+    version, plain = store.version(third), store.remove
+    manifest = store.withdraw(version)
+
+    def remove(given: str) -> bool:
+        store.restore(version, manifest)
+        return plain(given)
+
+    store.restore(version, manifest)
+    monkeypatch.setattr(store, "remove", remove)
+    kept = {each.version.id: each.why for each in prune(store, keep=2)}
+    assert kept[third] == "it was stored again just now"
+    assert third in store.versions()
+
+
 def test_a_reader_that_comes_while_prune_is_at_it_finds_a_whole_version(
     store: ModelStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
@@ -175,6 +226,8 @@ def test_a_kept_file_that_is_none_is_refused_by_name(store: ModelStore, tmp_path
 def test_prune_and_readers_on_every_kind_of_store(place: str, tmp_path: Path):
     store = ModelStore(place)
     old, read, new = (store.add(write_package(tmp_path / f"package-{n}", n)) for n in range(1, 4))
+    store.objects.write(f"{store.root}/versions/{'a' * 16}/model.bin", b"1")
+    assert store.objects.written(f"{store.root}/versions/{'a' * 16}")["model.bin"].tzinfo
     with reading(store, read) as version:
         assert {each.version.id for each in prune(store, keep=1) if not each.why} == {old}
         store.fetch(version, tmp_path / "fetched")

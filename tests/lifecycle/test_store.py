@@ -50,7 +50,7 @@ def test_what_was_not_stored_whole_is_no_version_and_is_stored_again(place: str,
     assert store.versions() == [version]
     store.withdraw(found)
     assert store.versions() == []
-    store.remove(found)
+    assert store.remove(found.id)
     assert ModelStore(place).all_versions() == []
 
 

@@ -104,4 +104,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _described(bucket: str, key: str, generation: int, content: bytes) -> dict[str, str]:
-    return {"bucket": bucket, "name": key, "generation": str(generation), "size": str(len(content))}
+    counts = {"generation": str(generation), "size": str(len(content))}
+    return {"bucket": bucket, "name": key, "updated": "9999-01-01T00:00:00.000Z", **counts}

@@ -49,6 +49,9 @@ def list_command(store: Any) -> None:
     if not versions:
         click.echo(f"{store} holds no version yet: a run with the parameter models_store stores each model.")
     for version in versions:
+        if version.damage:
+            click.echo(f"{version.id}  damaged: {version.damage}")
+            continue
         metrics = version.manifest.get("metrics", {})
         figures = " ".join(f"{name} {float(value):.4f}" for name, value in sorted(metrics.items()))
         click.echo(
