@@ -210,7 +210,8 @@ def test_score_joins_kept_predictions_with_later_codes_by_week(store: ModelStore
 
 def test_without_kept_predictions_score_says_so(store: ModelStore, tmp_path: Path):
     labels = detail(tmp_path / "labels.tsv", ("p1", "10", 1))
-    assert "no predictions are kept there yet" in models(store, "score", "--labels", labels, status=2)
+    said = models(store, "score", "--labels", labels, status=2)
+    assert "kept there yet; a run with models_store keeps those of the champion" in said
 
 
 def test_a_kept_file_that_is_none_is_refused_by_name(store: ModelStore, tmp_path: Path):

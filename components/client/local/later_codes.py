@@ -57,7 +57,8 @@ def score(store: ModelStore, labels: Path, *, threshold: float = 0.0) -> list[We
     kept = store.predictions()
     if not kept:
         raise InputError(
-            f"{store}/predictions: no predictions are kept there yet; `predict` with a store keeps them"
+            f"{store}/predictions: no predictions are kept there yet; a run with models_store keeps "
+            "those of the champion"
         )
     predicted: dict[str, dict[str, tuple[str, float]]] = defaultdict(dict)
     versions: dict[str, set[str]] = defaultdict(set)
