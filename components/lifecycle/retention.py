@@ -107,9 +107,8 @@ def prune(store: ModelStore, keep: int) -> list[Kept]:
     for name, reader in _registrations(store).items():
         if not _counts(reader):
             store.objects.remove(f"{store.root}/readers/{name}")
-    needed = _needed(store)
     for version in _unfinished(store):
-        if version not in needed:
+        if version not in _needed(store):
             store.remove(version)
     return [
         kept if kept.why else Kept(kept.version, _delete(store, kept.version)) for kept in choose(store, keep)
