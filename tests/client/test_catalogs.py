@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_catalog import OUTPUTS
+from tiny_catalog import Prepared
 
-from components.data.products import read_products
 from components.preprocess.config import PreprocessConfig, Sources
-from components.preprocess.run import run_preprocess
 from components.text.config import TEXT_KINDS
 from components.text.run import run_text
 
@@ -27,13 +25,13 @@ pytestmark = [
 MEASURED = r"""
 import json, re, sys
 from pathlib import Path
+sys.path.append("tests/support")
+from tiny_catalog import Prepared
 from components.preprocess.config import PreprocessConfig, Sources
-from components.preprocess.run import run_preprocess
 folder, output = Path(sys.argv[1]), Path(sys.argv[2])
 names = ["X_train.tsv", "Y_train.tsv", "images_train.zip", "X_test.tsv", "images_test.zip"]
-paths = {name: output / name for name in ("products", "images", "quarantine", "profile")}
 sources = Sources(*(str(folder / name) for name in names))
-counts = run_preprocess(sources, PreprocessConfig(), folds=4, seed=0, earlier_profile="", **paths).metrics
+counts = Prepared(output, sources, PreprocessConfig()).counts
 # Not ru_maxrss: it starts with the memory of the process that started this one.
 peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
 print(json.dumps({**counts, "peak": 1024 * int(peak[1])}))
@@ -52,17 +50,16 @@ def household() -> Sources:
 
 
 def test_household_is_read_whole_and_its_text_tells_the_classes_apart(tmp_path: Path):
-    paths: dict[str, Any] = {name: tmp_path / name for name in OUTPUTS}
-    config = PreprocessConfig()
-    counts = run_preprocess(household(), config, folds=4, seed=0, earlier_profile="", **paths).metrics
+    prepared = Prepared(tmp_path, household(), PreprocessConfig())
+    counts, products = prepared.counts, tmp_path / "out" / "products"
     assert counts["train"] + counts["validation"] == 890
     assert (counts["test"], counts["quarantined"]) == (157, 0)
-    assert read_products(paths["products"]).metadata["dialect"] == "csv"
+    assert prepared.products.metadata["dialect"] == "csv"
     config = TEXT_KINDS.parse({"name": "tfidf", "kind": "linear"})
     outputs: dict[str, Any] = {
         name: tmp_path / f"text-{name}" for name in ("probabilities", "features", "model")
     }
-    scores = run_text(paths["products"], config, fold=None, seed=0, **outputs).metrics
+    scores = run_text(products, config, fold=None, seed=0, **outputs).metrics
     assert scores["macro_f1"] > 0.88
 
 

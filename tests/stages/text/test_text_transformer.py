@@ -286,7 +286,7 @@ def test_killed_at_five_random_steps_it_ends_with_the_same_bytes(products, tmp_p
 
 @pytest.mark.slow
 def test_two_runs_of_one_configuration_on_one_volume_both_finish(products, tmp_path):
-    settings = {"epochs": 40, "checkpoint_minutes": 0.0, "checkpoints": tmp_path / "volume"}
+    settings = {"epochs": 90, "checkpoint_minutes": 0.0, "checkpoints": tmp_path / "volume"}
     runs = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
