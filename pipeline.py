@@ -152,9 +152,10 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
     models = _collected(classifiers, "model", suffix="_models")
     models |= {"fusion_model": fused.outputs["fusion_model"], "profile": profile}
     vote = place(ensemble(**cleaned, **fusions, **models, config=given["ensemble_config"]))
+    model = {"ensemble_model": vote.outputs["ensemble_model"]}
     unlabeled = {name: new.outputs[name] for name in ("new_products", "new_images")}
-    asked = predict(ensemble_model=vote.outputs["ensemble_model"], **unlabeled)
-    predicted = place(asked, accelerator=checked.outputs["predict"])
+    predicted = place(predict(**model, **unlabeled), accelerator=checked.outputs["predict"])
+    answers = {"predictions": predicted.outputs["predictions"]}
     evaluation = evaluate(
         **cleaned,
         **_collected(classifiers, "probabilities"),
@@ -162,27 +163,18 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
         ensemble=vote.outputs["probabilities"],
         label_issues=issues.outputs["label_issues"],
         new_products=new.outputs["new_products"],
-        predictions=predicted.outputs["predictions"],
+        **answers,
         graph={"preset": preset["name"], "denoise_on": preset["denoise_on"], "images": images},
         seed=given["seed"],
     )
     # Its results lead to everything else that a run made, so every run has its own.
     evaluated = place(evaluation).set_caching_options(False)
-    model = {
-        "ensemble_model": vote.outputs["ensemble_model"],
-        "predictions": predicted.outputs["predictions"],
-    }
-    model |= cleaned
-    _promote(model, given, lambda task: place(task.after(evaluated)).set_caching_options(False))
-
-
-def _promote(model: dict[str, Any], given: dict[str, Any], place: Callable) -> None:
-    """The last step, where the run names a store."""
     with dsl.If(given["models_store"] != ""):
         names = ("models_store", "models_name", "models_gate", "seed")
-        place(promote(**model, **{name: given[name] for name in names}))
+        last = promote(**model, **answers, **cleaned, **{name: given[name] for name in names})
+        place(last.after(evaluated)).set_caching_options(False)
     with dsl.Else():
-        place(no_models_store())
+        place(no_models_store().after(evaluated)).set_caching_options(False)
 
 
 def build_pipeline(

@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
         pa.field("image_id", pa.string(), nullable=False),  # the catalog's image id, for predictions
     ]
 )
+FOLDS = "folds.json"  # beside fusion's models: validation product id -> the fold that held it out
 SPLITS = ("train", "validation", "test")
 TABLE = "products.parquet"
 

@@ -20,12 +20,11 @@ from components.core.errors import InputError
 from components.core.project import VERSION, code_revision
 from components.core.reading import read_json
 from components.data.probabilities import Classifier
-from components.data.products import Products
+from components.data.products import FOLDS, Products
 
 FORMAT = 1  # a change that this release's reader would misread takes the next number
 MODEL, PROFILE, PRODUCTS = "model.json", "profile.json", "products.parquet"
 VALIDATION = "validation.safetensors"
-FOLDS = "folds.json"  # of what fusion leaves: validation product id -> the fold that held it out
 MEMBERS = "members"
 PARTS = {MEMBERS: "fusion", "feature_level": "feature_level"}  # of what fusion leaves -> of the package
 CHECKPOINT = "@"  # between the name of a classifier and a late checkpoint of it

@@ -42,7 +42,7 @@ def evaluate(
         new_products: the products to categorize.
         predictions: what the model says of them.
         graph: what the run was compiled from: preset and images; shown in the report.
-        seed: seed of the bootstrap.
+        seed: seed of the intervals' draws.
         results: predictions, metrics.json, report.html, lineage.json.
         evaluate_report: the report.
         evaluate_summary: the verdict in short.

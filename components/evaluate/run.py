@@ -63,7 +63,7 @@ def run_evaluate(
         label_issues: folder of what denoising flagged, worst first.
         new_products: the products to categorize, scored as the test split where their codes are known.
         predictions: what the model says of them.
-        seed: of the bootstrap.
+        seed: of the intervals' draws.
         metadata: lineage to show: code revision, image tags, seeds, configurations.
 
     Returns:

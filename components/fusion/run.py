@@ -11,7 +11,7 @@ from components.core.artifacts import write_json, write_manifest
 from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.probabilities import Classifier, read_classifier
-from components.data.products import Products, read_products
+from components.data.products import FOLDS, Products, read_products
 from components.fusion.classifiers import Input, model_folder, stack, to_inputs, write_fused
 from components.fusion.config import DecisionLevelConfig, FeatureLevelConfig, FusionConfig
 from components.fusion.decision_level.members import FusionData, Member, fuse_members
@@ -21,8 +21,6 @@ from components.modeling.cross_fitting import affordable_folds, chosen_macro_f1,
 from components.modeling.metrics import macro_f1
 from components.modeling.trained import write_model
 from components.reports.page import safe_report
-
-FOLDS = "folds.json"  # of a fusion's models: validation product id -> the fold that held it out
 
 
 def run_fusion(

@@ -54,8 +54,9 @@ class ColorHistogram:
 def load_color_histogram(folder: Path, *, device: torch.device) -> ColorHistogram:
     """Reads what `train_color_histogram` left."""
     _, tensors = read_model(folder)
-    net = LightNet.restored({name: tensor for name, tensor in tensors.items() if name != "prior"}).to(device)
-    return ColorHistogram(FeatureClassifier(net, tensors["prior"].numpy()), net)
+    classifier = FeatureClassifier.restored(tensors, device)
+    assert isinstance(classifier.model, LightNet)
+    return ColorHistogram(classifier, classifier.model)
 
 
 def _colors(store: ImageStore, keys: list[str], index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ def image(
     image_metrics: Output[Metrics],
     image_report: Output[HTML],
 ):
-    """Trains one image classifier and predicts validation and test, or one fold and validation.
+    """Trains one image classifier and predicts validation, or one fold and validation.
 
     Args:
         products: the product table.

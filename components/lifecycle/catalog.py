@@ -16,6 +16,7 @@ from components.data.tables.findings import Finding
 from components.data.uris import fetch
 from components.lifecycle.detail import detail_rows
 from components.lifecycle.model import Model
+from components.modeling.trained import PREDICTED_AT_ONCE
 from components.preprocess.catalog.quarantine import refuse_if_too_many, write_findings
 from components.preprocess.catalog.records import Record, read_catalog
 from components.preprocess.config import PreprocessConfig
@@ -26,7 +27,6 @@ from components.preprocess.images.sources import FolderImages, open_images
 
 log = logging.getLogger(__name__)
 
-PART = 4096  # products whose pictures and probabilities are in memory at a time
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FIELDS = ("product_id", "title", "description", "image", "row_id", "image_id")
 
@@ -46,8 +46,8 @@ def predict_catalog(
 ) -> Predicted:
     """Predicts every product of a catalog, and writes its codes and, beside them, their detail.
 
-    The table's texts are held in memory; pictures and probabilities are of `PART` products at a time. Of a
-    catalog with codes these are not looked at.
+    The table's texts are held in memory; pictures and probabilities are of `PREDICTED_AT_ONCE` products at a
+    time. Of a catalog with codes these are not looked at.
 
     Args:
         products, images: paths or URIs, as a run takes them; "" for no images.
@@ -117,7 +117,7 @@ def _predict(
     with ExitStack() as stack:
         rows = stack.enter_context(prediction_rows(output, model.document, DELIMITERS[output.suffix]))
         detail = stack.enter_context(detail_rows(detail_path, model))
-        for piece in part.pieces(PART):
+        for piece in part.pieces(PREDICTED_AT_ONCE):
             with TemporaryDirectory() as folder:
                 packed, _ = pack_images([piece], folder=Path(folder), max_pixels=config.max_image_pixels)
                 found += packed

@@ -10,7 +10,7 @@ import numpy as np
 from components.lifecycle.comparison import Pairs
 from components.lifecycle.config import GateConfig
 from components.modeling.intervals import Posterior, interval
-from components.modeling.metrics import confusion, f1_per_class, macro_f1
+from components.modeling.metrics import f1_per_class, macro_f1
 from components.reports.page import signed
 
 
@@ -110,7 +110,8 @@ def decide(
         pairs: the products on which both are scored; None where there is no champion.
         seed: of the draws.
     """
-    checks = [*_floors(labels, predicted, config)]
+    scores = _scores(labels, predicted)
+    checks = [*_floors(*scores, config), _chance_check(scores[1], _chance(labels, predicted))]
     difference = None
     if pairs is None:
         checks.append(Check("champion", True, "There is no champion yet."))
@@ -119,7 +120,7 @@ def decide(
     else:
         difference = _difference(pairs, seed)
         checks += [_margin_check(difference, config), _class_check(difference, config)]
-    return Decision(tuple(checks), *_scores(labels, predicted), difference)
+    return Decision(tuple(checks), *scores, difference)
 
 
 def confirm(labels: np.ndarray, predicted: np.ndarray, why: str) -> Decision:
@@ -132,8 +133,7 @@ def confirm(labels: np.ndarray, predicted: np.ndarray, why: str) -> Decision:
     return Decision((Check("champion", True, why),), *_scores(labels, predicted), None)
 
 
-def _floors(labels: np.ndarray, predicted: np.ndarray, config: GateConfig) -> Iterator[Check]:
-    score, accuracy = _scores(labels, predicted)
+def _floors(score: float, accuracy: float, config: GateConfig) -> Iterator[Check]:
     floors = (("macro-F1", score, config.min_macro_f1), ("accuracy", accuracy, config.min_accuracy))
     for name, value, floor in floors:
         if floor:
@@ -142,10 +142,12 @@ def _floors(labels: np.ndarray, predicted: np.ndarray, config: GateConfig) -> It
             yield Check(
                 name, holds, f"Its {name} on validation, {value:.4f}, is {where} the floor, {floor:.4f}."
             )
-    chance = _chance(labels, predicted)
+
+
+def _chance_check(accuracy: float, chance: float) -> Check:
     above = "above" if accuracy > chance else "not above"
     text = f"Its accuracy on validation, {accuracy:.4f}, is {above} what chance can reach, {chance:.4f}."
-    yield Check("chance", accuracy > chance, text)
+    return Check("chance", accuracy > chance, text)
 
 
 def _chance(labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -177,7 +179,7 @@ def _difference(pairs: Pairs, seed: int) -> Difference:
     draws = posterior.macro_f1(pairs.challenger) - posterior.macro_f1(pairs.champion)
     sides = {name: getattr(pairs, name) for name in ("champion", "challenger")}
     f1 = {name: f1_per_class(pairs.labels, predicted, count) for name, predicted in sides.items()}
-    support = confusion(pairs.labels, pairs.labels, count).diagonal()
+    support = np.bincount(pairs.labels, minlength=count)
     changes = [
         ClassChange(code, int(support[at]), float(f1["champion"][at]), float(f1["challenger"][at]))
         for at, code in enumerate(pairs.classes)

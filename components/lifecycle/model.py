@@ -1,6 +1,5 @@
 """A model package, read strictly and applied to products."""
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,12 +21,11 @@ from components.ensemble.voting import vote
 from components.fusion.config import FUSION_KINDS
 from components.image.config import IMAGE_KINDS
 from components.lifecycle.products import cleaned, opened_images
+from components.lifecycle.store import version_of
 from components.modeling.device import choose_device
-from components.modeling.trained import Predicted
+from components.modeling.trained import REFIT, Predicted
 from components.preprocess.config import PreprocessConfig
 from components.text.config import TEXT_KINDS
-
-REFIT = "refit"  # the folder inside a classifier's that holds it fitted on train and validation
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Model:
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any], device: Accelerator) -> None:
         self.folder, self.manifest = folder, manifest
-        self.version = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:16]
+        self.version = version_of(folder)
         self.document = read_json(folder / MODEL, "a model's description")
         self.classes: tuple[str, ...] = tuple(self.document["classes"])
         self._device = choose_device(device)

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from components.core.artifacts import write_manifest
 from components.core.errors import InputError
@@ -15,11 +16,11 @@ from components.data.products import read_products
 from components.lifecycle.detail import detail_rows, merged
 from components.lifecycle.model import Model, Predictions, load_model
 from components.lifecycle.report import predict_report
+from components.modeling.trained import PREDICTED_AT_ONCE
 from components.reports.page import safe_report
 
 log = logging.getLogger(__name__)
 
-PART = 4096  # products that are predicted at a time
 FOLDERS = {"fusion": "members", "feature_level": "feature_level"}  # part of a package -> of the predictions
 
 
@@ -39,23 +40,27 @@ def run_predict(ensemble_model: Path, new_products: Path, new_images: Path, *, p
     model, products = load_model(ensemble_model), read_products(new_products)
     if products.classes != model.classes:
         raise InputError(f"{ensemble_model}: trained on other classes than those of {new_products}")
-    images, count = ImageStore(new_images), len(products.table)
-    parts = []
-    for start in range(0, count, PART):
-        table = products.table.iloc[start : start + PART]
-        parts.append((table, model.predict_cleaned(table, images)))
-        log.info("predicted %s of %s products", f"{min(start + PART, count):,}", f"{count:,}")
-    found = merged([part for _, part in parts]) if parts else None
+    images = ImageStore(new_images)
+    found = _predict(model, products.table, images, predictions / DETAIL) if len(products.table) else None
     if found is not None:
-        with detail_rows(predictions / DETAIL, model) as detail:
-            for table, part in parts:
-                detail.write(table, part)
         write_predictions(products.table, found.codes, products.metadata, predictions, "predictions")
         _write_classifiers(model, found, predictions)
     predictions.mkdir(parents=True, exist_ok=True)
     write_manifest(predictions, model=model.version)
     report = safe_report(lambda: predict_report(model, products, images, found))
     return Result(_scalars(found), report)
+
+
+def _predict(model: Model, table: pd.DataFrame, images: ImageStore, detail: Path) -> Predictions:
+    """Predicts a table part by part, and writes the file of predictions in detail."""
+    parts = []
+    with detail_rows(detail, model) as rows:
+        for start in range(0, len(table), PREDICTED_AT_ONCE):
+            part = table.iloc[start : start + PREDICTED_AT_ONCE]
+            parts.append(model.predict_cleaned(part, images))
+            rows.write(part, parts[-1])
+            log.info("predicted %s of %s products", f"{start + len(part):,}", f"{len(table):,}")
+    return merged(parts)
 
 
 def _write_classifiers(model: Model, found: Predictions, folder: Path) -> None:

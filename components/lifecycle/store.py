@@ -89,9 +89,9 @@ class ModelStore:
             InputError: the package is damaged, or what arrived in the store is not what was sent.
         """
         manifest, version = read_manifest(package), version_of(package)
-        if version in self.versions():
-            return version
         target = self.folder(version)
+        if self.objects.read(f"{target}/{MANIFEST}") is not None:
+            return version
         for name in manifest["files"]:
             self.objects.put(package / name, f"{target}/{name}")
         arrived = self.objects.sizes(target)

@@ -20,7 +20,7 @@ class LightNetConfig(Config):
     )
     learning_rate: PositiveFloat = setting(1e-3, "AdamW's at its highest, in one cycle", expert=True)
     refit: bool = setting(
-        False, "after validation is predicted, train again on train and validation for the test split"
+        False, "after validation is predicted, train again on train and validation, for new products"
     )
 
 

@@ -21,7 +21,7 @@ def text(
     text_metrics: Output[Metrics],
     text_report: Output[HTML],
 ):
-    """Trains one text classifier and predicts validation and test, or one fold and validation.
+    """Trains one text classifier and predicts validation, or one fold and validation.
 
     Args:
         products: the product table.

@@ -22,7 +22,7 @@ from components.modeling.lease import remove_training, training_folder
 from components.modeling.processes import interleaved, process_count, process_rank, train_together
 from components.modeling.termination import catch_sigterm
 from components.modeling.text.encoder import load_encoder, save_encoder
-from components.modeling.text.tokens import Tokens, tokenize
+from components.modeling.text.tokens import Tokens, table_tokens
 from components.modeling.trained import Predicted, Trained, TrainingSetup, predict_in_parts
 from components.text.encoder import prepare_encoder
 from components.text.kinds.transformer import TransformerConfig
@@ -55,12 +55,6 @@ def load_transformer(folder: Path, *, device: torch.device) -> TransformerText:
     model, tokenizer = load_encoder(folder)
     model.to(device).eval()  # pyright: ignore[reportCallIssue, reportArgumentType]
     return TransformerText(model, tokenizer)
-
-
-def table_tokens(table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> Tokens:
-    """Title and description of a table's products as tokens, as many as the tokenizer's longest text has."""
-    titles, descriptions = table["title"].tolist(), table["description"].tolist()
-    return tokenize(tokenizer, titles, descriptions, max_tokens=tokenizer.model_max_length)
 
 
 def train_transformer(

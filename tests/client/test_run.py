@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, check_calm
 from hostile import Listener, poison
-from tiny_catalog import TINY_IMAGE
+from tiny_catalog import TINY_RUN
 
 from components.client.sample.catalog import denoising_seen, write_sample
 
@@ -47,9 +47,7 @@ class Run:
 
     def start(self, *extra: object, status: int = 0) -> subprocess.CompletedProcess[str]:
         options = [f"--{name.replace('_', '-')}={path}" for name, path in self.catalog.items()]
-        image = f"image_configs={json.dumps([TINY_IMAGE])}"
-        vote = json.dumps({"name": "ensemble", "vote": "weighted", "folds": 3})
-        small = ["--param", image, "--param", "fusion_folds=3", "--param", f"ensemble_config={vote}"]
+        small = [f"--param={name}={json.dumps(value)}" for name, value in TINY_RUN.items()]
         return command("run", *options, "--output", self.output, *small, *extra, status=status)
 
 

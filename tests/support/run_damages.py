@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from damages import HARMLESS, REFUSED, WARNED, damage  # noqa: E402
-from tiny_catalog import TINY_IMAGE  # noqa: E402
+from tiny_catalog import TINY_RUN  # noqa: E402
 
 from components.client.sample.catalog import write_sample  # noqa: E402
 
@@ -28,10 +28,8 @@ LEFT = ("predictions.tsv", "predictions_detail.tsv", "metrics.json", "label_issu
 
 def run(catalog: dict[str, str], output: Path) -> subprocess.CompletedProcess[str]:
     """The pipeline on a small catalog, into a folder that may hold an earlier run."""
-    vote = {"name": "ensemble", "vote": "weighted", "folds": 3}
-    values = {"image_configs": [TINY_IMAGE], "fusion_folds": 3, "ensemble_config": vote}
     options = [f"--{name.replace('_', '-')}={path}" for name, path in catalog.items()]
-    options += [f"--param={name}={json.dumps(value)}" for name, value in values.items()]
+    options += [f"--param={name}={json.dumps(value)}" for name, value in TINY_RUN.items()]
     command = [sys.executable, str(ROOT / "pipeline.py"), "run", *options, f"--output={output}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -3,6 +3,7 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -22,6 +23,12 @@ TINY_IMAGE = {
     "epochs": 1,
     "batch_size": 32,
     "dcl_epochs": 0,
+}
+# A run's parameters that end in seconds on a catalog of a few hundred products.
+TINY_RUN: dict[str, Any] = {
+    "image_configs": [TINY_IMAGE],
+    "fusion_folds": 3,
+    "ensemble_config": {"name": "ensemble", "vote": "weighted", "folds": 3},
 }
 
 

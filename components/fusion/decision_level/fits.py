@@ -1,4 +1,4 @@
-"""How the decision-level kinds are fitted: out of fold on validation, and on all of it for the test split."""
+"""How the decision-level kinds are fitted: out of fold on validation, and on all of it for new products."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -53,7 +53,7 @@ def _vote_of_nets(trained: TrainedNet, test: np.ndarray, device: torch.device) -
 
 
 def fit_logistic(members: Sequence[Member], data: FusionData) -> list[Fused]:
-    """Logistic regression on log-probabilities, refitted on all rows for the test split.
+    """Logistic regression on log-probabilities, refitted on all rows for new products.
 
     The candidate of a fold's classifier is the one with the least log-loss on the *other* folds'
     held-out rows; that of the refit, on all.

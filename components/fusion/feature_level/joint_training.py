@@ -28,7 +28,7 @@ from components.modeling.image.cache import ImageCache
 from components.modeling.schedules import linear
 from components.modeling.step import OptimizerStep
 from components.modeling.text.packing import make_batch
-from components.modeling.text.tokens import Tokens, tokenize
+from components.modeling.text.tokens import Tokens, table_tokens
 from components.modeling.trained import Predicted, predict_in_parts
 from components.modeling.training import Plan, TrainingLoop
 
@@ -82,7 +82,7 @@ class EndToEnd:
         def predicted(part: slice) -> Predicted:
             keys, places = found_images(store, table["image"].iloc[part].tolist())
             with ImageCache(store, keys, size, fit=fit, place="stream", device=device) as cache:
-                inputs = _Inputs(_tokens(self.tokenizer, table.iloc[part]), cache, places, self.image)
+                inputs = _Inputs(table_tokens(table.iloc[part], self.tokenizer), cache, places, self.image)
                 return Predicted(_predict(self.network, inputs, self.config))
 
         return predict_in_parts(predicted, len(table))
@@ -103,11 +103,6 @@ def load_end_to_end(
     """The network of a model folder, of which settings and tensors have been read."""
     network, tokenizer, image = restore_joint_network(folder, settings, tensors, config)
     return EndToEnd(network.to(device), tokenizer, image, config)
-
-
-def _tokens(tokenizer: PreTrainedTokenizerBase, table: pd.DataFrame) -> Tokens:
-    titles, descriptions = table["title"].tolist(), table["description"].tolist()
-    return tokenize(tokenizer, titles, descriptions, max_tokens=tokenizer.model_max_length)
 
 
 def train_end_to_end(
@@ -143,7 +138,7 @@ def train_end_to_end(
     keys, places = image_rows(products, np.arange(len(products.table)))
     if not keys:
         raise InputError(f"fusion {config.name}: no product has an image to train an image backbone on")
-    tokens, store = _tokens(tokenizer, products.table), ImageStore(images)
+    tokens, store = table_tokens(products.table, tokenizer), ImageStore(images)
     with ImageCache(store, keys, image.resize, fit=image.fit, place="auto", device=device) as cache:
         inputs = _Inputs(tokens, cache, places, image)
         _fit(network, inputs, products.labels, fit, config, seed)

@@ -39,7 +39,7 @@ class NgramColorMlpConfig(FeatureLevelConfig):
         expert=True,
     )
     refit: bool = setting(
-        False, "after validation is predicted, train again on train and validation for the test split"
+        False, "after validation is predicted, train again on train and validation, for new products"
     )
 
     OLD_KEYS: ClassVar = FeatureLevelConfig.OLD_KEYS | {

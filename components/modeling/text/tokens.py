@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+import pandas as pd
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -120,3 +121,9 @@ def train_tokenizer(texts: Sequence[str], *, vocabulary: int, max_tokens: int) -
         model_max_length=max_tokens,
         model_input_names=["input_ids", "attention_mask"],
     )
+
+
+def table_tokens(table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> Tokens:
+    """Title and description of a table's products as tokens, as many as the tokenizer's longest text has."""
+    titles, descriptions = table["title"].tolist(), table["description"].tolist()
+    return tokenize(tokenizer, titles, descriptions, max_tokens=tokenizer.model_max_length)

@@ -27,7 +27,7 @@ class LinearTextConfig(TextConfig):
         128, "dimensions of the truncated SVD that feature-level fusion reads; 0 for none"
     )
     refit: bool = setting(
-        False, "after validation is predicted, fit again on train and validation for the test split"
+        False, "after validation is predicted, fit again on train and validation, for new products"
     )
 
     OLD_KEYS: ClassVar = TextConfig.OLD_KEYS | {

@@ -16,7 +16,7 @@ from kfp import local
 from kfp.components import load_component_from_file
 from object_store import ObjectStore
 from pipelines_server import PipelinesServer
-from tiny_catalog import TINY_IMAGE
+from tiny_catalog import TINY_RUN
 
 from components.client.sample.catalog import write_sample
 from components.core.project import TASK_NAMES, TASKS
@@ -37,11 +37,6 @@ NAMES = (
     "found = distributions(path=[sysconfig.get_path('purelib')]); "
     "print(*{re.sub('[._]', '-', each.metadata['Name'].lower()) for each in found})"
 )
-PARAMETERS: dict[str, Any] = {
-    "image_configs": [TINY_IMAGE],
-    "fusion_folds": 3,
-    "ensemble_config": {"name": "ensemble", "vote": "weighted", "folds": 3},
-}
 
 
 def inspect(image: str) -> dict[str, Any]:
@@ -166,7 +161,7 @@ def test_the_pipeline_predicts_in_containers_what_it_predicts_in_processes(
 
 def run_in_processes(folder: Path, catalog: dict[str, str]) -> dict[str, str]:
     options = [f"--{name.replace('_', '-')}={path}" for name, path in catalog.items()]
-    options += [f"--param={name}={json.dumps(value)}" for name, value in PARAMETERS.items()]
+    options += [f"--param={name}={json.dumps(value)}" for name, value in TINY_RUN.items()]
     command = [
         sys.executable,
         str(ROOT / "pipeline.py"),
@@ -199,7 +194,7 @@ def run_in_containers(folder: Path, catalog: dict[str, str]) -> dict[str, str]:
     )
     local.init(runner, pipeline_root=str(root))
     files = {f"catalog_{name}": path for name, path in catalog.items()}
-    load_component_from_file(str(compiled))(**files, **PARAMETERS)
+    load_component_from_file(str(compiled))(**files, **TINY_RUN)
     # A container that vanished reads as success: what it left is what counts.
     (found,) = root.glob("*/evaluate/results/predictions.tsv")
     return predictions(found)
