@@ -43,7 +43,7 @@ def test_a_catalog_of_any_columns_is_predicted_in_parts_as_in_one(
     assert "12 products predicted, 0 rows left out" in said
     assert "1 without an image" in said
     whole = [(tmp_path / name).read_bytes() for name in ("out.csv", "out_detail.tsv")]
-    monkeypatch.setattr(catalog, "PART", 5)
+    monkeypatch.setattr(catalog, "PREDICTED_AT_ONCE", 5)
     predict(tmp_path, shop, *options)
     assert [(tmp_path / name).read_bytes() for name in ("out.csv", "out_detail.tsv")] == whole
     answers = load_model(KEPT).predict(new_products().table.assign(description=""))
