@@ -4,12 +4,11 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import click
-from kfp import dsl, kubernetes
+from kfp import dsl
 
 from components.client.cluster.settings import ClusterSettings
 from components.client.commands.check import check
@@ -20,10 +19,11 @@ from components.client.commands.models import models
 from components.client.commands.predict import predict as predict_command
 from components.client.commands.run import run
 from components.client.commands.show import compare, show
+from components.client.graph.placement import Placement, catalog_of, set_images
+from components.client.graph.trainings import Trainings, collected
 from components.client.presets import FOLDS_OF
 from components.core.parameters import wants_gpu
 from components.core.project import NAME, REGISTRY, TAG, image_name
-from components.core.stage import RUN_ID_VARIABLE
 from components.denoise.component import denoise
 from components.ensemble.component import ensemble
 from components.evaluate.component import evaluate
@@ -40,97 +40,17 @@ COMPONENTS = {
 DESCRIPTION = "Product categorization from text and images by late fusion."
 
 
-@dataclass(frozen=True)
-class _Placement:
-    """Says where a task's pod runs. What a run may choose is known only when it starts."""
-
-    settings: ClusterSettings
-    given: dict[str, Any]
-
-    def __call__(self, task: Any, *, accelerator: Any = None) -> Any:
-        """Places a task; it trains or runs networks, on a GPU if it can, where an accelerator is named."""
-        trains = accelerator is not None
-        self.settings.apply(task, kubernetes, training=trains)
-        kubernetes.use_field_path_as_env(task, RUN_ID_VARIABLE, "metadata.labels['pipeline/runid']")
-        if trains:
-            task.set_accelerator_type(accelerator)
-            task.set_accelerator_limit(self.given["cluster_accelerator_count"])
-            kubernetes.add_node_selector_json(task, self.given["cluster_node_selector"])
-            kubernetes.add_toleration_json(task, self.given["cluster_tolerations"])
-        return task
-
-
-@dataclass(frozen=True)
-class _Trainings:
-    """The tasks of the text and the image stage, each in a loop of its own.
-
-    A graph is drawn before a run's parameters are known, and all tasks of a loop ask for the same. So what a
-    run was given decides, when it starts: the tasks of a loop ask for `cluster_accelerator_type` where any
-    configuration of that loop is of a kind that uses a GPU, and for none otherwise. Folds of TF-IDF ask for
-    none; TF-IDF beside a transformer in one list asks for what that one needs.
-    """
-
-    given: dict[str, Any]
-    accelerators: dict[str, Any]
-    place: _Placement
-    store: Any
-    after: Any
-
-    def folds(self, products: Any, stages: tuple[str, ...]) -> dict[str, Any]:
-        """Out-of-fold probabilities of the labeled products, for denoising."""
-        found = {}
-        for stage in stages:
-            with dsl.ParallelFor(self.given["denoise_folds"]) as fold:
-                config, accelerator = self.given[f"{stage}_fold_config"], self.accelerators[f"{stage}_fold"]
-                task = self._train(stage, products, config, fold, accelerator).after(self.after)
-            found[f"{stage}_folds"] = dsl.Collected(task.outputs["probabilities"])
-        return found
-
-    def classifiers(self, products: Any) -> dict[str, Any]:
-        """One task a stage, inside the loop over its configurations."""
-        tasks = {}
-        for stage in ("text", "image"):
-            with dsl.ParallelFor(self.given[f"{stage}_configs"]) as config:
-                tasks[stage] = self._train(stage, products, config, -1, self.accelerators[stage])
-        return tasks
-
-    def _train(self, stage: str, products: Any, config: Any, fold: Any, accelerator: Any) -> Any:
-        inputs = {"images": self.store} if stage == "image" else {}
-        task = COMPONENTS[stage](
-            products=products,
-            config=config,
-            fold=fold,
-            seed=self.given["seed"],
-            checkpoints=self.given["cluster_checkpoints"],
-            gpu_type=accelerator,
-            gpu_count=self.given["cluster_accelerator_count"],
-            **inputs,
-        )
-        return self.place(task, accelerator=accelerator)
-
-
-def _catalog(given: dict[str, Any], component: Any) -> dict[str, Any]:
-    """What a component reads of the parameters about the catalog."""
-    wanted = [name for name in component.component_spec.inputs if name.startswith("catalog_")]
-    return {"config": given["preprocess_config"], **{name: given[name] for name in wanted}}
-
-
-def _collected(classifiers: dict[str, Any], output: str, suffix: str = "") -> dict[str, Any]:
-    # Afresh for each task: the compiler changes what it is given.
-    return {f"{stage}{suffix}": dsl.Collected(task.outputs[output]) for stage, task in classifiers.items()}
-
-
 def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, given: dict[str, Any]) -> None:
     """Connects the stages' tasks; `given` holds the pipeline's parameters by name."""
-    place = _Placement(settings, given)
+    place = Placement(settings, given)
     settled = {name: given[name] for name in check_parameters.component_spec.inputs}
     checked = place(check_parameters(**settled)).set_caching_options(False)
     dealt = {"folds": given["denoise_folds"], "seed": given["seed"]}
-    catalog = place(preprocess(**_catalog(given, preprocess), **dealt).after(checked))
+    catalog = place(preprocess(**catalog_of(given, preprocess), **dealt).after(checked))
     raw, store, profile = (catalog.outputs[name] for name in ("products", "images", "profile"))
     # Before any training, so that what is wrong with the test file stops a run early; no training reads it.
-    new = place(preprocess_new(**_catalog(given, preprocess_new), products=raw, profile=profile))
-    trainings = _Trainings(given, checked.outputs, place, store, new)
+    new = place(preprocess_new(**catalog_of(given, preprocess_new), products=raw, profile=profile))
+    trainings = Trainings(given, checked.outputs, place, store, new)
     folds = trainings.folds(raw, FOLDS_OF[preset["denoise_on"]])
     config, keep_ids = given["denoise_config"], given["denoise_keep_ids"]
     issues = place(denoise(products=raw, images=store, config=config, keep_ids=keep_ids, **folds))
@@ -138,9 +58,9 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
     classifiers = trainings.classifiers(cleaned["products"])
     fused = fusion(
         **cleaned,
-        **_collected(classifiers, "probabilities"),
-        **_collected(classifiers, "features", suffix="_features"),
-        **_collected(classifiers, "model", suffix="_models"),
+        **collected(classifiers, "probabilities"),
+        **collected(classifiers, "features", suffix="_features"),
+        **collected(classifiers, "model", suffix="_models"),
         configs=given["fusion_configs"],
         folds=given["fusion_folds"],
         seed=given["seed"],
@@ -149,7 +69,7 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
     jointly = wants_gpu("fusion", preset["fusion_configs"])
     place(fused, accelerator=given["cluster_accelerator_type"] if jointly else None)
     fusions = {name: fused.outputs[name] for name in ("members", "feature_level")}
-    models = _collected(classifiers, "model", suffix="_models")
+    models = collected(classifiers, "model", suffix="_models")
     models |= {"fusion_model": fused.outputs["fusion_model"], "profile": profile}
     vote = place(ensemble(**cleaned, **fusions, **models, config=given["ensemble_config"]))
     model = {"ensemble_model": vote.outputs["ensemble_model"]}
@@ -158,7 +78,7 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
     answers = {"predictions": predicted.outputs["predictions"]}
     evaluation = evaluate(
         **cleaned,
-        **_collected(classifiers, "probabilities"),
+        **collected(classifiers, "probabilities"),
         **fusions,
         ensemble=vote.outputs["probabilities"],
         label_issues=issues.outputs["label_issues"],
@@ -191,8 +111,7 @@ def build_pipeline(
         registry, tag: of the images; another tag also renews every cached task.
     """
     beside = [("preprocess", each) for each in (check_parameters, preprocess_new, no_models_store)]
-    for stage, component in (*COMPONENTS.items(), *beside):
-        component.component_spec.implementation.container.image = image_name(stage, registry, tag)
+    set_images((*COMPONENTS.items(), *beside), registry, tag)
     connect = partial(_connect, preset, image_name("<stage>", registry, tag), settings)
 
     @dsl.pipeline(name=NAME, description=DESCRIPTION)
