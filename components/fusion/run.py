@@ -61,7 +61,7 @@ def run_fusion(
     """
     table = read_products(products)
     texts, pictures = (
-        [read_classifier(folder, classes=table.classes) for folder in folders] for folders in (text, image)
+        [read_classifier(each, classes=table.classes) for each in some] for some in (text, image)
     )
     of_text = Modality("text", to_inputs(texts), text_features, text_models)
     of_image = Modality("image", to_inputs(pictures), image_features, image_models)
@@ -73,14 +73,17 @@ def run_fusion(
     beside = [config for config in configs if isinstance(config, FeatureLevelConfig)]
     if baselines := fuse_features(beside, data, feature_level):
         metrics["best_feature_level_macro_f1"] = _best_macro_f1(baselines, table)
-    made = {"members": fused, "feature_level": baselines}
+    _write_folders(fusion_model, members=fused, feature_level=baselines)
+    report = safe_report(lambda: fusion_report(table, texts, pictures, fused, baselines))
+    return Result(metrics, report)
+
+
+def _write_folders(model: Path, **made: Sequence[Classifier]) -> None:
     folders = {
         level: {each.name: model_folder(level, number) for number, each in enumerate(classifiers)}
         for level, classifiers in made.items()
     }
-    write_manifest(fusion_model, **folders)
-    report = safe_report(lambda: fusion_report(table, texts, pictures, fused, baselines))
-    return Result(metrics, report)
+    write_manifest(model, **folders)
 
 
 def make_members(

@@ -8,17 +8,15 @@ import numpy as np
 
 from components.data.products import Products
 from components.data.tables.findings import Finding
+from components.preprocess.checks import catalog_checks, new_products_checks
 from components.preprocess.examination import quarantined
-from components.preprocess.images.coverage import MOST
-from components.preprocess.profile.drift import CHANCE, LARGE, Drift
+from components.preprocess.profile.drift import CHANCE, Drift
 from components.preprocess.profile.profile import WORD_EDGES
-from components.preprocess.table import split_sentences
 from components.reports.charts import bar, histogram
-from components.reports.page import check, class_label, figure, many, percent, render, words
+from components.reports.page import class_label, figure, many, render, words
 
 LABELED = ("train", "validation")
 SHOWN = 0.99  # of the products, that a histogram shows
-FEW_PRODUCTS = 20  # products to train on of a class below which its figures mean little
 DUPLICATES = {
     "title": "products that share a title",
     "picture": "products that share a picture",
@@ -52,15 +50,7 @@ def preprocess_report(
             figure("rows left out", f"{dropped:,}"),
         ],
         lead=_lead(products),
-        checks=[
-            *_images_check(products, "labeled"),
-            _rows_check(products, profile, dropped),
-            _sizes_check(products),
-            _labels_check(profile["duplicates"]["contradictory"]),
-            *(check(*each) for each in split_sentences(products.metadata.get("split", {}))),
-            _missing_check(profile),
-            *_drift_check(drift, "the earlier run's catalog"),
-        ],
+        checks=catalog_checks(products, profile, dropped, drift),
         splits=list(LABELED),
         classes=_classes(products),
         **_contents(products, profile, findings, drift),
@@ -91,12 +81,7 @@ def new_products_report(
             figure("rows left out", f"{quarantined(findings):,}"),
         ],
         lead=f"{many(profile['products'], 'product')} to categorize.",
-        checks=[
-            *_images_check(products, "test"),
-            _rows_check(products, profile, quarantined(findings)),
-            _missing_check(profile),
-            *_drift_check(drift, "the labeled products"),
-        ],
+        checks=new_products_checks(products, profile, quarantined(findings), drift),
         splits=[],
         classes=[],
         **_contents(products, profile, findings, drift),
@@ -135,64 +120,6 @@ def _lead(products: Products) -> str:
         f"{classes}, from “{class_label(products, largest)}” with {support[largest]:,} to "
         f"“{class_label(products, smallest)}” with {support[smallest]:,}."
     )
-
-
-def _rows_check(products: Products, profile: dict[str, Any], dropped: int) -> dict[str, Any]:
-    rows = sum(products.metadata.get("rows", {}).values()) or profile["products"] + dropped
-    lost = f"{many(dropped, 'row')} of {rows:,} could not be used; the next table has the reasons."
-    return check(not dropped, lost if dropped else "Every row of the catalog was taken.")
-
-
-def _images_check(products: Products, what: str) -> list[dict[str, Any]]:
-    without, count = int(products.table["image"].isna().to_numpy().sum()), len(products.table)
-    if without <= MOST * count:
-        return []
-    found = f"{without:,} of {many(count, f'{what} product')} have no picture that can be used"
-    return [check(False, f"{found}: is it the right folder or archive?")]
-
-
-def _sizes_check(products: Products) -> dict[str, Any]:
-    train = products.labels[products.rows("train")]
-    counts = np.bincount(train, minlength=len(products.classes))
-    small = [code for code, count in zip(products.classes, counts, strict=True) if count < FEW_PRODUCTS]
-    if not small:
-        return check(True, f"Every class has at least {FEW_PRODUCTS} labeled products to train on.")
-    named = f"{', '.join(small[:8])}{', …' if len(small) > 8 else ''}"
-    classes = many(len(small), "class", "classes")
-    few = f"{classes} with fewer than {FEW_PRODUCTS} labeled products to train on: {named}"
-    return check(False, f"{few}. Their scores will be uncertain: add products, or merge these classes.")
-
-
-def _labels_check(contradictory: int) -> dict[str, Any]:
-    same = "with the same title or picture"
-    if not contradictory:
-        return check(True, f"Products {same} carry the same label.")
-    groups = (
-        f"{many(contradictory, 'group')} of products {same} {'carry' if contradictory > 1 else 'carries'}"
-    )
-    advice = "some of these labels are wrong, and denoising looks for them"
-    return check(False, f"{groups} different labels: {advice}.")
-
-
-def _missing_check(profile: dict[str, Any]) -> dict[str, Any]:
-    missing, count = profile["missing"], profile["products"]
-    shares = ", ".join(f"{percent(n / count, 1)} % have no {what}" for what, n in missing.items() if n)
-    if not shares:
-        return check(True, "Every product has a title, a description and a picture.")
-    if missing["title"] or missing["picture"]:
-        return check(False, f"{shares}: one of the two models predicts them blindly.")
-    return check(True, f"Every product has a title and a picture; {shares}.")
-
-
-def _drift_check(drift: Sequence[Drift] | None, since: str) -> list[dict[str, Any]]:
-    if drift is None:
-        return []
-    moved = [entry for entry in drift if entry.size != CHANCE]
-    if not moved:
-        return [check(True, f"Nothing differs from {since} beyond chance.")]
-    aspects = ", ".join(f"{entry.aspect} ({entry.size})" for entry in moved[:4])
-    advice = " Train anew before you trust an older model." if moved[0].size == LARGE else ""
-    return [check(False, f"What differs from {since}: {aspects}.{advice}")]
 
 
 def _classes(products: Products) -> list[dict[str, Any]]:

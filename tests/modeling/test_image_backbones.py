@@ -14,15 +14,8 @@ from components.core.errors import InputError
 from components.image.kinds.network import NetworkConfig
 from components.image.network import build_network
 from components.modeling.image.augmentation import IMAGENET_MEAN, IMAGENET_STD, PIXEL, uniforms
-from components.modeling.image.backbones import (
-    ALIASES,
-    NOWHERE,
-    OWN,
-    Backbone,
-    check_backbone,
-    load_state,
-    timm_name,
-)
+from components.modeling.image.backbones import OWN, Backbone, check_backbone, load_state
+from components.modeling.image.networks import ALIASES, NOWHERE, timm_name
 
 # The channels of the map, its side for images of 64x64, and the pooled features.
 FAMILIES = {

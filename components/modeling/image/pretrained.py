@@ -11,7 +11,8 @@ from timm.models import get_arch_name
 from components.core.errors import InputError
 from components.core.reading import reading
 from components.data.uris import fetch
-from components.modeling.image.backbones import Backbone, load_state, reason, timm_name
+from components.modeling.image.backbones import Backbone, load_state
+from components.modeling.image.networks import reason, timm_name
 
 FILE = "model.safetensors"  # of a folder of weights, and of a model on the hub
 
