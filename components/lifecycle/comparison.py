@@ -8,7 +8,8 @@ validation too. So a product of the challenger's validation split is scored
   neither text nor image changed; by its classifiers of train alone and the members of the held-out fold,
   where one did, or where the id did; by the same classifiers and all members, where the product is new.
 
-What the champion trained on, or a duplicate of it, is left out and counted.
+What the champion trained on, or a duplicate of it, is left out and counted. So is a product that changed,
+where the champion's vote chose members or weights on all of validation: they have seen its earlier form.
 """
 
 from collections import Counter
@@ -20,8 +21,10 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
+from components.core.configuration import restored_config
 from components.core.errors import InputError
 from components.core.reading import read_json, reading
+from components.ensemble.config import EnsembleConfig
 from components.ensemble.package import MODEL, PRODUCTS, VALIDATION
 
 STORED = "the champion's stored out-of-fold probabilities"
@@ -30,7 +33,8 @@ TRAIN_ONLY = "the champion's train-only classifiers"
 TRAINED_ON = "the champion trained on it"
 DUPLICATE = "the champion trained on a product of its group"
 TWO_FOLDS = "changed, and its group lies in several folds of the champion"
-SCORED, LEFT_OUT = (STORED, HELD_OUT, TRAIN_ONLY), (TRAINED_ON, DUPLICATE, TWO_FOLDS)
+VOTE_SAW = "changed, and the champion's vote was fitted on its earlier form"
+SCORED, LEFT_OUT = (STORED, HELD_OUT, TRAIN_ONLY), (TRAINED_ON, DUPLICATE, TWO_FOLDS, VOTE_SAW)
 
 # Product ids (N,), the fold of validation that held each out or -1 -> (N, C) in the champion's classes.
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -44,11 +48,13 @@ class Side:
         products: product_id, code, split, group, fold, content; one row each.
         classes: the columns of `pred_probs`.
         pred_probs: (n, C) out of fold, of the validation products in the order of `products`.
+        vote_learns: whether the vote chose members or weights on the validation products.
     """
 
     products: pd.DataFrame
     classes: tuple[str, ...]
     pred_probs: np.ndarray
+    vote_learns: bool = False
 
     @property
     def validation(self) -> pd.DataFrame:
@@ -86,13 +92,16 @@ def read_side(package: Path) -> Side:
     Raises:
         InputError: a part is missing, or the parts do not fit.
     """
-    classes = tuple(read_json(package / MODEL, "a model's description")["classes"])
+    document = read_json(package / MODEL, "a model's description")
+    classes = tuple(document["classes"])
+    settings = document.get("vote", {}).get("config", {})
+    vote = restored_config(EnsembleConfig, settings, where=str(package / MODEL))
     table, probabilities = package / PRODUCTS, package / VALIDATION
     with reading(table, "a table of labeled products"):
         products = pd.read_parquet(table)
     with reading(probabilities, "out-of-fold probabilities"):
         pred_probs = load_file(probabilities)["pred_probs"]
-    side = Side(products, classes, pred_probs)
+    side = Side(products, classes, pred_probs, vote.learns)
     expected = (len(side.validation), len(classes))
     if pred_probs.shape != expected:
         raise InputError(f"{probabilities}: shape {pred_probs.shape}, expected {expected} from {table.name}")
@@ -136,6 +145,7 @@ class _Seen:
 
     def __init__(self, champion: Side, challenger: Side) -> None:
         known = champion.products
+        self._vote_learns = champion.vote_learns
         columns = ("product_id", "split", "content", "fold")
         rows = list(zip(*(known[name] for name in columns), strict=True))
         self._trained = {each for each, split, _, _ in rows if split == "train"}
@@ -166,6 +176,8 @@ class _Seen:
             return STORED, fold
         if len(folds) > 1:
             return TWO_FOLDS, fold
+        if folds and self._vote_learns:
+            return VOTE_SAW, fold
         return (HELD_OUT if folds else TRAIN_ONLY), fold
 
 

@@ -204,11 +204,12 @@ class _Answers:
         return self._predicted[id(model)]
 
 
-def load_model(path: Path | str, *, device: Accelerator = "auto") -> Model:
+def load_model(path: Path | str, *, device: Accelerator = "auto", check: bool = True) -> Model:
     """Reads a model package: `runs/NAME/model` of a run, or a version of a store.
 
     Args:
         device: "auto" for a GPU where there is one, or "cpu".
+        check: the digest of every file; not needed by whoever has just fetched the package from a store.
 
     Raises:
         InputError: no such device; or it is no package, one of a later release, or a file is missing, was
@@ -217,7 +218,7 @@ def load_model(path: Path | str, *, device: Accelerator = "auto") -> Model:
     if device not in get_args(Accelerator):
         raise InputError(f"device {device!r}: expected {' or '.join(get_args(Accelerator))}")
     folder = Path(path)
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, check=check)
     if not isinstance(manifest.get("format"), int):
         raise InputError(f"{folder / MANIFEST}: no model package: it names no format; name runs/NAME/model")
     if manifest["format"] > FORMAT:

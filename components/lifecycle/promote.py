@@ -36,13 +36,15 @@ def score_by_package(package: Path, products: pd.DataFrame, images: ImageStore) 
     """How a package scores what it has no out-of-fold probabilities of: by classifiers of train alone.
 
     Args:
+        package: fetched, so that its files have been checked.
         products: cleaned, with all that will be asked for.
     """
     rows = products.set_index("product_id", drop=False)
 
     def score(ids: np.ndarray, folds: np.ndarray) -> np.ndarray:
         table = rows.loc[ids].reset_index(drop=True)
-        return load_model(package).predict_cleaned(table, images, refit=False, folds=folds).pred_probs
+        model = load_model(package, check=False)
+        return model.predict_cleaned(table, images, refit=False, folds=folds).pred_probs
 
     return score
 

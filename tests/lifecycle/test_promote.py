@@ -14,7 +14,8 @@ from sides import answers, probabilities
 from small_package import write_package as write_small_package
 from synthetic import draw_images, make_products
 
-from components.core.artifacts import MANIFEST, write_json, write_manifest
+from components.core import artifacts
+from components.core.artifacts import MANIFEST, sha256, write_json, write_manifest
 from components.core.errors import InputError
 from components.core.project import NAME
 from components.core.stage import RUN_ID_VARIABLE, Result
@@ -25,7 +26,7 @@ from components.ensemble.package import MODEL, VALIDATION, content_digests
 from components.ensemble.package import PRODUCTS as PRODUCTS_FILE
 from components.lifecycle import promote as promote_module
 from components.lifecycle.champion import promote, read_champion
-from components.lifecycle.comparison import HELD_OUT, STORED, TRAIN_ONLY, TRAINED_ON, read_side
+from components.lifecycle.comparison import HELD_OUT, STORED, TRAIN_ONLY, TRAINED_ON, VOTE_SAW, read_side
 from components.lifecycle.config import GateConfig
 from components.lifecycle.promote import run_promote, score_by_package
 from components.lifecycle.store import ModelStore
@@ -210,21 +211,41 @@ def test_a_package_scores_a_product_of_a_fold_as_it_did_out_of_fold(tmp_path: Pa
     np.testing.assert_allclose(held_out, side.pred_probs, atol=1e-5)
 
 
-def test_real_packages_are_compared_and_what_changed_is_scored_anew(tmp_path: Path):
-    package = write_small_package(tmp_path)
-    mended = tmp_path / "mended"
-    shutil.copytree(package, mended)
+def changed_copy(package: Path, target: Path, *, contents: int = 0, select: str = "greedy") -> Path:
+    """A package's copy in which the contents of some validation products and the vote's choice are others."""
+    shutil.copytree(package, target)
     table: Any = pd.read_parquet(package / PRODUCTS_FILE)
-    changed = table.index[table["split"] == "validation"][:5]
-    table.loc[changed, "content"] = "another"
-    table.to_parquet(mended / PRODUCTS_FILE)
-    (mended / MANIFEST).unlink()
-    write_manifest(mended, format=1, created="2026-02-01T03:00:00+00:00")
+    changed = table.index[table["split"] == "validation"][:contents]
+    table.loc[changed, "content"] = [f"{target.name} {row}" for row in changed]
+    table.to_parquet(target / PRODUCTS_FILE)
+    document = json.loads((package / MODEL).read_text())
+    document["vote"]["config"]["select"] = select
+    write_json(target / MODEL, document)
+    (target / MANIFEST).unlink()
+    write_manifest(target, format=1, created=f"2026-02-01T03:00:{contents:02d}+00:00")
+    return target
+
+
+def test_real_packages_are_compared_and_what_changed_is_scored_by_what_did_not_see_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    package = write_small_package(tmp_path)
+    plain = changed_copy(package, tmp_path / "plain", select="all")
+    mended = changed_copy(package, tmp_path / "mended", contents=5)
+    again = changed_copy(package, tmp_path / "again", contents=7)
     (tmp_path / "predictions").mkdir()
     given = [tmp_path / name for name in ("products", "images", "predictions")]
     options: Any = {"store": str(tmp_path / "store"), "config": GateConfig(), "seed": 0}
-    for each in (package, mended):
+    decisions, hashed = [], []
+    monkeypatch.setattr(artifacts, "sha256", lambda path: hashed.append(path) or sha256(path))
+    for each in (plain, mended, again):
         result = run_promote(each, *given, decision=tmp_path / "decision.json", **options)
+        decisions.append(json.loads((tmp_path / "decision.json").read_text()))
     assert result.metrics["promoted"] == 1
     assert result.metrics["macro_f1_difference"] == 0
-    assert json.loads((tmp_path / "decision.json").read_text())["scored"][HELD_OUT] == 5
+    assert decisions[1]["scored"][HELD_OUT] == 5
+    # The vote of the second champion chose its members on all of validation.
+    assert decisions[2]["left_out"] == {VOTE_SAW: 7}
+    assert HELD_OUT not in decisions[2]["scored"]
+    fetched = [path for path in hashed if "champion" in path.parts and path.name != MANIFEST]
+    assert len(fetched) == len({*fetched}) > 0
