@@ -82,7 +82,7 @@ def sha256(path: Path) -> str:
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
     """Writes a JSON object with its own SHA-256 at its end, whole or not at all."""
     plain = json.loads(json.dumps(value, allow_nan=False))
-    write_json(path, {**plain, "sha256": _digest(plain)})
+    write_json(path, {**plain, "sha256": json_digest(plain)})
 
 
 def read_sealed(path: Path, what: str) -> dict[str, Any]:
@@ -94,10 +94,19 @@ def read_sealed(path: Path, what: str) -> dict[str, Any]:
     Raises:
         InputError: it is missing or no such file, or was changed.
     """
-    value = read_json(path, what)
-    if value.pop("sha256", None) != _digest(value):
-        raise InputError(f"{path}: changed since it was written: run again what made it")
-    return value
+    return unsealed(read_json(path, what), str(path))
+
+
+def unsealed(value: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What `write_sealed` was given, of the JSON object that it wrote.
+
+    Raises:
+        InputError: it was changed; `where` names it.
+    """
+    plain = {name: each for name, each in value.items() if name != "sha256"}
+    if value.get("sha256") != json_digest(plain):
+        raise InputError(f"{where}: changed since it was written: run again what made it")
+    return plain
 
 
 def write_manifest(folder: Path, **metadata: Any) -> None:
@@ -140,7 +149,8 @@ def read_manifest(folder: Path, *, check: bool = True) -> dict[str, Any]:
     return manifest
 
 
-def _digest(value: Mapping[str, Any]) -> str:
+def json_digest(value: Mapping[str, Any]) -> str:
+    """The SHA-256 of a JSON object, whatever the order of its names, in hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

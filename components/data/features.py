@@ -11,6 +11,8 @@ from components.data.alignment import rows_of
 from components.data.arrays import read_arrays
 
 FEATURES = "features.npz"
+# In a text classifier's folder: what makes its features, which its probabilities do without.
+SVD = "svd.safetensors"
 
 
 @dataclass(frozen=True)

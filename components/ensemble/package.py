@@ -19,16 +19,18 @@ from components.core.artifacts import read_manifest, whole_file, write_json, wri
 from components.core.errors import InputError
 from components.core.project import VERSION, code_revision
 from components.core.reading import read_json
+from components.data.features import SVD
 from components.data.probabilities import Classifier
 from components.data.products import FOLDS, Products
 
-FORMAT = 1  # a change that this release's reader would misread takes the next number
+FORMAT = 2  # a change that this release's reader would misread takes the next number
 MODEL, PROFILE, PRODUCTS = "model.json", "profile.json", "products.parquet"
 VALIDATION = "validation.safetensors"
 MEMBERS = "members"
-PARTS = {MEMBERS: "fusion", "feature_level": "feature_level"}  # of what fusion leaves -> of the package
-CHECKPOINT = "@"  # between the name of a classifier and a late checkpoint of it
-LATE = "epoch-"  # what a late checkpoint's folder starts with
+FEATURE_LEVEL = "feature_level"
+PARTS = {MEMBERS: "fusion", FEATURE_LEVEL: FEATURE_LEVEL}  # of what fusion leaves -> of the package
+CHECKPOINT = "@"  # between the name of a classifier and a further checkpoint of it
+FURTHER = ("epoch-", "stage1")  # what the folders of such checkpoints start with
 # Of the products' metadata, how a catalog is read and how predictions go out.
 FORM = ("dialect", "delimiter", "labels_columns", "preprocess")
 
@@ -62,8 +64,9 @@ def write_package(
     if folder.exists():  # left by an attempt that was cut off
         shutil.rmtree(folder)
     members = _copy_members(folder, voters, ensemble.metadata, trained.fusion)
-    read = sorted({name for member in members for name in member["inputs"]})
-    classifiers = _copy_classifiers(folder, read, trained)
+    read = {name for member in members for name in member["inputs"]}
+    pooled = {n for each in members if each["folder"].startswith(FEATURE_LEVEL) for n in each["inputs"]}
+    classifiers = _copy_classifiers(folder, sorted(read), pooled, trained)
     form = {name: products.metadata[name] for name in FORM if name in products.metadata}
     document = {
         "classes": list(products.classes),
@@ -119,12 +122,24 @@ def _copy_members(
         numbers[part] += 1
         _copy(_found(models[part], voter.name, fusion), folder / target)
         entry = {"name": voter.name, "weight": weights[voter.name], "folder": target}
-        entries.append({**entry, "inputs": voter.metadata.get("inputs", [])})
+        entries.append({**entry, "inputs": _inputs(voter)})
     return entries
 
 
-def _copy_classifiers(folder: Path, names: Sequence[str], trained: Trained) -> list[dict[str, str]]:
-    """Copies the text and image classifiers of some names; what `model.json` says of them."""
+def _inputs(voter: Classifier) -> list[str]:
+    """The classifiers that it asks when it predicts; one trained end to end has their networks itself."""
+    whole = voter.metadata.get("config", {}).get("training") == "end_to_end"
+    return [] if whole else voter.metadata.get("inputs", [])
+
+
+def _copy_classifiers(
+    folder: Path, names: Sequence[str], pooled: Set[str], trained: Trained
+) -> list[dict[str, str]]:
+    """Copies the text and image classifiers of some names; what `model.json` says of them.
+
+    Args:
+        pooled: those whose features are read too.
+    """
     models = {"text": _by_name(trained.text), "image": _by_name(trained.image)}
     entries = []
     for name in names:
@@ -133,7 +148,8 @@ def _copy_classifiers(folder: Path, names: Sequence[str], trained: Trained) -> l
         target = folder / modality / base
         if not target.exists():
             late = {each.partition(CHECKPOINT)[2] for each in names if each.startswith(f"{base}{CHECKPOINT}")}
-            _copy(_found(models[modality], base, trained.fusion), target, late=late)
+            unread = set() if base in pooled else {SVD}
+            _copy(_found(models[modality], base, trained.fusion), target, late=late, unread=unread)
         where = f"{modality}/{base}/{checkpoint}".rstrip("/")
         entries.append({"name": name, "modality": modality, "folder": where, "checkpoint": checkpoint})
     return entries
@@ -168,12 +184,13 @@ def _found(models: Mapping[str, Path], name: str, where: Path) -> Path:
     return models[name]
 
 
-def _copy(source: Path, target: Path, late: Set[str] = frozenset()) -> None:
-    """Copies a model's folder, of its late checkpoints those of `late`."""
+def _copy(source: Path, target: Path, late: Set[str] = frozenset(), unread: Set[str] = frozenset()) -> None:
+    """Copies a model's folder without `unread`, of its further checkpoints those of `late`."""
 
     def ignored(folder: str, names: list[str]) -> list[str]:
-        checkpoints = [name for name in names if name.startswith(LATE)] if Path(folder) == source else []
-        return [name for name in checkpoints if name not in late]
+        if Path(folder) != source:
+            return []
+        return [name for name in names if name in unread or (name.startswith(FURTHER) and name not in late)]
 
     shutil.copytree(source, target, ignore=ignored, copy_function=_link_or_copy)
 

@@ -12,7 +12,8 @@ from typing import Any
 from components.core.errors import InputError
 from components.core.stage import RUN_ID_VARIABLE
 from components.lifecycle.objects import Changed
-from components.lifecycle.store import ModelStore, Version, as_json, parse_object
+from components.lifecycle.store import ModelStore
+from components.lifecycle.version import Version, as_json, parse_object
 
 FORMAT = 1
 EARLIER = 20  # champions that the pointer remembers

@@ -21,7 +21,7 @@ from components.ensemble.voting import vote
 from components.fusion.config import FUSION_KINDS
 from components.image.config import IMAGE_KINDS
 from components.lifecycle.products import cleaned, opened_images
-from components.lifecycle.store import version_of
+from components.lifecycle.version import version_of
 from components.modeling.device import choose_device
 from components.modeling.trained import REFIT, Predicted
 from components.preprocess.config import PreprocessConfig

@@ -24,7 +24,8 @@ from components.lifecycle.gate import Decision, confirm, decide
 from components.lifecycle.model import load_model
 from components.lifecycle.promote_report import promote_report
 from components.lifecycle.retention import reading, registered
-from components.lifecycle.store import ModelStore, Version, as_json, version_of
+from components.lifecycle.store import ModelStore
+from components.lifecycle.version import Version, as_json, version_of
 from components.reports.page import safe_report
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from typing import Any
 from components.core.artifacts import MANIFEST
 from components.core.errors import InputError
 from components.lifecycle.champion import read_champion, utc_now, whoami
-from components.lifecycle.store import VERSION, ModelStore, Version
+from components.lifecycle.store import VERSION, ModelStore
+from components.lifecycle.version import Version
 
 HOURS = 24  # longer than any reading
 

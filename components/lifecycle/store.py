@@ -1,18 +1,15 @@
 """The store of models: every trained model a version, which never changes once it is written.
 
-STORE/models/NAME/versions/<id>/     a package; its id is the start of its manifest's SHA-256
+STORE/models/NAME/versions/<id>/     a package; its id is the start of a SHA-256 (`version_of`)
 STORE/models/NAME/champion.json      which version predicts (`components.lifecycle.champion`)
 STORE/models/NAME/decisions/         what the gate said of each version
 STORE/models/NAME/readers/           who is reading a version (`components.lifecycle.retention`)
 STORE/models/NAME/predictions/       kept until their products' codes are known
 """
 
-import hashlib
-import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,44 +17,13 @@ from typing import Any
 from components.core.artifacts import MANIFEST, read_manifest, sha256
 from components.core.errors import InputError
 from components.core.project import NAME
-from components.core.reading import parse_json_object, reason
 from components.lifecycle.config import parse_name
 from components.lifecycle.objects import ABSENT, Objects
+from components.lifecycle.version import Version, as_json, checked_version, parse_object, version_of
 
 VERSION = re.compile(r"[0-9a-f]{16}")
 MOMENT = "%Y%m%dT%H%M%SZ"
 KEPT = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{16})-[0-9a-f]{16}\.tsv")
-
-
-def version_of(package: Path) -> str:
-    """The id of a package: the first 16 hexadecimal digits of the SHA-256 of its manifest."""
-    return sha256(package / MANIFEST)[:16]
-
-
-@dataclass(frozen=True)
-class Version:
-    """A stored model.
-
-    Attributes:
-        manifest: the package's, with `created`, `metrics`, `files`, ...
-        manifest_sha256: of its bytes, which name every file's digest.
-        damage: why nothing can be read of it; "" for a sound one.
-    """
-
-    id: str
-    manifest: dict[str, Any]
-    manifest_sha256: str
-    damage: str = ""
-
-    @property
-    def created(self) -> str:
-        """When it was trained, UTC."""
-        return str(self.manifest.get("created", ""))
-
-    @property
-    def size(self) -> int:
-        """Bytes of all its files."""
-        return sum(file["bytes"] for file in self.manifest.get("files", {}).values())
 
 
 class ModelStore:
@@ -211,7 +177,7 @@ class ModelStore:
         if content is None:
             return None
         try:
-            return _checked_version(version, content, f"{self.objects.place}/{path}")
+            return checked_version(version, content, f"{self.objects.place}/{path}")
         except InputError as error:
             return Version(version, {}, "", str(error))
 
@@ -221,29 +187,3 @@ class ModelStore:
         there = ", ".join(each.id for each in self.all_versions()[:5])
         newest = f"the newest are {there}" if there else "it holds none yet"
         return f"{self}: no version {given!r}: {newest}; `models list` shows them all"
-
-
-def as_json(value: Mapping[str, Any]) -> bytes:
-    """The bytes of a JSON object as the store's files hold it; refuses NaN."""
-    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def parse_object(content: bytes, where: str) -> dict[str, Any]:
-    """The JSON object that a file of the store holds.
-
-    Raises:
-        InputError: it holds none.
-    """
-    try:
-        return parse_json_object(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not a JSON object: {reason(error)}") from error
-
-
-def _checked_version(version: str, content: bytes, where: str) -> Version:
-    digest = hashlib.sha256(content).hexdigest()
-    if digest[:16] != version:
-        raise InputError(
-            f"{where}: changed since it was written: a version is never changed; restore it, or delete it"
-        )
-    return Version(version, parse_object(content, where), digest)

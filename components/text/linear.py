@@ -22,6 +22,7 @@ from torch import Tensor
 from components.core.artifacts import whole_file
 from components.core.configuration import restored_config
 from components.core.reading import reading
+from components.data.features import SVD
 from components.data.products import Products, Task
 from components.modeling.text.ngrams import (
     NgramSettings,
@@ -43,7 +44,6 @@ from components.modeling.trained import (
 from components.text.kinds.linear import LinearTextConfig
 
 log = logging.getLogger(__name__)
-SVD = "svd.safetensors"  # beside a model, of the features
 
 
 @dataclass(frozen=True)

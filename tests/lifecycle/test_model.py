@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
-from small_package import KEPT, new_products, write_package
+from small_package import KEPT, PACKAGES, new_products, write_package
 
 from components import load_model
 from components.core.artifacts import read_sealed, write_sealed
 from components.core.errors import InputError
+from components.data.features import SVD
 from components.data.prediction_files import DETAIL
 from components.data.products import read_products, write_products
+from components.ensemble.package import FORMAT
 from components.evaluate.evaluation import read_predictions
 from components.lifecycle.run import run_predict
+from components.lifecycle.store import ModelStore
 
 DAMAGES = 300  # flipped bytes
 
@@ -33,9 +36,13 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(KEPT, tmp_path / "model"))
 
 
-def test_the_package_of_format_1_says_what_it_said_when_it_was_made():
-    kept = json.loads(KEPT.with_suffix(".json").read_text(encoding="utf-8"))
-    answers = load_model(KEPT, device="cpu").predict(new_products().table)
+@pytest.mark.parametrize(("number", "version"), [(1, "17ccc53c36d4c838"), (FORMAT, "81a234952ccfc52a")])
+def test_the_package_of_a_format_says_what_it_said_when_it_was_made(number: int, version: str):
+    folder = PACKAGES / f"format-{number}"
+    kept = json.loads(folder.with_suffix(".json").read_text(encoding="utf-8"))
+    model = load_model(folder, device="cpu")
+    assert model.version == version
+    answers = model.predict(new_products().table)
     assert answers.codes.tolist() == kept["codes"]
     np.testing.assert_allclose(answers.pred_probs[0], kept["first"], atol=1e-5)
 
@@ -50,6 +57,23 @@ def test_it_holds_what_the_vote_weighs_and_what_that_reads_alone(run: Path):
     assert [entry["name"] for entry in model.classifiers] == model.voters[0]["inputs"]
     assert model.document["calibration"] == {"kind": "identity"}
     assert model.document["threshold"] is None
+
+
+def test_features_that_nothing_reads_stay_behind(run: Path):
+    assert (run / "words-model" / SVD).is_file()
+    assert not list((run / "model").rglob(SVD))
+
+
+def test_equal_models_are_one_version_whenever_they_were_trained(run: Path, tmp_path: Path):
+    first = read_sealed(run / "model" / "manifest.json", "a manifest")
+    again = {**first, "created": "2030-01-01T00:00:00+00:00", "code": "later", "version": "9.0"}
+    store, versions = ModelStore(str(tmp_path / "store")), []
+    for number, manifest in enumerate((first, again, {**again, "digests": {"products": "other"}})):
+        folder = Path(shutil.copytree(run / "model", tmp_path / str(number)))
+        write_sealed(folder / "manifest.json", manifest)
+        versions.append(store.add(folder))
+    assert versions[0] == versions[1] != versions[2]
+    assert store.version(versions[0]).created == first["created"]
 
 
 def test_its_products_know_the_fold_that_fusion_left_them_out_of(run: Path):
@@ -147,7 +171,7 @@ def test_a_missing_a_swapped_and_an_added_part_are_refused_by_name(copy: Path):
 
 def renumber(copy: Path) -> None:
     manifest = read_sealed(copy / "manifest.json", "a manifest")
-    write_sealed(copy / "manifest.json", {**manifest, "format": 2, "version": "9.0"})
+    write_sealed(copy / "manifest.json", {**manifest, "format": FORMAT + 1, "version": "9.0"})
 
 
 def unnumber(copy: Path) -> None:
@@ -160,7 +184,7 @@ def unnumber(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (renumber, "format 2, of release 9.0"),
+        (renumber, f"format {FORMAT + 1}, of release 9.0"),
         (unnumber, "no model package"),
         (shutil.rmtree, "no manifest.json"),
     ],

@@ -13,7 +13,8 @@ from components.core.artifacts import read_manifest
 from components.core.errors import InputError
 from components.lifecycle.champion import promote, read_champion, roll_back
 from components.lifecycle.objects import ABSENT, Changed, Objects
-from components.lifecycle.store import ModelStore, version_of
+from components.lifecycle.store import ModelStore
+from components.lifecycle.version import version_of
 
 
 def stored(place: str, folder: Path, count: int = 2) -> tuple[ModelStore, list[str]]:

@@ -28,8 +28,9 @@ from components.preprocess.profile.profile import profile_catalog  # noqa: E402
 from components.text.config import TEXT_KINDS  # noqa: E402
 from components.text.run import run_text  # noqa: E402
 
-KEPT = ROOT / "tests" / "lifecycle" / "packages" / f"format-{FORMAT}"
-WORDS = {"kind": "linear", "features": 0, "word_ngrams": 1, "char_ngrams": []}
+PACKAGES = ROOT / "tests" / "lifecycle" / "packages"
+KEPT = PACKAGES / f"format-{FORMAT}"
+WORDS = {"kind": "linear", "features": 4, "word_ngrams": 1, "char_ngrams": []}
 TEXTS = [{"name": "words", **WORDS, "refit": True}, {"name": "unused", **WORDS}]
 FUSIONS = [{"name": "mean", "kind": "mean"}, {"name": "product", "kind": "product"}]
 LEFT = ("probabilities", "features", "model")
