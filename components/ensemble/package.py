@@ -74,7 +74,7 @@ def write_package(
         **form,
         "vote": {"config": ensemble.metadata["config"], "members": members},
         "classifiers": classifiers,
-        "calibration": {"kind": "identity"},
+        "calibration": ensemble.metadata["calibration"],
         "threshold": None,
     }
     write_json(folder / MODEL, document)

@@ -9,6 +9,7 @@ import numpy as np
 from components.data.image_store import ImageStore
 from components.data.probabilities import Classifier
 from components.data.products import Products
+from components.ensemble.confidence_report import reliability_section
 from components.modeling.metrics import macro_f1
 from components.reports.charts import bar, gain_bar
 from components.reports.matrix_chart import agreement_chart
@@ -63,6 +64,7 @@ def ensemble_report(
         alone=None if max(scores) - alone < LEAST / 100 else percent(alone),
         agreement=agreement_chart(same, [member.name for member in members]),
         majorities=_majorities(votes, voted, labels),
+        reliability=reliability_section(products, ensemble),
         cards=_split_most(products, Gallery(products, images), rows, votes, voted),
         config={name: words(value) for name, value in ensemble.metadata.get("config", {}).items()},
     )

@@ -1,7 +1,7 @@
 """The ensemble stage: votes of the decision-level members (paper, section 3.4), and of others on request."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from components.core.stage import Result
 from components.data.image_store import ImageStore
 from components.data.probabilities import Classifier, Probabilities, read_classifiers, write_classifier
 from components.data.products import Products, read_products
+from components.ensemble.confidence_report import UNCALIBRATED
 from components.ensemble.config import EnsembleConfig
 from components.ensemble.package import Trained, write_package
 from components.ensemble.report import ensemble_report
@@ -21,8 +22,10 @@ from components.ensemble.voting import (
     out_of_fold_vote,
     starting_weights,
 )
+from components.modeling.calibration import calibrated
 from components.modeling.cross_fitting import affordable_folds, chosen_macro_f1
 from components.modeling.metrics import macro_f1
+from components.modeling.reliability import calibration_error, log_loss
 from components.reports.page import safe_report
 
 log = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ def run_ensemble(
 
     Where members or weights are chosen, the choice is cross-fitted on validation: the ensemble's
     validation matrix is out of fold like the members' own. For new products the choice is
-    made from all of it.
+    made from all of it. So is the calibration of the vote's probabilities, which changes no predicted class.
 
     Args:
         images: the image store, for the report's pictures.
@@ -58,7 +61,8 @@ def run_ensemble(
         ensemble_model: the package to write; see `components.ensemble.package`.
 
     Returns:
-        Macro-F1 on validation, that of the best member, the number of members used, ties; and the report.
+        Macro-F1 on validation, that of the best member, the number of members used, ties, calibration before
+        and after; and the report.
 
     Raises:
         InputError: no member, or members whose ids, classes or values do not fit the products.
@@ -75,6 +79,10 @@ def run_ensemble(
         "best_member_macro_f1": metadata["best_member_macro_f1"],
         "members_used": float(np.count_nonzero(metadata["weights"])),
         "validation_ties": float(metadata["ties"]),
+        "calibration_error": metadata["calibration_error"]["after"],
+        "calibration_error_before": metadata["calibration_error"]["before"],
+        "log_loss": metadata["log_loss"]["after"],
+        "log_loss_before": metadata["log_loss"]["before"],
     }
     report = safe_report(lambda: ensemble_report(table, ImageStore(images), classifiers, ensemble))
     return Result(scores, report)
@@ -104,8 +112,9 @@ def _vote(
         config = _with_affordable_folds(config, table)
     labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
     voted, tied = out_of_fold_vote(config, pred_probs, labels, groups, start)
-    score = macro_f1(labels, voted.argmax(axis=1), len(table.classes))
     classes = len(table.classes)
+    score = macro_f1(labels, voted.argmax(axis=1), classes)
+    found = calibrated(voted, labels, groups)
     metadata = {
         "config": config.model_dump(),
         "members": [classifier.name for classifier in classifiers],
@@ -116,9 +125,22 @@ def _vote(
         "leave_one_out_gain": leave_one_out_gains(config, pred_probs, labels, groups, start, score),
         "agreement": agreement(pred_probs).tolist(),
         "ties": int(tied.sum()),
+        "calibration": found.calibrator.document(),
+        "log_loss_of_calibrations": found.log_loss,
+        "calibration_error": _before_and_after(calibration_error, labels, voted, found.pred_probs),
+        "log_loss": _before_and_after(log_loss, labels, voted, found.pred_probs),
     }
-    chosen = {"validation": Probabilities(table.ids[rows], table.classes, voted)}
-    return Classifier(config.name, "ensemble", {"chosen": chosen}, metadata)
+    matrices = {
+        name: {"validation": Probabilities(table.ids[rows], table.classes, values)}
+        for name, values in (("chosen", found.pred_probs), (UNCALIBRATED, voted))
+    }
+    return Classifier(config.name, "ensemble", matrices, metadata)
+
+
+def _before_and_after(
+    measure: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarray, *pred_probs: np.ndarray
+) -> dict[str, float]:
+    return dict(zip(("before", "after"), (measure(labels, each) for each in pred_probs), strict=True))
 
 
 def _with_affordable_folds(config: EnsembleConfig, table: Products) -> EnsembleConfig:

@@ -10,10 +10,11 @@ from components.core.artifacts import MANIFEST, read_manifest
 from components.core.errors import InputError
 from components.data.probabilities import Classifier, read_classifier, read_classifiers
 from components.data.products import Products
-from components.evaluate.scores import Calibration, Score, calibration, score
+from components.evaluate.scores import Score, score
 from components.modeling.cross_fitting import by_macro_f1, choice_folds, cross_fitted_choice
 from components.modeling.intervals import Posterior
 from components.modeling.metrics import ROWS, macro_f1
+from components.modeling.reliability import Calibration, calibration
 
 # How each row of results stays honest on the validation split.
 SINGLE = "Fitted on the train split alone."

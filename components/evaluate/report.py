@@ -74,12 +74,7 @@ def evaluate_report(
         confusion=_confusion(products, validation),
         confusions=confused(products, validation, gallery),
         disagreements=disagreements(products, validation, gallery),
-        calibration=reliability_chart(
-            calibration.confidence,
-            calibration.accuracy,
-            calibration.count,
-            title="Reliability of the ensemble's probabilities",
-        ),
+        calibration=reliability_chart(calibration, title="Reliability of the ensemble's probabilities"),
         calibration_error=calibration.error,
         calibrations=[
             {"name": ROWS[row], "error": scored.calibration.error} for row, scored in validation.best.items()

@@ -1,4 +1,4 @@
-"""Scores of a classifier: F1, accuracy, calibration, and what chance leaves open."""
+"""Scores of a classifier: F1, accuracy, and what chance leaves open."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,6 @@ import numpy as np
 
 from components.modeling.intervals import Posterior, interval, wilson
 from components.modeling.metrics import confusion
-
-CALIBRATION_BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4
 
 
 @dataclass(frozen=True)
@@ -62,37 +60,3 @@ def score(labels: np.ndarray, predicted: np.ndarray, posterior: Posterior) -> Sc
         f1=f1,
         support=support,
     )
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Whether a confidence of 80 % is right four times in five.
-
-    Attributes:
-        error: expected calibration error: the gap between confidence and accuracy, weighted by count.
-        confidence, accuracy: (B,) means of each occupied bin.
-        count: (B,) products of each occupied bin.
-    """
-
-    error: float
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    count: np.ndarray
-
-
-def calibration(labels: np.ndarray, pred_probs: np.ndarray, bins: int = CALIBRATION_BINS) -> Calibration:
-    """Bins products by the probability of the predicted class, in bins of equal width.
-
-    Args:
-        labels: (N,) integers.
-        pred_probs: (N, C) rows that sum to 1.
-    """
-    confidence = pred_probs.max(axis=1).astype(np.float64)
-    right = (pred_probs.argmax(axis=1) == labels).astype(np.float64)
-    index = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    count = np.bincount(index, minlength=bins)
-    used = count > 0
-    mean_confidence = np.bincount(index, confidence, minlength=bins)[used] / count[used]
-    mean_right = np.bincount(index, right, minlength=bins)[used] / count[used]
-    error = float((count[used] * np.abs(mean_confidence - mean_right)).sum() / len(labels))
-    return Calibration(error, mean_confidence, mean_right, count[used])

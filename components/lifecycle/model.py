@@ -22,6 +22,7 @@ from components.fusion.config import FUSION_KINDS
 from components.image.config import IMAGE_KINDS
 from components.lifecycle.products import cleaned, opened_images
 from components.lifecycle.version import version_of
+from components.modeling.calibration import Calibrator, calibrator_of
 from components.modeling.device import choose_device
 from components.modeling.trained import REFIT, Predicted
 from components.preprocess.config import PreprocessConfig
@@ -36,7 +37,7 @@ class Predictions:
         ids: (N,) product ids.
         codes: (N,) the predicted classes.
         names: (N,) what these are called, "" where the catalog did not say.
-        pred_probs: (N, C) float32 of the vote.
+        pred_probs: (N, C) float32 of the vote, calibrated.
         classifiers: name -> (N, C) float32 of every text and image classifier that the vote reads.
         members: name -> (N, C) float32 of every member and feature-level classifier that votes.
         without_image: (N,) bool.
@@ -126,7 +127,7 @@ class Model:
         answers = _Answers(self, table, store, refit)
         stack = np.stack([answers.member(entry, folds) for entry in self.voters])
         weights = np.array([entry["weight"] for entry in self.voters])
-        pred_probs, _ = vote(self._config, stack, weights)
+        pred_probs = self._calibrator(vote(self._config, stack, weights)[0])
         codes = np.array(self.classes, dtype=object)[pred_probs.argmax(axis=1)]
         names = self.document["class_names"]
         return Predictions(
@@ -153,6 +154,10 @@ class Model:
     def _config(self) -> EnsembleConfig:
         settings = self.document["vote"]["config"]
         return restored_config(EnsembleConfig, settings, where=str(self.folder / MODEL))
+
+    @cached_property
+    def _calibrator(self) -> Calibrator:
+        return calibrator_of(self.document["calibration"], where=str(self.folder / MODEL))
 
     def load(self, modality: str, folder: str, *, refit: bool) -> Any:
         """A fitted classifier or member of the package, loaded once."""

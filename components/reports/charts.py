@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup, escape
 
+from components.modeling.reliability import Calibration, ChanceBand
 from components.reports.page import plain
 
 WIDTH, HEIGHT = 440, 240
@@ -143,10 +144,12 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str, x_na
     return _chart(title, *frame.grid(x_ticks, y_ticks, x_name, y_name), *columns)
 
 
-def reliability_chart(
-    confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, *, title: str
-) -> Markup:
-    """Accuracy over confidence: a point's area is its bin's count, the diagonal perfect calibration."""
+def reliability_chart(found: Calibration, band: ChanceBand | None = None, *, title: str) -> Markup:
+    """Accuracy over confidence: a point's area is its bin's count, the diagonal perfect calibration.
+
+    Args:
+        band: how far from the diagonal chance alone may take a bin, drawn as an upright line.
+    """
     frame = _Frame((0, 1), (0, 1))
     scale = [0, 0.2, 0.4, 0.6, 0.8, 1]
     x0, x1, y0, y1 = frame.x(0), frame.x(1), frame.y(0), frame.y(1)
@@ -157,12 +160,21 @@ def reliability_chart(
             class_="bubble",
             cx=frame.x(sure),
             cy=frame.y(right),
-            r=2.5 + 8 * math.sqrt(products / count.max()),
+            r=2.5 + 8 * math.sqrt(products / found.count.max()),
         )
-        for sure, right, products in zip(confidence.tolist(), accuracy.tolist(), count.tolist(), strict=True)
+        for sure, right, products in zip(
+            found.confidence.tolist(), found.accuracy.tolist(), found.count.tolist(), strict=True
+        )
+    ]
+    by_chance = (
+        zip(found.confidence.tolist(), band.low.tolist(), band.high.tolist(), strict=True) if band else ()
+    )
+    whiskers = [
+        tag("line", class_="whisker", x1=frame.x(sure), x2=frame.x(sure), y1=frame.y(low), y2=frame.y(high))
+        for sure, low, high in by_chance
     ]
     diagonal = tag("line", class_="diagonal", x1=x0, y1=y0, x2=x1, y2=y1)
-    return _chart(title, *frame.grid(scale, scale, "confidence", "accuracy"), diagonal, *points)
+    return _chart(title, *frame.grid(scale, scale, "confidence", "accuracy"), diagonal, *whiskers, *points)
 
 
 class _Frame:

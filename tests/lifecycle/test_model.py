@@ -9,18 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
-from small_package import KEPT, PACKAGES, new_products, write_package
+from small_package import CALIBRATION, KEPT, PACKAGES, new_products, with_document, write_package
 
 from components import load_model
 from components.core.artifacts import read_sealed, write_sealed
 from components.core.errors import InputError
 from components.data.features import SVD
 from components.data.prediction_files import DETAIL
+from components.data.probabilities import read_classifier
 from components.data.products import read_products, write_products
+from components.ensemble.confidence_report import UNCALIBRATED
 from components.ensemble.package import FORMAT
 from components.evaluate.evaluation import read_predictions
 from components.lifecycle.run import run_predict
 from components.lifecycle.store import ModelStore
+from components.modeling.calibration import calibrator_of
 
 DAMAGES = 300  # flipped bytes
 
@@ -55,7 +58,7 @@ def test_it_holds_what_the_vote_weighs_and_what_that_reads_alone(run: Path):
     }
     assert [entry["weight"] for entry in model.voters] == [1.0]
     assert [entry["name"] for entry in model.classifiers] == model.voters[0]["inputs"]
-    assert model.document["calibration"] == {"kind": "identity"}
+    assert model.document["calibration"] == read_classifier(run / "ensemble").metadata["calibration"]
     assert model.document["threshold"] is None
 
 
@@ -96,8 +99,22 @@ def test_refits_predict_new_products_and_what_was_fitted_on_train_alone_validati
     folds = packed["fold"].fillna(-1).to_numpy(np.int64)[rows]
     again = model.predict(products.table.iloc[rows], refit=False, folds=folds)
     [member] = again.members.values()
+    [voted] = read_classifier(run / "ensemble").matrices[UNCALIBRATED].values()
+    np.testing.assert_allclose(member, voted.pred_probs, atol=1e-5)
     kept = load_file(run / "model" / "validation.safetensors")["pred_probs"]
-    np.testing.assert_allclose(member, kept, atol=1e-5)
+    np.testing.assert_array_equal(kept.argmax(axis=1), voted.pred_probs.argmax(axis=1))
+
+
+def test_the_calibration_of_the_package_is_applied_and_changes_no_code(run: Path, tmp_path: Path):
+    table = new_products().table
+    plain = load_model(run / "model").predict(table)
+    copied = Path(shutil.copytree(run / "model", tmp_path / "model"))
+    calibrated = load_model(with_document(copied, calibration=CALIBRATION)).predict(table)
+    assert calibrated.codes.tolist() == plain.codes.tolist()
+    np.testing.assert_allclose(
+        calibrated.pred_probs, calibrator_of(CALIBRATION, where="")(plain.pred_probs), atol=1e-6
+    )
+    assert not np.allclose(calibrated.pred_probs, plain.pred_probs, atol=0.01)
 
 
 def test_a_missing_text_is_an_empty_one(run: Path):

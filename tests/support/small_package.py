@@ -15,11 +15,12 @@ sys.path.insert(0, str(ROOT))
 
 from text_catalog import text_products  # noqa: E402
 
-from components.core.artifacts import write_json  # noqa: E402
+from components.core.artifacts import read_manifest, write_json, write_manifest  # noqa: E402
+from components.core.reading import read_json  # noqa: E402
 from components.data.image_store import ImageStore, write_image_store  # noqa: E402
 from components.data.products import Products, read_products, write_products  # noqa: E402
 from components.ensemble.config import PARAMETERS as ENSEMBLE  # noqa: E402
-from components.ensemble.package import FORMAT  # noqa: E402
+from components.ensemble.package import FORMAT, MODEL  # noqa: E402
 from components.ensemble.run import run_ensemble  # noqa: E402
 from components.fusion.config import PARAMETERS as FUSION  # noqa: E402
 from components.fusion.run import run_fusion  # noqa: E402
@@ -34,6 +35,7 @@ WORDS = {"kind": "linear", "features": 4, "word_ngrams": 1, "char_ngrams": []}
 TEXTS = [{"name": "words", **WORDS, "refit": True}, {"name": "unused", **WORDS}]
 FUSIONS = [{"name": "mean", "kind": "mean"}, {"name": "product", "kind": "product"}]
 LEFT = ("probabilities", "features", "model")
+CALIBRATION = {"kind": "temperature_and_floor", "temperature": 0.5, "floor": 0.1}
 VOTE = {"name": "small", "vote": "soft", "select": "greedy", "folds": 2}
 
 
@@ -76,6 +78,14 @@ def write_package(folder: Path) -> Path:
         ensemble_model=folder / "model",
     )
     return folder / "model"
+
+
+def with_document(package: Path, **changes: Any) -> Path:
+    """The package with other entries in `model.json`, sealed anew."""
+    manifest = read_manifest(package)
+    write_json(package / MODEL, {**read_json(package / MODEL, "a model's description"), **changes})
+    write_manifest(package, **{name: value for name, value in manifest.items() if name != "files"})
+    return package
 
 
 def new_products() -> Products:

@@ -12,9 +12,9 @@ from components.core.errors import InputError
 from components.core.reading import reason
 from components.data.codes import clean_code, revived
 from components.data.labels import read_labels
-from components.evaluate.scores import calibration
 from components.lifecycle.champion import utc_now
 from components.lifecycle.store import ModelStore
+from components.modeling.reliability import calibration
 
 COLUMNS = ("product_id", "code", "probability")
 

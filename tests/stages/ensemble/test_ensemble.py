@@ -16,6 +16,7 @@ from components.data.probabilities import (
     write_classifier,
 )
 from components.data.products import read_products
+from components.ensemble.confidence_report import UNCALIBRATED
 from components.ensemble.config import EnsembleConfig
 from components.ensemble.voting import greedy_selection, member_weights, out_of_fold_vote
 from components.modeling.metrics import macro_f1
@@ -125,7 +126,8 @@ def test_feature_level_classifiers_have_the_part_of_the_vote_that_they_are_given
     classifiers = [*read_classifiers(members), read_classifiers(beside)[1]]
     first, second, third = (classifier.chosen("validation", ids) for classifier in classifiers)
     expected = 0.3 * (first + second) + 0.4 * third
-    np.testing.assert_allclose(ensemble.chosen("validation", ids), expected, atol=1e-6)
+    voted = ensemble.matrices[UNCALIBRATED]["validation"].aligned(ids, where="the vote")
+    np.testing.assert_allclose(voted, expected, atol=1e-6)
 
 
 def test_a_named_classifier_that_fusion_did_not_make_is_missed_aloud(

@@ -31,9 +31,9 @@ from components.data.probabilities import (
 from components.data.products import read_products
 from components.evaluate.lineage import write_lineage
 from components.evaluate.run import run_evaluate
-from components.evaluate.scores import calibration
 from components.evaluate.summary import reduced_confusion
 from components.modeling.metrics import ROWS
+from components.modeling.reliability import calibration
 
 UNDEFINED: Any = 0  # the stubs of scikit-learn allow text alone
 
