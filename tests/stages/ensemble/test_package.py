@@ -45,6 +45,7 @@ def packed(trained: Trained, name: str, inputs: list[str], config: dict[str, Any
     matrices = {"chosen": {"validation": Probabilities(products.ids[rows], products.classes, pred_probs)}}
     voter = Classifier(name, "fusion", matrices, {"inputs": inputs, "config": config})
     metadata = {"members": [name], "weights": [1.0], "config": {}, "macro_f1": 0.5}
+    metadata |= {"calibration": {"kind": "identity"}, "threshold": None}
     folder = trained.profile.parent / "package"
     write_package(folder, products, [voter], Classifier("vote", "ensemble", matrices, metadata), trained)
     read = {each["name"] for each in read_json(folder / "model.json", "a description")["classifiers"]}
