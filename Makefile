@@ -14,6 +14,7 @@ SOURCE ?=
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 RESOURCES = manifests/overlays/pipeline-resources
 NAMESPACE ?= kubeflow
+PIPELINE ?= train
 BUILD = docker build --file docker/Dockerfile --platform linux/amd64 --build-arg BASE_IMAGE=$(BASE_IMAGE) \
   --build-arg SOURCE=$(SOURCE) --build-arg REVISION=$(REVISION)
 
@@ -52,7 +53,7 @@ bake:
 
 # The pipeline as Kubernetes resources, for clusters that store pipelines there.
 pipeline-resources:
-	$(PYTHON) pipeline.py compile --preset paper --registry $(REGISTRY) --tag $(TAG) --manifest \
+	$(PYTHON) pipeline.py compile --pipeline $(PIPELINE) --preset paper --registry $(REGISTRY) --tag $(TAG) --manifest \
 	  --namespace $(NAMESPACE) --volume product-categorization --secret product-categorization \
 	  --output $(RESOURCES)/pipeline.yaml
 

@@ -140,10 +140,14 @@ class Registry(Generic[C]):
         Raises:
             InputError: the folder holds no model of this stage, or a file is missing or was changed.
         """
+        return self.kind_in(folder, check=check).load_loader()(folder, **arguments)
+
+    def kind_in(self, folder: Path, *, check: bool = True) -> Kind:
+        """The kind of the classifier in a folder; see `load`."""
         name, kinds = read_manifest(folder, check=check).get("kind"), self.kinds()
         if name not in kinds:
             raise InputError(f"{folder / MANIFEST}: no {self.stage} model: {_unknown(name, kinds)}")
-        return kinds[name].load_loader()(folder, **arguments)
+        return kinds[name]
 
     def _kind(self, module: Any) -> Kind:
         kind, name = getattr(module, "KIND", None), module.__name__.rpartition(".")[2]

@@ -64,14 +64,19 @@ def safe_cells(row: Iterable[str]) -> list[str]:
 def write_predictions(
     table: pd.DataFrame, codes: Iterable[str], form: Mapping[str, Any], folder: Path, stem: str
 ) -> Path:
-    """Writes `folder/stem.tsv`, or `.csv` where the labels file is not delimited by tabs.
+    """Writes a file of predictions and returns its path; see `file_name`.
 
     Args:
         codes: of the table's products, in its order.
         form: see `prediction_rows`.
     """
-    tabs = (form.get("delimiter") or "\t") == "\t"
-    path = folder / f"{stem}{'.tsv' if tabs else '.csv'}"
+    path = folder / file_name(form, stem)
     with prediction_rows(path, form) as rows:
         rows.write(table, codes)
     return path
+
+
+def file_name(form: Mapping[str, Any], stem: str) -> str:
+    """`stem.tsv`, or `.csv` where the labels file is not delimited by tabs; `form`: see `prediction_rows`."""
+    tabs = (form.get("delimiter") or "\t") == "\t"
+    return f"{stem}{'.tsv' if tabs else '.csv'}"

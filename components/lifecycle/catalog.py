@@ -1,7 +1,7 @@
 """A catalog predicted from its files: read as a run reads it, its pictures and answers a part at a time."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,10 @@ from components.data.prediction_files import prediction_rows
 from components.data.tables.findings import Finding
 from components.data.uris import fetch
 from components.lifecycle.detail import detail_rows
-from components.lifecycle.model import Model
+from components.lifecycle.model import Model, Predictions
 from components.modeling.trained import PREDICTED_AT_ONCE
 from components.preprocess.catalog.quarantine import refuse_if_too_many, write_findings
-from components.preprocess.catalog.records import Record, read_catalog
+from components.preprocess.catalog.records import Catalog, Record, read_catalog
 from components.preprocess.config import PreprocessConfig
 from components.preprocess.examination import clean_records, quarantined
 from components.preprocess.images.coverage import check_coverage
@@ -65,8 +65,8 @@ def predict_catalog(
     quarantine.unlink(missing_ok=True)  # an earlier prediction's
     with TemporaryDirectory() as scratch:
         try:
-            records, left_out = _read(products, config, Path(scratch), findings)
-            part = _with_images(records, images, config, Path(scratch))
+            records, left_out = read_records(products, config, Path(scratch), findings)
+            part = with_images(records, images, config, Path(scratch))
             files, found = _predict(model, part, config, output)
             if images:  # else all products are without, and nobody needs to hear it of each
                 findings += found
@@ -87,10 +87,27 @@ def reading_config(model: Model, columns: str) -> PreprocessConfig:
     return model.preprocess.model_copy(update={"columns": named})
 
 
-def _read(
-    products: str, config: PreprocessConfig, scratch: Path, findings: list[Finding]
+def read_records(
+    products: str,
+    config: PreprocessConfig,
+    scratch: Path,
+    findings: list[Finding],
+    choose: Callable[[Catalog], None] | None = None,
 ) -> tuple[list[Record], int]:
+    """The products of a catalog, cleaned, and how many rows were left out.
+
+    Args:
+        products: a path or URI.
+        scratch: a folder for its copy.
+        findings: receives what is found.
+        choose: takes out of the catalog, in place, what is not to be predicted.
+
+    Raises:
+        InputError: the catalog cannot be read, or too many of its rows.
+    """
     catalog = read_catalog(fetch(products, scratch / "products"), None, config)
+    if choose is not None:
+        choose(catalog)
     findings += catalog.findings
     refuse_if_too_many(findings, catalog.rows, config.max_quarantined)
     left_out = quarantined(findings)
@@ -98,7 +115,8 @@ def _read(
     return catalog.records, left_out
 
 
-def _with_images(records: list[Record], images: str, config: PreprocessConfig, scratch: Path) -> Part:
+def with_images(records: list[Record], images: str, config: PreprocessConfig, scratch: Path) -> Part:
+    """Products with the folder or zip of their images, a path or URI; "" where there is none."""
     if images:
         source = open_images(fetch(images, scratch / "images"))
     else:
@@ -113,21 +131,34 @@ def _predict(
     model: Model, part: Part, config: PreprocessConfig, output: Path
 ) -> tuple[list[Path], list[Finding]]:
     """The files written, and what was found of the images."""
-    detail_path, found, done = output.with_name(f"{output.stem}_detail.tsv"), [], 0
+    detail_path, found = output.with_name(f"{output.stem}_detail.tsv"), []
     with ExitStack() as stack:
         rows = stack.enter_context(prediction_rows(output, model.document, DELIMITERS[output.suffix]))
         detail = stack.enter_context(detail_rows(detail_path, model))
-        for piece in part.pieces(PREDICTED_AT_ONCE):
-            with TemporaryDirectory() as folder:
-                packed, _ = pack_images([piece], folder=Path(folder), max_pixels=config.max_image_pixels)
-                found += packed
-                table = table_of(piece.records)
-                predictions = model.predict_cleaned(table, ImageStore(Path(folder), check=False))
+        for table, predictions in predicted(model, part, config, found):
             rows.write(table, predictions.codes)
             detail.write(table, predictions)
-            done += len(table)
-            log.info("predicted %s of %s products", f"{done:,}", f"{len(part.records):,}")
     return [output, detail_path], found
+
+
+def predicted(
+    model: Model, part: Part, config: PreprocessConfig, found: list[Finding]
+) -> Iterator[tuple[pd.DataFrame, Predictions]]:
+    """Predicts products part by part: what was read of some, and what the model says of them.
+
+    Args:
+        found: receives what is found of their images.
+    """
+    done = 0
+    for piece in part.pieces(PREDICTED_AT_ONCE):
+        with TemporaryDirectory() as folder:
+            packed, _ = pack_images([piece], folder=Path(folder), max_pixels=config.max_image_pixels)
+            found += packed
+            table = table_of(piece.records)
+            predictions = model.predict_cleaned(table, ImageStore(Path(folder), check=False))
+        yield table, predictions
+        done += len(table)
+        log.info("predicted %s of %s products", f"{done:,}", f"{len(part.records):,}")
 
 
 def table_of(records: Sequence[Record]) -> pd.DataFrame:

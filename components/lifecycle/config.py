@@ -1,5 +1,6 @@
-"""What can be set of the gate between a trained model and the champion."""
+"""What can be set of stored models: where they lie, the gate to the champion, and what it predicts."""
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from components.core.errors import InputError
 from components.data.uris import check_uri, is_uri
 
 SCHEMES = ("file", "s3", "s3a", "gs", "gcs")
+LAST_RUN = "last-run"  # in place of a date
 
 
 class GateConfig(Config):
@@ -54,6 +56,68 @@ def check_place(place: str) -> None:
             raise InputError(f"{place}: a store of models lies in a folder, in s3:// or in gs://")
 
 
+def parse_output(place: str) -> str:
+    """Checks where predictions are written.
+
+    Raises:
+        InputError: nowhere, or neither in a folder nor in s3:// or gs://.
+    """
+    if not place:
+        raise InputError("no place is named: expected a folder, s3://... or gs://...")
+    check_place(place)
+    return place
+
+
+def parse_shard_size(size: int) -> int:
+    """Checks of how many products a shard is.
+
+    Raises:
+        InputError: of none.
+    """
+    if size < 1:
+        raise InputError(f"{size}: expected one product or more to a shard")
+    return int(size)
+
+
+def parse_since(since: str) -> datetime | None:
+    """Reads since when products are new; None for all of them, and for `LAST_RUN`.
+
+    Raises:
+        InputError: neither of these, nor a date.
+    """
+    if since in ("", LAST_RUN):
+        return None
+    try:
+        return moment_of(since)
+    except ValueError as error:
+        raise InputError(f"{since!r}: expected a date such as 2026-01-31, or {LAST_RUN}") from error
+
+
+def check_since(since: str, column: str) -> None:
+    """Checks that a date comes with the column that it is about.
+
+    Raises:
+        InputError: one of them is named alone.
+    """
+    if since and not column:
+        raise InputError(f"catalog_since = {since!r}: name the column of the dates too, catalog_date_column")
+    if column and not since:
+        raise InputError(
+            f"catalog_date_column = {column!r} is read only with catalog_since, a date or {LAST_RUN}; "
+            "without it the whole catalog is predicted"
+        )
+
+
+def moment_of(text: str) -> datetime:
+    """A date or a time as ISO 8601 writes it; UTC where it names no zone.
+
+    Raises:
+        ValueError: it is none.
+    """
+    moment = datetime.fromisoformat(text.strip())
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
 def parse_name(name: str) -> str:
     """Checks what a model is called in its store.
 
@@ -70,4 +134,7 @@ PARAMETERS = {
     "models_store": parse_store,
     "models_name": parse_name,
     "models_gate": partial(parse_config, GateConfig, where="models_gate"),
+    "catalog_since": parse_since,
+    "predict_output": parse_output,
+    "predict_shard_size": parse_shard_size,
 }

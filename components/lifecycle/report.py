@@ -8,7 +8,7 @@ from components.data.image_store import ImageStore
 from components.data.products import Products
 from components.lifecycle.model import Model, Predictions
 from components.reports.charts import bar
-from components.reports.page import Gallery, check, class_label, figure, many, percent, render
+from components.reports.page import Gallery, check, class_label, class_label_of, figure, many, percent, render
 
 UNSURE = 24  # products shown
 NOTHING = "There are no products to categorize."
@@ -25,20 +25,47 @@ def predict_report(model: Model, products: Products, images: ImageStore, found: 
         return render("predict", lead=NOTHING, figures=[], checks=[], rows=[], cards=[])
     count, sure = len(found.ids), found.pred_probs.max(axis=1)
     blind = int(np.count_nonzero(found.without_image))
-    rows = _classes(model, products, found)
+    counts = np.bincount(found.pred_probs.argmax(axis=1), minlength=len(model.classes))
+    rows = _classes(model, counts)
     return render(
         "predict",
         lead=f"The model names a class for each of {many(count, 'product')}.",
-        figures=[
-            figure("products", f"{count:,}"),
-            figure("classes named", f"{len(set(found.codes)):,}"),
-            figure("mean probability", percent(float(sure.mean()), 1), "%"),
-            figure("without a picture", f"{blind:,}"),
-        ],
+        figures=_figures(count, len(set(found.codes)), float(sure.mean()), blind),
         checks=[_shift_check(rows), check(not blind, _blind(blind, count))],
         rows=rows,
         cards=_least_sure(products, images, found, sure),
     )
+
+
+def batch_report(model: Model, counts: np.ndarray, sure: float, blind: int) -> str:
+    """Draws the report of a catalog that was predicted shard by shard.
+
+    Args:
+        counts: (C,) how many products each class was predicted of.
+        sure: mean probability of the predicted classes.
+        blind: how many products have no picture.
+    """
+    count = int(counts.sum())
+    if not count:
+        return render("predict", lead="Nothing is new.", figures=[], checks=[], rows=[], cards=[])
+    rows = _classes(model, counts)
+    return render(
+        "predict",
+        lead=f"The champion {model.version} names a class for each of {many(count, 'product')}.",
+        figures=_figures(count, int(np.count_nonzero(counts)), sure, blind),
+        checks=[_shift_check(rows), check(not blind, _blind(blind, count))],
+        rows=rows,
+        cards=[],
+    )
+
+
+def _figures(count: int, classes: int, sure: float, blind: int) -> list[dict[str, str]]:
+    return [
+        figure("products", f"{count:,}"),
+        figure("classes named", f"{classes:,}"),
+        figure("mean probability", percent(sure, 1), "%"),
+        figure("without a picture", f"{blind:,}"),
+    ]
 
 
 def _blind(blind: int, count: int) -> str:
@@ -47,20 +74,23 @@ def _blind(blind: int, count: int) -> str:
     return f"{blind:,} of {many(count, 'product')} have no picture: their text alone speaks for them."
 
 
-def _classes(model: Model, products: Products, found: Predictions) -> list[dict[str, Any]]:
-    """Share of every class among the predictions and among the labeled products, the largest first."""
-    trained = model.profile["classes"]
+def _classes(model: Model, counts: np.ndarray) -> list[dict[str, Any]]:
+    """Share of every class among the predictions and among the labeled products, the largest first.
+
+    Args:
+        counts: (C,) how many products each class was predicted of.
+    """
+    trained, names = model.profile["classes"], model.document["class_names"]
     labeled = max(sum(trained.values()), 1)
-    counts = np.bincount(found.pred_probs.argmax(axis=1), minlength=len(model.classes))
     return [
         {
-            "name": class_label(products, label),
+            "name": class_label_of(code, names),
             "count": int(counts[label]),
             "share": counts[label] / counts.sum(),
-            "trained": trained.get(model.classes[label], 0) / labeled,
+            "trained": trained.get(code, 0) / labeled,
             "drawn": bar(float(counts[label]), float(counts.max())),
         }
-        for label in np.argsort(-counts, kind="stable").tolist()
+        for label, code in sorted(enumerate(model.classes), key=lambda each: -counts[each[0]])
     ]
 
 

@@ -134,19 +134,19 @@ class ModelStore:
         self.objects.remove_folders(folder)
         return True
 
-    def keep_predictions(self, detail: Path, version: str, *, when: datetime | None = None) -> str:
-        """Keeps a file of predictions in detail until the codes of its products are known.
+    def keep_predictions(
+        self, detail: Path, version: str, *, when: datetime | None = None, token: str = ""
+    ) -> str:
+        """Keeps predictions until the codes of their products are known; returns the object's name.
 
         Args:
             detail: a TSV file with the columns product_id, code and probability among others.
             version: which predicted.
             when: now, where it is not given.
-
-        Returns:
-            The object's name.
+            token: 16 hexadecimal digits; of the same moment and token one file alone is kept.
         """
         moment = (when or datetime.now(UTC)).strftime(MOMENT)
-        name = f"{self.root}/predictions/{moment}-{version}-{secrets.token_hex(8)}.tsv"
+        name = f"{self.root}/predictions/{moment}-{version}-{token or secrets.token_hex(8)}.tsv"
         self.objects.put(detail, name)
         return name
 

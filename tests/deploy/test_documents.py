@@ -8,6 +8,7 @@ import click
 import pytest
 
 import pipeline
+from components.client.graph.prediction import build_prediction
 from components.client.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,11 @@ def options(command: click.Command) -> set[str]:
 
 
 OPTIONS = {name: options(command) for name, command in pipeline.main.commands.items()}
-PARAMETERS = set(pipeline.build_pipeline(PRESETS["laptop"]).component_spec.inputs)
+PARAMETERS = {
+    name
+    for build in (pipeline.build_pipeline, build_prediction)
+    for name in build(PRESETS["laptop"]).component_spec.inputs
+}
 ARTIFACTS = {
     name
     for stage in pipeline.COMPONENTS.values()

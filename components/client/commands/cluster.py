@@ -20,7 +20,7 @@ from components.client.cluster.store import Store
 from components.client.commands.access import access_options, artifacts_option
 from components.client.commands.compile import compile_options, compile_pipeline, pipeline_arguments
 from components.client.commands.failure import exit_on_input_error
-from components.core.errors import InputError
+from components.client.graph.pipelines import Pipeline
 from components.core.project import NAME
 
 
@@ -30,14 +30,15 @@ def _options(*decorators: Callable) -> Callable:
 
 server_options = _options(
     access_options(required=True),
-    click.option("--name", default=NAME, show_default=True, help="Pipeline, experiment and schedule."),
+    click.option("--name", help="Pipeline, experiment and schedule. [the pipeline's own name]"),
 )
 run_options = _options(
     click.option(
         "--param",
         multiple=True,
         metavar="KEY=JSON",
-        help="A parameter of the pipeline; catalog_products is needed.",
+        help="A parameter of the pipeline; catalog_products is needed, to predict also models_store and "
+        "predict_output.",
     ),
     click.option("--service-account", help="Service account of the run's pods. [the server's]"),
     click.option("--pipeline-root", help="Where artifacts go: s3://, gs://, minio://. [the server's]"),
@@ -48,13 +49,12 @@ run_options = _options(
 @server_options
 @click.option("--version", default="", help="The version's name. [from the content]")
 @compile_options
-@click.pass_obj
-def upload(build_pipeline: Callable, access: Access, name: str, version: str, **options: Any) -> None:
+def upload(pipeline: Pipeline, access: Access, name: str | None, version: str, **options: Any) -> None:
     """Upload the pipeline as a new version; an unchanged one is not uploaded twice."""
     with exit_on_input_error(), tempfile.TemporaryDirectory() as folder:
-        client, package = _ready(access), _compile(build_pipeline, Path(folder), options)
-        pipeline, version_id = server.upload(client, package, name=name, version=version)
-        click.echo(f"pipeline {pipeline}, version {version_id}")
+        client, package = _ready(access), _compile(pipeline, Path(folder), options)
+        known, version_id = server.upload(client, package, name=name or pipeline.name, version=version)
+        click.echo(f"pipeline {known}, version {version_id}")
 
 
 @click.command()
@@ -62,11 +62,10 @@ def upload(build_pipeline: Callable, access: Access, name: str, version: str, **
 @click.option("--run-name", help="What the run is called. [date, preset and snapshot]")
 @compile_options
 @run_options
-@click.pass_obj
 def submit(
-    build_pipeline: Callable,
+    pipeline: Pipeline,
     access: Access,
-    name: str,
+    name: str | None,
     run_name: str | None,
     param: tuple[str, ...],
     **options: Any,
@@ -74,12 +73,12 @@ def submit(
     """Start one run."""
     with exit_on_input_error(), tempfile.TemporaryDirectory() as folder:
         preset = options["preset"]
-        arguments = _arguments(build_pipeline, preset, param)
-        client, package = _ready(access), _compile(build_pipeline, Path(folder), options)
+        arguments = _arguments(pipeline, preset, param)
+        client, package = _ready(access), _compile(pipeline, Path(folder), options)
         parts = (f"{datetime.now(UTC):%Y-%m-%d %H:%M}", preset, arguments.get("catalog_snapshot"))
-        called = run_name or " ".join(filter(None, parts))
-        run = server.submit(client, package, name=name, run_name=called, params=arguments, **options)
-        click.echo(f"run {run}: {called}")
+        asked = {"run_name": run_name or " ".join(filter(None, parts)), "params": arguments, **options}
+        run = server.submit(client, package, name=name or pipeline.name, **asked)
+        click.echo(f"run {run}: {asked['run_name']}")
 
 
 @click.command()
@@ -88,11 +87,10 @@ def submit(
 @click.option("--run-name", help="What the schedule and its runs are called. [preset, snapshot and --name]")
 @compile_options
 @run_options
-@click.pass_obj
 def schedule(
-    build_pipeline: Callable,
+    pipeline: Pipeline,
     access: Access,
-    name: str,
+    name: str | None,
     cron: str,
     run_name: str | None,
     param: tuple[str, ...],
@@ -110,12 +108,12 @@ def schedule(
     `--param catalog_snapshot=...` is what has the catalog read again.
     """
     with exit_on_input_error(), tempfile.TemporaryDirectory() as folder:
-        parsed, preset = parse_cron(cron), options["preset"]
-        arguments = _arguments(build_pipeline, preset, param)
+        parsed, preset, name = parse_cron(cron), options["preset"], name or pipeline.name
+        arguments = _arguments(pipeline, preset, param)
         source = click.get_current_context().get_parameter_source("cache")
         if source is not None and source.name == "DEFAULT":
             options["settings"] = dataclasses.replace(options["settings"], cache=False)
-        client, package = _ready(access), _compile(build_pipeline, Path(folder), options)
+        client, package = _ready(access), _compile(pipeline, Path(folder), options)
         # The server keeps the first 25 letters for its runs' names.
         called = run_name or "-".join(filter(None, (preset, arguments.get("catalog_snapshot"), name)))
         asked = {"cron": parsed, "params": arguments, **options}
@@ -130,11 +128,11 @@ def schedule(
 @server_options
 @click.option("--count", type=click.IntRange(1, 100), default=20, show_default=True)
 @artifacts_option
-def runs(access: Access, name: str, count: int, artifacts: str | None) -> None:
+def runs(access: Access, name: str | None, count: int, artifacts: str | None) -> None:
     """What ran, when, and how it ended; with --artifacts, how good it is."""
     with exit_on_input_error():
         store = Store(artifacts) if artifacts else None
-        found = server.runs(connect(access), name=name, count=count)
+        found = server.runs(connect(access), name=name or NAME, count=count)
         scores = [store.macro_f1(str(run.run_id)) if store else None for run in found]
     click.echo(f"{'started (UTC)':17} {'minutes':>7}  {'state':10} {'macro-F1':>8}  {'run':36}  name")
     for run, score in zip(found, scores, strict=True):
@@ -150,20 +148,16 @@ def _ready(access: Access) -> Client:
     return client
 
 
-def _arguments(build_pipeline: Callable, preset: str, param: tuple[str, ...]) -> dict[str, Any]:
-    arguments = pipeline_arguments(build_pipeline, preset, param)
-    if not arguments.get("catalog_products"):
-        raise InputError(
-            "--param catalog_products=... is missing: say where the products file lies, such as "
-            "s3://bucket/products.tsv or a path on the volume; a run without it fails"
-        )
+def _arguments(pipeline: Pipeline, preset: str, param: tuple[str, ...]) -> dict[str, Any]:
+    arguments = pipeline_arguments(pipeline.build, preset, param)
+    pipeline.check(arguments)
     return arguments
 
 
-def _compile(build_pipeline: Callable, folder: Path, options: dict[str, Any]) -> Path:
+def _compile(pipeline: Pipeline, folder: Path, options: dict[str, Any]) -> Path:
     package = folder / "pipeline.yaml"
     chosen = {key: options.pop(key) for key in ("denoise_on", "registry", "tag", "settings")}
-    compile_pipeline(build_pipeline, options.pop("preset"), package, **chosen)
+    compile_pipeline(pipeline.build, options.pop("preset"), package, **chosen)
     return package
 
 

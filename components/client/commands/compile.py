@@ -16,11 +16,19 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 from components.client.cluster.server import content_digest
 from components.client.cluster.settings import ClusterSettings
 from components.client.commands.failure import exit_on_input_error
+from components.client.graph.pipelines import PIPELINES, TRAIN, Pipeline, choose_pipeline
 from components.client.parameters import parse_parameters
 from components.client.presets import DENOISE_ON, PRESETS
 from components.core.errors import InputError
-from components.core.project import NAME, REGISTRY, TAG, check_image, image_name
+from components.core.project import REGISTRY, TAG, check_image, image_name
 
+pipeline_option = click.option(
+    "--pipeline",
+    type=click.Choice(PIPELINES),
+    default=TRAIN,
+    show_default=True,
+    help="train: from a catalog to a model; predict: the champion of a store predicts a catalog.",
+)
 preset_option = click.option(
     "--preset",
     type=click.Choice(sorted(PRESETS)),
@@ -59,10 +67,17 @@ def settings_options(command: Callable) -> Callable:
 
 
 def compile_options(command: Callable) -> Callable:
-    """Gives a command every option that shapes the compiled pipeline."""
-    for option in (settings_options, tag_option, registry_option, denoise_option, preset_option):
-        command = option(command)
-    return command
+    """Gives a command every option that shapes the compiled pipeline; it receives that one as `pipeline`."""
+
+    @functools.wraps(command)
+    def with_pipeline(*arguments: Any, pipeline: str, denoise_on: str | None, **options: Any) -> Any:
+        build_pipeline = click.get_current_context().obj
+        with exit_on_input_error():
+            chosen = choose_pipeline(pipeline, build_pipeline, denoise_on=denoise_on)
+        return command(*arguments, pipeline=chosen, denoise_on=denoise_on, **options)
+
+    every = (settings_options, tag_option, registry_option, denoise_option, preset_option, pipeline_option)
+    return functools.reduce(lambda done, option: option(done), every, with_pipeline)
 
 
 @click.command("compile")
@@ -70,9 +85,8 @@ def compile_options(command: Callable) -> Callable:
 @click.option("--manifest", is_flag=True, help="As Kubernetes resources, for `kubectl apply`.")
 @click.option("--namespace", help="That of the resources; goes with --manifest. [kubeflow]")
 @compile_options
-@click.pass_obj
 def compile_command(
-    build_pipeline: Callable,
+    pipeline: Pipeline,
     preset: str,
     output: Path,
     registry: str,
@@ -81,12 +95,12 @@ def compile_command(
     namespace: str | None,
     **options: Any,
 ) -> None:
-    """Compile the pipeline into one YAML file, for any cluster and for `run`."""
+    """Compile a pipeline into one YAML file, for any cluster; `run` compiles its own."""
     with exit_on_input_error():
         if namespace and not manifest:
             raise InputError("--namespace: only resources have one, add --manifest")
         options["namespace"] = (namespace or "kubeflow") if manifest else ""
-        compile_pipeline(build_pipeline, preset, output, registry=registry, tag=tag, **options)
+        compile_pipeline(pipeline.build, preset, output, registry=registry, tag=tag, **options)
     click.echo(f"wrote {output}: preset {preset}, images {image_name('<stage>', registry, tag)}")
 
 
@@ -102,7 +116,7 @@ def compile_pipeline(
     """Compiles the pipeline with a preset's defaults into `output`.
 
     Args:
-        build_pipeline: that of `pipeline.py`, which imports this module.
+        build_pipeline: see `Pipeline`.
         denoise_on: another choice than the preset's; see `build_pipeline`.
         namespace: makes it Pipeline and PipelineVersion resources in this namespace, for clusters that store
             pipelines in Kubernetes. A version never changes there, so its name follows from its content.
@@ -122,9 +136,9 @@ def compile_pipeline(
     if namespace:
         digest = content_digest(output)[:12]
         named = KubernetesManifestOptions(
-            pipeline_name=NAME,
-            pipeline_display_name=NAME,
-            pipeline_version_name=f"{NAME}-{digest}",
+            pipeline_name=graph.name,
+            pipeline_display_name=graph.name,
+            pipeline_version_name=f"{graph.name}-{digest}",
             pipeline_version_display_name=f"{options.get('tag', TAG)}-{digest}",
             namespace=namespace,
             include_pipeline_manifest=True,
