@@ -3,22 +3,25 @@
 # For a cluster: `make images` and `make push`; `make test-containers` runs the pipeline in the images.
 
 PYTHON ?= python3
-# What components/core/project.py says; of STAGES the columns name:packages:rooms.
+# What components/core/project.py says; of STAGES, the images but for `client`, the columns name:packages:rooms.
 PROJECT = $(shell $(PYTHON) -c 'from components.core import project; print($(1))')
 REGISTRY ?= $(call PROJECT,project.REGISTRY)
 TAG ?= $(call PROJECT,project.TAG)
-STAGES = $(call PROJECT,*(task.row for task in project.TASKS))
+STAGES = $(call PROJECT,*(image.row for image in project.IMAGES))
 # Pin it for a release: python:3.11-slim-bookworm@sha256:...
 BASE_IMAGE ?= python:3.11-slim-bookworm
 SOURCE ?=
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+# The environment of the tests of serving: what it has not itself, it takes from that of $(PYTHON).
+SERVING = build/serving
 RESOURCES = manifests/overlays/pipeline-resources
 NAMESPACE ?= kubeflow
 PIPELINE ?= train
 BUILD = docker build --file docker/Dockerfile --platform linux/amd64 --build-arg BASE_IMAGE=$(BASE_IMAGE) \
   --build-arg SOURCE=$(SOURCE) --build-arg REVISION=$(REVISION)
 
-.PHONY: run test test-containers images push bake pipeline-resources docs pictures install-run install-test
+.PHONY: run test test-serving test-containers images push bake pipeline-resources docs pictures install-run \
+  install-test install-serving
 
 run: install-run
 	$(PYTHON) pipeline.py run
@@ -30,6 +33,11 @@ test: install-test
 	lint-imports
 	yamllint --strict .github manifests .pre-commit-config.yaml
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not containers" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(MAKE) test-serving
+
+# What needs KServe, and with it pandas below 3; also that packages are read there as elsewhere.
+test-serving: install-serving
+	OMP_NUM_THREADS=1 $(SERVING)/bin/python -m pytest -m "not containers" tests/serving tests/lifecycle/test_model.py
 
 test-containers: install-test
 	$(PYTHON) -m pytest tests/deploy/containers
@@ -71,3 +79,10 @@ install-run:
 install-test:
 	$(PYTHON) -m pip install --quiet --require-hashes --no-deps --requirement tests/constraints.txt
 	$(PYTHON) -m pip install --quiet --no-deps --editable .
+
+install-serving: install-test
+	$(PYTHON) -m venv --without-pip $(SERVING)
+	$(PYTHON) -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	  > "$$($(SERVING)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/others.pth"
+	$(PYTHON) -m pip --python $(SERVING)/bin/python install --quiet --require-hashes --no-deps \
+	  --requirement tests/constraints-serving.txt

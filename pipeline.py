@@ -31,6 +31,7 @@ from components.fusion.component import fusion
 from components.image.component import image
 from components.lifecycle.component import no_models_store, predict, promote
 from components.preprocess.component import check_parameters, preprocess, preprocess_new
+from components.serving.command import serve
 from components.text.component import text
 
 COMPONENTS = {
@@ -159,7 +160,7 @@ def main(context: click.Context) -> None:
     context.obj = build_pipeline
 
 
-HERE = (run, check, predict_command, show, compare, fuse, models)
+HERE = (run, check, predict_command, serve, show, compare, fuse, models)
 for command in (*HERE, compile_command, upload, submit, schedule, runs):
     main.add_command(command)
 

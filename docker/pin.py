@@ -26,6 +26,11 @@ TORCH = (
 )
 
 
+# Beside what the tests need, what those of `serving` do.
+SERVING = ("serving", "mlflow", "model-registry", "test-serving")
+OTHERWISE = ("pandas==", "protobuf==")  # of which KServe wants older ones
+
+
 def resolve(packages: tuple[str, ...], chosen: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Everything that the packages need, as `name==version`; what is in `chosen` keeps its version."""
     with TemporaryDirectory() as folder:
@@ -53,11 +58,11 @@ def _line(installed: dict[str, Any]) -> str:
     return f"{name}=={installed['metadata']['version']} \\\n    --hash=sha256:{digest}\n"
 
 
-def _tested() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the tests need, and packages of weights: of these nothing runs, what they need is left out."""
+def _named() -> dict[str, tuple[str, ...]]:
+    """What the project needs by itself, as "", and its extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    return (*project["dependencies"], *extras["run"], *extras["test"]), tuple(extras["pretrained"])
+    named = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {name: tuple(packages) for name, packages in named.items()}
 
 
 def main() -> None:
@@ -73,10 +78,20 @@ def main() -> None:
     torch = tuple(pin for pin in chosen if pin not in tables)
     write("docker/requirements-tables.txt", "Every stage: tables, images, reports, object stores.", tables)
     write("docker/requirements-torch.txt", "Trainings: torch with CUDA, pretrained models.", torch)
+    named = _named()
+    others = tuple(pin for pin in chosen if not pin.startswith(OTHERWISE))
+    served = resolve((*TABLES, *TORCH, *named["serving"]), others)
+    more = tuple(pin for pin in served if pin not in chosen)
+    write("docker/requirements-serving.txt", "Serving: over those of trainings.", more)
     # What the images compute with has the same version here, as far as kfp's own pins allow.
-    packages, weights = _tested()
+    packages = (*named[""], *named["run"], *named["test"])
     tested = resolve(packages, tuple(pin for pin in TORCH if "<" in pin))
-    write("tests/constraints.txt", "What `make test` installs.", (*tested, *weights))
+    # Of the packages of weights nothing runs: what they need is left out.
+    write("tests/constraints.txt", "What `make test` installs.", (*tested, *named["pretrained"]))
+    others = tuple(pin for pin in tested if not pin.startswith(OTHERWISE))
+    more = (*packages, *(package for name in SERVING for package in named[name]))
+    beside = tuple(pin for pin in resolve(more, others) if pin not in tested)
+    write("tests/constraints-serving.txt", "What the tests of serving have over those of all others.", beside)
 
 
 if __name__ == "__main__":

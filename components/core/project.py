@@ -59,7 +59,10 @@ LIFECYCLE = (
     Stage("predict", "torch", "What are the new products?", others=READS_MODELS, room="lifecycle"),
     Stage("promote", "torch", "Is it better than the champion?", others=READS_MODELS, room="lifecycle"),
 )
+# No task: the image of the HTTP server.
+SERVING = Stage("serving", "serving", "", others=("lifecycle", *READS_MODELS))
 TASKS = (*STAGES, *LIFECYCLE)
+IMAGES = (*TASKS, SERVING)
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 TASK_NAMES = tuple(stage.name for stage in TASKS)
 TRAININGS = tuple(stage.name for stage in STAGES if stage.trains)

@@ -50,12 +50,13 @@ def check_uri(uri: str) -> None:
         )
 
 
-def open_store(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+def open_store(uri: str, **more: Any) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a URI, and its path there.
 
     Args:
         uri: of a scheme among `SCHEMES` whose fsspec backend is installed (`s3://` with s3fs, `gs://` with
             gcsfs). Credentials come from the environment, never from the URI.
+        more: of the backend's own options.
 
     Raises:
         InputError: see `check_uri`; or the backend is not installed.
@@ -66,7 +67,7 @@ def open_store(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         found = {option: os.environ.get(name) for option, name in CATALOG_VARIABLES.items()}
         options = {option: value for option, value in found.items() if value}
     try:
-        return fsspec.url_to_fs(uri, **options)
+        return fsspec.url_to_fs(uri, **options, **more)
     except (ImportError, ValueError) as error:
         raise InputError(f"{scheme}://...: cannot be read here: {reason(error)}") from error
 

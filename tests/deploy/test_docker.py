@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from components.core.project import STAGE_NAMES, TASK_NAMES, TASKS, Stage
+from components.core.project import IMAGES, SERVING, STAGE_NAMES, TASK_NAMES, Stage
 from components.core.stage import SHARED
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
 CONSTRAINTS = ROOT / "tests" / "constraints.txt"
-LISTS = [*sorted((ROOT / "docker").glob("requirements-*.txt")), CONSTRAINTS]
+LISTS = sorted([*(ROOT / "docker").glob("requirements-*.txt"), *(ROOT / "tests").glob("constraints*.txt")])
 PIN = re.compile(r"[a-z0-9-]+==\S+ \\\n    --hash=sha256:[0-9a-f]{64}\n")
 LISTS_OF = {"tables": ("kfp", "tables"), "torch": ("kfp", "tables", "torch")}
+LISTS_OF["serving"] = (*LISTS_OF["torch"], "serving")
+OTHERWISE = {"pandas", "protobuf"}  # what serving has in another version than those that it builds on
 
 
 def targets() -> dict[str, tuple[str, str]]:
@@ -39,7 +41,9 @@ def pins(path: Path) -> dict[str, str]:
 def installed(packages: str) -> dict[str, str]:
     """Name -> version of all that an image with these packages holds."""
     lists = [pins(ROOT / "docker" / f"requirements-{name}.txt") for name in LISTS_OF[packages]]
-    assert sum(map(len, lists)) == len({name for each in lists for name in each})
+    names = [name for each in lists for name in each]
+    twice = {name for name in names if names.count(name) > 1}
+    assert twice == (OTHERWISE if packages == "serving" else set())
     return {name: version for each in lists for name, version in each.items()}
 
 
@@ -102,7 +106,7 @@ def test_an_image_says_where_it_comes_from(target: str):
         assert f"org.opencontainers.image.{label}=" in instructions
 
 
-@pytest.mark.parametrize("stage", TASKS, ids=lambda stage: stage.name)
+@pytest.mark.parametrize("stage", IMAGES, ids=lambda stage: stage.name)
 def test_a_stage_installs_what_it_imports(stage: Stage):
     assert stage.packages in targets()
     packages = {"sklearn": "scikit-learn", "PIL": "pillow"}
@@ -146,7 +150,7 @@ def test_the_tests_compute_with_the_versions_of_the_images():
 
 def test_every_install_demands_hashes_and_takes_nothing_else():
     demand = "pip install --no-cache-dir --require-hashes --no-deps --"
-    assert DOCKERFILE.count("pip install") == DOCKERFILE.count(demand) == 4
+    assert DOCKERFILE.count("pip install") == DOCKERFILE.count(demand) == 5
     assert not re.search(r"RUN --mount|<<|# syntax=", DOCKERFILE)
 
 
@@ -159,7 +163,8 @@ def test_the_base_is_an_argument_so_that_it_can_be_pinned_by_digest():
 def test_one_command_is_for_all_images(goal: str):
     command = ["make", "--dry-run", goal, f"PYTHON={sys.executable}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert re.findall(r"(\w+):(?:tables|torch)", done.stdout) == list(TASK_NAMES)
+    found = re.findall(r"(\w+):(?:tables|torch|serving):", done.stdout)
+    assert found == [*TASK_NAMES, SERVING.name]
 
 
 def test_the_stages_are_listed_in_one_place():

@@ -20,12 +20,14 @@ class ObjectStore(ThreadingHTTPServer):
     Attributes:
         objects: "bucket/key" -> content.
         access_keys: ids of the keys that requests were signed with.
+        redirects: "bucket/key" -> the address that whoever asks for it is sent on to.
     """
 
     def __init__(self, objects: dict[str, bytes], *, access_key: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects, self.access_key = objects, access_key
         self.access_keys: set[str] = set()
+        self.redirects: dict[str, str] = {}
         self.address = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -48,6 +50,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(403, error("InvalidAccessKeyId", "No such key."), whole)
         elif "list-type" in query:
             self._send(200, self._listed(name, query.get("prefix", [""])[0]), whole)
+        elif name in self.server.redirects:
+            self._send(307, b"", whole, Location=self.server.redirects[name])
         elif name in self.server.objects:
             self._send(200, self.server.objects[name], whole)
         else:
@@ -62,8 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         return f"<ListBucketResult>{''.join(entries)}</ListBucketResult>".encode()
 
-    def _send(self, status: int, content: bytes, whole: bool) -> None:
+    def _send(self, status: int, content: bytes, whole: bool, **headers: str) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Last-Modified", DATE)
         self.send_header("ETag", '"1"')

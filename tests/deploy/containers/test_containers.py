@@ -19,7 +19,7 @@ from pipelines_server import PipelinesServer
 from tiny_catalog import TINY_RUN
 
 from components.client.sample.catalog import write_sample
-from components.core.project import TASK_NAMES, TASKS
+from components.core.project import SERVING, TASK_NAMES, TASKS
 from components.core.stage import SHARED
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -49,7 +49,7 @@ def inside(image: str, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_one_command_builds_all(images: dict[str, str]):
-    assert set(images) == {*TASK_NAMES, "client"}
+    assert set(images) == {*TASK_NAMES, SERVING.name, "client"}
 
 
 @pytest.mark.parametrize("stage", [name for name, packages in PACKAGES.items() if packages == "tables"])
@@ -77,6 +77,25 @@ def test_a_stage_starts_as_any_user_without_rights(images: dict[str, str], stage
     assert done.stdout.startswith("python 3.11.")
     assert f"stage {stage}: complete\n" in done.stdout
     assert ("\ntorch 2." in done.stdout) == (PACKAGES[stage] == "torch")
+
+
+def test_the_server_answers_as_any_user_without_rights(images: dict[str, str]):
+    mounted = f"--volume={ROOT / 'tests' / 'lifecycle' / 'packages' / 'format-1'}:/mnt/models:ro"
+    script = (
+        "import json, subprocess, sys, time, urllib.request as web\n"
+        "command = [sys.executable, '-m', 'components.serving', '--model', '/mnt/models', '--name', 'shop']\n"
+        "server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)\n"
+        "print(server.stdout.readline())\n"
+        "body = json.dumps({'instances': [{'title': 'roman poche'}]}).encode()\n"
+        "address = 'http://127.0.0.1:8080/v1/models/shop:predict'\n"
+        "print(web.urlopen(address, body, timeout=60).read().decode())\n"
+        "server.terminate()\n"
+        "print('ended with', server.wait(30))\n"
+    )
+    command = ["--entrypoint", "python", images["serving"], "-c", script]
+    done = docker("run", *CONFINED, "--network", "none", mounted, *command)
+    assert '{"predictions":[{"code":"10","name":"Livres",' in done.stdout, done.stdout + done.stderr
+    assert "ended with" in done.stdout
 
 
 def test_the_client_registers_a_schedule_as_any_user_without_rights(images: dict[str, str]):

@@ -1,0 +1,96 @@
+"""A model package asked over HTTP: products of a request in, classes and probabilities out."""
+
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components.data.image_store import ImageStore
+from components.lifecycle.model import Model
+from components.lifecycle.products import cleaned
+from components.serving.images import AllowedStores, pack
+from components.serving.products import Product
+
+TOP = 3
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of a request's products.
+
+    Attributes:
+        codes: (N, T) the most probable classes, the predicted one first; T is 3, or all where there are
+            fewer.
+        names: (N, T) what these are called, "" where the catalog did not say.
+        probabilities: (N, T) float32.
+        without_image: (N,) bool.
+    """
+
+    codes: np.ndarray
+    names: np.ndarray
+    probabilities: np.ndarray
+    without_image: np.ndarray
+
+    def documents(self) -> list[dict]:
+        """One JSON object a product."""
+        return [self._document(row) for row in range(len(self.codes))]
+
+    def _document(self, row: int) -> dict:
+        top = [
+            {"code": str(code), "name": str(name), "probability": float(probability)}
+            for code, name, probability in zip(
+                self.codes[row], self.names[row], self.probabilities[row], strict=True
+            )
+        ]
+        return {**top[0], "top": top, "without_image": bool(self.without_image[row])}
+
+
+class Answering:
+    """Answers requests with one model, one after the other: a prediction uses all threads by itself.
+
+    Args:
+        stores: where images may be fetched from.
+    """
+
+    def __init__(self, model: Model, stores: AllowedStores) -> None:
+        self.model = model
+        self._stores = stores
+        self._one_at_a_time = threading.Lock()
+        self._scratch = tempfile.TemporaryDirectory()
+        self._no_images, _ = pack([], stores, Path(self._scratch.name), max_pixels=0)
+        self.answer([Product("loads every part", "", None, "")])
+
+    def answer(self, products: Sequence[Product]) -> Answers:
+        """Predicts products as the command `predict` does.
+
+        Raises:
+            InputError: an image cannot be fetched or used.
+        """
+        if not any(each.image or each.image_url for each in products):
+            return self._predict(products, self._no_images, [None] * len(products))
+        most = self.model.preprocess.max_image_pixels
+        with tempfile.TemporaryDirectory() as scratch:
+            images, keys = pack(products, self._stores, Path(scratch), max_pixels=most)
+            return self._predict(products, images, keys)
+
+    def _predict(
+        self, products: Sequence[Product], images: ImageStore, keys: Sequence[str | None]
+    ) -> Answers:
+        titles, descriptions = zip(*((each.title, each.description) for each in products), strict=True)
+        table = cleaned(pd.DataFrame({"title": titles, "description": descriptions, "image": keys}))
+        with self._one_at_a_time:
+            found = self.model.predict_cleaned(table, images)
+        # The predicted class is the first of equally probable ones, as argmax has it.
+        order = np.argsort(-found.pred_probs, axis=1, kind="stable")[:, :TOP]
+        codes = np.array(self.model.classes, dtype=object)[order]
+        names = self.model.document["class_names"]
+        return Answers(
+            codes=codes,
+            names=np.vectorize(lambda code: names.get(code, ""), otypes=[object])(codes),
+            probabilities=np.take_along_axis(found.pred_probs, order, axis=1),
+            without_image=found.without_image,
+        )
