@@ -20,6 +20,7 @@ LABELS_COLUMNS = (
     ("Prdtypecode", "code"),
 )
 DETAIL = "predictions_detail.tsv"
+QUEUE = "review_queue.tsv"  # of these, what a person is asked about
 
 
 class PredictionRows:

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import numpy as np
+
 from components.data.probabilities import Classifier
 from components.data.products import Products
+from components.modeling.acceptance import Acceptance, rounded
+from components.modeling.intervals import effective_units, wilson
 from components.modeling.reliability import calibration, chance_band
-from components.reports.charts import reliability_chart
-from components.reports.page import percent
+from components.reports.charts import line_chart, reliability_chart
+from components.reports.page import class_label, percent
 
 UNCALIBRATED = "uncalibrated"  # checkpoint of the ensemble: the vote's probabilities as the members have them
 NAMES = {
@@ -57,3 +61,78 @@ def _sentence(sides: list[dict[str, Any]], kind: str, products: int) -> str:
         f"That is {inside} the {percent(by_chance, 1)} points under which 95 % of perfectly calibrated "
         f"classifiers stay on {products:,} products."
     )
+
+
+def acceptance_section(products: Products, ensemble: Classifier, accepted: Acceptance) -> dict[str, Any]:
+    """What may be accepted unseen: by target, as a curve, and of every class at the chosen threshold."""
+    lines = {
+        "right, label noise taken away": [(each.coverage, each.corrected) for each in accepted.curve],
+        "lower end of its 95 % interval": [(each.coverage, each.corrected_low) for each in accepted.curve],
+        "as labeled": [(each.coverage, each.accuracy) for each in accepted.curve],
+    }
+    chosen = accepted.chosen
+    series = {name: [(100 * x, 100 * y) for x, y in line] for name, line in lines.items()}
+    return {
+        "sentence": acceptance_sentence(accepted),
+        "noise": accepted.noise,
+        "target": accepted.target,
+        "chart": line_chart(
+            series,
+            title="Accuracy of the accepted by coverage",
+            x_name="accepted, % of the products, the surest first",
+            rules=[(100 * chosen.coverage, "the threshold")] if chosen else [],
+        ),
+        "rows": [
+            {"target": target, "chief": target == accepted.target, "found": found}
+            for target, found in accepted.by_target.items()
+        ],
+        "classes": _classes(products, ensemble, chosen.probability) if chosen else [],
+    }
+
+
+def acceptance_sentence(accepted: Acceptance) -> str:
+    """What is accepted at the target, or the highest target that could be."""
+    target = percent(accepted.target, 0)
+    chosen, honest, highest = accepted.chosen, accepted.out_of_fold, accepted.highest
+    if chosen is None:
+        return (
+            f"No threshold supports {target} %: at most {percent(highest.corrected_low, 1)} % is supported, "
+            f"by accepting {percent(highest.coverage, 0)} % of the products. Nothing is accepted unseen: "
+            "more labeled products, or a lower target_accuracy, would change that."
+        )
+    checked = (
+        f" Where the threshold was chosen on other products, it accepts {percent(honest.coverage, 0)} %, "
+        f"of which {percent(honest.accuracy, 1)} % have the label that they were given and "
+        f"{percent(honest.corrected, 1)} % are right, label noise taken away."
+        if honest
+        else ""
+    )
+    return (
+        f"From a probability of {percent(chosen.probability, 1)} % on, {percent(chosen.coverage, 0)} % of "
+        f"the products are accepted unseen, and at least {target} % of them are right.{checked}"
+    )
+
+
+def _classes(products: Products, ensemble: Classifier, threshold: float) -> list[dict[str, Any]]:
+    """Of every predicted class what the threshold accepts, the least accepted first."""
+    rows = products.rows("validation")
+    pred_probs = ensemble.chosen("validation", products.ids[rows])
+    predicted, sure = pred_probs.argmax(axis=1), rounded(pred_probs)
+    right, groups = predicted == products.labels[rows], products.table["group"].to_numpy()[rows]
+    entries = []
+    for label in np.unique(predicted).tolist():
+        accepted = (predicted == label) & (sure >= threshold)
+        units = effective_units(np.unique(groups[accepted], return_inverse=True)[1].reshape(-1))
+        accuracy = float(right[accepted].mean()) if accepted.any() else 0.0
+        low, high = wilson(accuracy, units)
+        entries.append(
+            {
+                "name": class_label(products, label),
+                "predicted": int((predicted == label).sum()),
+                "coverage": float(accepted.sum() / (predicted == label).sum()),
+                "accuracy": accuracy if accepted.any() else None,
+                "low": float(low),
+                "high": float(high),
+            }
+        )
+    return sorted(entries, key=lambda entry: entry["coverage"])

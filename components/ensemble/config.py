@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from components.core.configuration import Config, Name, parse_config, setting
+from components.core.configuration import Config, Name, ShareBelowOne, parse_config, setting
 
 
 class EnsembleConfig(Config):
@@ -36,6 +36,17 @@ class EnsembleConfig(Config):
         "of the cross-fitting that keeps the validation figure honest where weights or members are chosen",
         paper="4.1",
         expert=True,
+    )
+
+    target_accuracy: Annotated[float, Field(ge=0.5, lt=1)] = setting(
+        0.97,
+        "share of the new products accepted without a look that is to be right: the lower end of its 95 % "
+        "interval, label noise taken away, must reach it",
+    )
+    checked_share: ShareBelowOne = setting(
+        0.01,
+        "part of the accepted products that goes to review all the same, at random and at least 20 of them, "
+        "to learn whether the promise held",
     )
 
     OLD_KEYS: ClassVar = {

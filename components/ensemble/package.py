@@ -75,7 +75,7 @@ def write_package(
         "vote": {"config": ensemble.metadata["config"], "members": members},
         "classifiers": classifiers,
         "calibration": ensemble.metadata["calibration"],
-        "threshold": None,
+        "threshold": ensemble.metadata["threshold"],
     }
     write_json(folder / MODEL, document)
     shutil.copyfile(trained.profile, folder / PROFILE)

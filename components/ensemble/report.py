@@ -9,7 +9,8 @@ import numpy as np
 from components.data.image_store import ImageStore
 from components.data.probabilities import Classifier
 from components.data.products import Products
-from components.ensemble.confidence_report import reliability_section
+from components.ensemble.confidence_report import acceptance_section, reliability_section
+from components.modeling.acceptance import Acceptance
 from components.modeling.metrics import macro_f1
 from components.reports.charts import bar, gain_bar
 from components.reports.matrix_chart import agreement_chart
@@ -23,13 +24,18 @@ TWINS = 0.99  # share of products on which two members agree that makes them one
 
 
 def ensemble_report(
-    products: Products, images: ImageStore, members: Sequence[Classifier], ensemble: Classifier
+    products: Products,
+    images: ImageStore,
+    members: Sequence[Classifier],
+    ensemble: Classifier,
+    accepted: Acceptance,
 ) -> str:
     """Draws the report of the vote, on the validation split.
 
     Args:
         members: the classifiers; those that the ensemble's `members` do not name are left out.
         ensemble: the vote, whose metadata hold `members`, `weights`, `leave_one_out_gain` and `ties`.
+        accepted: what may be accepted unseen.
     """
     named = {member.name: member for member in members}
     members = [named[name] for name in ensemble.metadata["members"]]
@@ -65,6 +71,7 @@ def ensemble_report(
         agreement=agreement_chart(same, [member.name for member in members]),
         majorities=_majorities(votes, voted, labels),
         reliability=reliability_section(products, ensemble),
+        acceptance=acceptance_section(products, ensemble, accepted),
         cards=_split_most(products, Gallery(products, images), rows, votes, voted),
         config={name: words(value) for name, value in ensemble.metadata.get("config", {}).items()},
     )

@@ -22,6 +22,7 @@ from components.ensemble.voting import (
     out_of_fold_vote,
     starting_weights,
 )
+from components.modeling.acceptance import Acceptance, LabeledPredictions, acceptance, unlike_below
 from components.modeling.calibration import calibrated
 from components.modeling.cross_fitting import affordable_folds, chosen_macro_f1
 from components.modeling.metrics import macro_f1
@@ -69,7 +70,7 @@ def run_ensemble(
     """
     table = read_products(products)
     classifiers, start = _read_members(members, feature_level, config, table)
-    ensemble = _vote(table, classifiers, config, start)
+    ensemble, accepted = _vote(table, classifiers, config, start)
     write_classifier(probabilities, ensemble)
     trained = Trained(text_models, image_models, fusion_model, profile)
     write_package(ensemble_model, table, classifiers, ensemble, trained)
@@ -83,8 +84,10 @@ def run_ensemble(
         "calibration_error_before": metadata["calibration_error"]["before"],
         "log_loss": metadata["log_loss"]["after"],
         "log_loss_before": metadata["log_loss"]["before"],
+        "accepted_share": accepted.out_of_fold.coverage if accepted.out_of_fold else 0.0,
+        "label_noise": accepted.noise,
     }
-    report = safe_report(lambda: ensemble_report(table, ImageStore(images), classifiers, ensemble))
+    report = safe_report(lambda: ensemble_report(table, ImageStore(images), classifiers, ensemble, accepted))
     return Result(scores, report)
 
 
@@ -102,8 +105,8 @@ def _read_members(
 
 def _vote(
     table: Products, classifiers: list[Classifier], config: EnsembleConfig, start: np.ndarray
-) -> Classifier:
-    """The vote on validation, out of fold, and what is worth knowing of it."""
+) -> tuple[Classifier, Acceptance]:
+    """The vote on validation, out of fold, what is worth knowing of it, and what may be accepted unseen."""
     rows = table.rows("validation")
     if not len(rows):
         raise InputError("ensemble: the products have no validation split to predict the members on")
@@ -115,6 +118,8 @@ def _vote(
     classes = len(table.classes)
     score = macro_f1(labels, voted.argmax(axis=1), classes)
     found = calibrated(voted, labels, groups)
+    known = LabeledPredictions.of(voted, found.pred_probs, labels, groups)
+    accepted = acceptance(known, labels, target=config.target_accuracy)
     metadata = {
         "config": config.model_dump(),
         "members": [classifier.name for classifier in classifiers],
@@ -126,6 +131,11 @@ def _vote(
         "agreement": agreement(pred_probs).tolist(),
         "ties": int(tied.sum()),
         "calibration": found.calibrator.document(),
+        "threshold": {
+            **accepted.document(),
+            "checked_share": config.checked_share,
+            "unlike_below": unlike_below(known.sure),
+        },
         "log_loss_of_calibrations": found.log_loss,
         "calibration_error": _before_and_after(calibration_error, labels, voted, found.pred_probs),
         "log_loss": _before_and_after(log_loss, labels, voted, found.pred_probs),
@@ -134,7 +144,7 @@ def _vote(
         name: {"validation": Probabilities(table.ids[rows], table.classes, values)}
         for name, values in (("chosen", found.pred_probs), (UNCALIBRATED, voted))
     }
-    return Classifier(config.name, "ensemble", matrices, metadata)
+    return Classifier(config.name, "ensemble", matrices, metadata), accepted
 
 
 def _before_and_after(

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from components.core.artifacts import write_json, write_manifest, write_text
+from components.core.artifacts import read_manifest, write_json, write_manifest, write_text
 from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.image_store import ImageStore
-from components.data.prediction_files import DETAIL, write_predictions
+from components.data.prediction_files import DETAIL, QUEUE, write_predictions
 from components.data.probabilities import Classifier
 from components.data.products import Products, read_products
 from components.evaluate.evaluation import (
@@ -54,8 +54,8 @@ def run_evaluate(
     """Scores every classifier, writes the predictions, and draws the report.
 
     Leaves in `results`: `predictions.tsv`, `predictions_text.tsv`, `predictions_image.tsv` (`.csv` in
-    the CSV dialect), `predictions_detail.tsv`, none of these where there is nothing to categorize;
-    `metrics.json`, `confusion.json`, `summary.md`, `report.html` and a manifest.
+    the CSV dialect), `predictions_detail.tsv`, `review_queue.tsv`, none of these where there is nothing to
+    categorize; `metrics.json`, `confusion.json`, `summary.md`, `report.html` and a manifest.
 
     Args:
         text, image: classifier folders; the best of each on validation stands for it.
@@ -84,8 +84,15 @@ def run_evaluate(
     test = with_best_of(evaluate_split(new, predicted, "test", seed=seed), validation)
     if len(new.table):
         _write_predictions(new, validation, predicted, results)
-        shutil.copyfile(predictions / DETAIL, results / DETAIL)
-    _write_documents(table, new, validation, test, metadata, results)
+        for name in (DETAIL, QUEUE):
+            shutil.copyfile(predictions / name, results / name)
+    manifest = read_manifest(predictions, check=False)
+    decided = {
+        "new_products": manifest["counts"],
+        "threshold": manifest["threshold"],
+        "label_issues": {"flagged": len(issues), "removed": int(issues["removed"].sum())},
+    }
+    _write_documents(table, new, validation, test, {**metadata, **decided}, results)
     report = safe_report(
         lambda: evaluate_report(table, new, ImageStore(images), validation, test, issues, metadata=metadata)
     )
@@ -124,6 +131,7 @@ def metrics_document(
         "test": _split_document(products, test) if test else None,
         "verdict": verdict(products, new, validation),
         "denoise_on": metadata.get("denoise_on"),
+        **{name: metadata.get(name) for name in ("new_products", "threshold", "label_issues")},
         "class_names": products.metadata.get("class_names", {}),
         "digests": products.metadata.get("digests", {}),
         "published_macro_f1": PUBLISHED,

@@ -14,7 +14,7 @@ from components.data.image_store import ImageStore
 from components.data.prediction_files import prediction_rows
 from components.data.tables.findings import Finding
 from components.data.uris import fetch
-from components.lifecycle.detail import detail_rows
+from components.lifecycle.detail import detail_rows, send_some_to_review
 from components.lifecycle.model import Model, Predictions
 from components.modeling.trained import PREDICTED_AT_ONCE
 from components.preprocess.catalog.quarantine import refuse_if_too_many, write_findings
@@ -138,6 +138,7 @@ def _predict(
         for table, predictions in predicted(model, part, config, found):
             rows.write(table, predictions.codes)
             detail.write(table, predictions)
+    send_some_to_review(detail_path, model)
     return [output, detail_path], found
 
 

@@ -1,8 +1,9 @@
-"""The predictions in detail: how sure the model is, what each classifier says alone, what to beware of."""
+"""The predictions in detail: how sure the model is, what else it thinks of, and what it asks a person."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,44 +11,108 @@ import numpy as np
 import pandas as pd
 
 from components.core.artifacts import whole_file
+from components.data.codes import revived
 from components.data.prediction_files import safe_cells
 from components.lifecycle.model import Model, Predictions
+from components.modeling.acceptance import DIGITS, rounded
 from components.preprocess.profile.profile import language_of
 
-NO_IMAGE, UNKNOWN_LANGUAGE = "no image", "language not trained on"
+NO_IMAGE, UNKNOWN_LANGUAGE, UNLIKE = "no image", "language not trained on", "unlike any class"
+ACCEPT, REVIEW = "accept", "review"
+LEAST_CHECKED = 20  # products
+GUESSES = ("", "second_", "third_")
+COLUMNS = (
+    "product_id",
+    *(f"{guess}{name}" for guess in GUESSES for name in ("code", "class_name", "probability")),
+    *("text", "image", "agree", "flag", "decision"),
+)
 
 
-class DetailRows:
-    """A file of predictions in detail that grows: a row a product, a column a text or image classifier."""
+def detail_of(model: Model, table: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
+    """A row a product of a cleaned table: three guesses, the modalities' own answers, flag and decision.
 
-    def __init__(self, file: Any, model: Model) -> None:
-        self._classes = np.array(model.classes, dtype=object)
-        self._languages = set(model.profile["languages"])
-        self._names = [entry["name"] for entry in model.classifiers]
-        self._writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        self._writer.writerow(["product_id", "code", "class_name", "probability", *self._names, "beware"])
+    `accept` stands where the probability reaches the model's threshold and nothing speaks against it; a
+    missing picture does where no product was trained on without one.
+    """
+    columns = {"product_id": predictions.ids, **_guesses(model, predictions.pred_probs)}
+    own = {name: _own_answers(model, predictions, name) for name in ("text", "image")}
+    alike = np.where(own["text"] == own["image"], "yes", "no")
+    agree = np.where((own["text"] == "") | (own["image"] == ""), "", alike)
+    sure, threshold = rounded(predictions.pred_probs), model.threshold
+    flags = _flags(model, table, predictions.without_image, sure)
+    columns |= {**own, "agree": agree, "flag": [", ".join(each) for each in flags]}
+    harmless = {NO_IMAGE} if model.profile["missing"]["picture"] else set()
+    fine = np.array([harmless.issuperset(each) for each in flags], bool)
+    enough = np.zeros(len(table), bool)
+    if threshold.get("probability") is not None:
+        enough = sure >= threshold["probability"]
+    columns["decision"] = np.where(fine & enough, ACCEPT, REVIEW)
+    return pd.DataFrame(columns, columns=COLUMNS, dtype=object)
 
-    def write(self, table: pd.DataFrame, predictions: Predictions) -> None:
-        """Appends the products of a cleaned table."""
-        own = [self._classes[predictions.classifiers[name].argmax(axis=1)] for name in self._names]
-        sure = [f"{probability:.4f}" for probability in predictions.pred_probs.max(axis=1)]
-        beware = self._flags(table, predictions.without_image)
-        columns = (predictions.ids, predictions.codes, predictions.names, sure, *own, beware)
-        self._writer.writerows(map(safe_cells, zip(*columns, strict=True)))
 
-    def _flags(self, table: pd.DataFrame, without_image: Sequence[bool] | np.ndarray) -> Iterator[str]:
-        texts = zip(table["title"], table["description"], without_image, strict=True)
-        for title, description, blind in texts:
-            unknown = language_of(title, description) not in self._languages
-            flags = [NO_IMAGE] * bool(blind) + [UNKNOWN_LANGUAGE] * unknown
-            yield ", ".join(flags)
+def checked_products(model: Model, ids: Sequence[str]) -> frozenset[str]:
+    """Of accepted products without a flag those that go to review, to learn whether the promise holds.
+
+    At random, but the same ones however a catalog is cut into parts: those with the least hash. In a file of
+    predictions they are those whose decision is `review` though the probability reaches the threshold and
+    there is no flag: nothing else marks them.
+    """
+    share = model.threshold.get("checked_share", 0.0)
+    count = max(round(share * len(ids)), LEAST_CHECKED) if share else 0
+    drawn = sorted(ids, key=lambda each: sha256(f"{model.version}\0{each}".encode()).digest())
+    return frozenset(drawn[:count])
+
+
+def is_checked(row: Mapping[str, str], threshold: float | None) -> bool:
+    """Whether a row of a file was accepted but sent to review; see `checked_products`."""
+    asked = row.get("decision") == REVIEW and not row.get("flag")
+    return asked and threshold is not None and float(row["probability"]) >= threshold
 
 
 @contextmanager
-def detail_rows(path: Path, model: Model) -> Iterator[DetailRows]:
-    """Writes a file of predictions in detail, whole or not at all."""
+def detail_rows(path: Path, model: Model) -> Iterator["DetailRows"]:
+    """Writes a file of predictions in detail, whole or not at all; `send_some_to_review` comes after it."""
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         yield DetailRows(file, model)
+
+
+class DetailRows:
+    """A file of predictions in detail that grows."""
+
+    def __init__(self, file: Any, model: Model) -> None:
+        self._model = model
+        self._writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        self._writer.writerow(COLUMNS)
+
+    def write(self, table: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
+        """Appends the products of a cleaned table, and returns their rows."""
+        detail = detail_of(self._model, table, predictions)
+        self._writer.writerows(map(safe_cells, detail.itertuples(index=False)))
+        return detail
+
+
+def send_some_to_review(path: Path, model: Model) -> None:
+    """Gives the products of `checked_products` the decision `review` in a file of predictions in detail."""
+    with path.open(encoding="utf-8", newline="") as file:
+        ids = [row["product_id"] for row in csv.DictReader(file, delimiter="\t") if _accepted_plainly(row)]
+    checked = checked_products(model, [revived(each) for each in ids])
+    opened = {"encoding": "utf-8", "newline": ""}
+    with path.open(**opened) as file, whole_file(path) as temporary, temporary.open("w", **opened) as copy:
+        writer = csv.writer(copy, delimiter="\t", lineterminator="\n")
+        for row in csv.reader(file, delimiter="\t"):  # the header is no product's
+            writer.writerow([*row[:-1], REVIEW if revived(row[0]) in checked else row[-1]])
+
+
+def _accepted_plainly(row: Mapping[str, str]) -> bool:
+    return row["decision"] == ACCEPT and not row["flag"]
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Writes a TSV whose cells no spreadsheet runs, whole or not at all."""
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(safe_cells(row) for row in rows)
 
 
 def merged(parts: Sequence[Predictions]) -> Predictions:
@@ -60,3 +125,38 @@ def merged(parts: Sequence[Predictions]) -> Predictions:
     flat = ("ids", "codes", "names", "pred_probs", "without_image")
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in flat}
     return Predictions(**arrays, classifiers=together("classifiers"), members=together("members"))
+
+
+def _guesses(model: Model, pred_probs: np.ndarray) -> dict[str, Any]:
+    """Code, class name and probability of the three most probable classes, as far as there are three."""
+    classes, names = np.array(model.classes, dtype=object), model.document["class_names"]
+    order = np.argsort(-pred_probs, axis=1, kind="stable")[:, : len(GUESSES)]
+    columns: dict[str, Any] = {}
+    for place, guess in enumerate(GUESSES):
+        codes = classes[order[:, place]] if place < len(classes) else [""] * len(order)
+        values = np.take_along_axis(pred_probs, order[:, [place]], 1)[:, 0] if place < len(classes) else []
+        columns[f"{guess}code"] = codes
+        columns[f"{guess}class_name"] = [names.get(code, "") for code in codes]
+        columns[f"{guess}probability"] = [f"{value:.{DIGITS}f}" for value in values] or [""] * len(order)
+    return columns
+
+
+def _own_answers(model: Model, predictions: Predictions, modality: str) -> np.ndarray:
+    """The class that the classifiers of a modality name together; "" without them, or without an image."""
+    names = [each["name"] for each in model.classifiers if each["modality"] == modality]
+    if not names:
+        return np.full(len(predictions.ids), "", dtype=object)
+    mean = np.mean([predictions.classifiers[name] for name in names], axis=0)
+    own = np.array(model.classes, dtype=object)[mean.argmax(axis=1)]
+    return np.where(predictions.without_image, "", own) if modality == "image" else own
+
+
+def _flags(model: Model, table: pd.DataFrame, without_image: np.ndarray, sure: np.ndarray) -> list[list[str]]:
+    languages, below = set(model.profile["languages"]), model.threshold.get("unlike_below", 0.0)
+    rows = zip(table["title"], table["description"], without_image, sure < below, strict=True)
+    flags = []
+    for title, description, blind, strange in rows:
+        unknown = language_of(title, description) not in languages
+        found = ((NO_IMAGE, blind), (UNKNOWN_LANGUAGE, unknown), (UNLIKE, strange))
+        flags.append([name for name, there in found if there])
+    return flags

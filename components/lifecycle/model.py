@@ -155,6 +155,14 @@ class Model:
         settings = self.document["vote"]["config"]
         return restored_config(EnsembleConfig, settings, where=str(self.folder / MODEL))
 
+    @property
+    def threshold(self) -> dict[str, Any]:
+        """From which `probability` on predictions are accepted, and what that promises; {} if it is silent.
+
+        See `components.modeling.acceptance.Acceptance.document`, with `checked_share` and `unlike_below`.
+        """
+        return self.document["threshold"] or {}
+
     @cached_property
     def _calibrator(self) -> Calibrator:
         return calibrator_of(self.document["calibration"], where=str(self.folder / MODEL))

@@ -1,40 +1,73 @@
-"""The report of predictions: which classes, how sure, and which products to look at by hand."""
+"""The report of the new products: what may be accepted unseen, what to look at, and what is strange."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from components.data.image_store import ImageStore
 from components.data.products import Products
-from components.lifecycle.model import Model, Predictions
+from components.lifecycle.detail import GUESSES, UNLIKE
+from components.lifecycle.model import Model
+from components.lifecycle.queue import Answered
+from components.reports.acceptance import accepted_sentence, hours, no_threshold, review_sentence
 from components.reports.charts import bar
-from components.reports.page import Gallery, check, class_label, class_label_of, figure, many, percent, render
+from components.reports.page import (
+    Gallery,
+    check,
+    class_label_of,
+    class_labels,
+    figure,
+    many,
+    percent,
+    render,
+)
 
-UNSURE = 24  # products shown
+SHOWN = {"queue": 24, "strange": 12, "disagree": 12, "accepted": 12}  # products
+NO_PROOF = "The products were too few to test the threshold on others than those that chose it."
 NOTHING = "There are no products to categorize."
 SHIFT = 0.05  # of a class's share, from which on it is named
 
 
-def predict_report(model: Model, products: Products, images: ImageStore, found: Predictions | None) -> str:
+def predict_report(model: Model, products: Products, images: ImageStore, found: Answered | None) -> str:
     """Draws the report.
 
     Args:
         found: what the model says of the products; None where there are none.
     """
     if found is None:
-        return render("predict", lead=NOTHING, figures=[], checks=[], rows=[], cards=[])
-    count, sure = len(found.ids), found.pred_probs.max(axis=1)
-    blind = int(np.count_nonzero(found.without_image))
-    counts = np.bincount(found.pred_probs.argmax(axis=1), minlength=len(model.classes))
-    rows = _classes(model, counts)
+        return render("predict", lead=NOTHING, figures=[], checks=[], rows=[], cards=None)
+    cards, counts, codes = _Cards(products, images, found), found.counts, found.detail["code"]
+    rows = _classes(model, _counted(codes), _counted(codes[found.accepted]))
     return render(
         "predict",
-        lead=f"The model names a class for each of {many(count, 'product')}.",
-        figures=_figures(count, len(set(found.codes)), float(sure.mean()), blind),
-        checks=[_shift_check(rows), check(not blind, _blind(blind, count))],
+        lead=f"{accepted_sentence(counts, model.threshold)} {review_sentence(counts)}",
+        figures=[
+            figure("products", f"{counts['products']:,}"),
+            figure("accepted unseen", f"{counts['accepted'] - counts['checked']:,}"),
+            figure("to review", f"{counts['to_review']:,}"),
+            figure("hours of review", hours(counts["to_review"])),
+            figure("unlike any class", f"{counts['unlike_any_class']:,}"),
+        ],
+        checks=[
+            _promise_check(model),
+            _shift_check(rows),
+            check(not counts["without_image"], _blind(counts["without_image"], counts["products"])),
+        ],
         rows=rows,
-        cards=_least_sure(products, images, found, sure),
+        cards={
+            "queue": cards.of(found.queue, SHOWN["queue"]),
+            "strange": cards.of(_strangest(found), SHOWN["strange"]),
+            "disagree": cards.of(_disagreeing(found), SHOWN["disagree"]),
+            "accepted": cards.of(_least_sure_accepted(found), SHOWN["accepted"]),
+        },
+        count=len(found.queue),
     )
+
+
+def _counted(codes: pd.Series) -> dict[str, int]:
+    return {code: int(count) for code, count in codes.value_counts().items()}
 
 
 def batch_report(model: Model, counts: np.ndarray, sure: float, blind: int) -> str:
@@ -47,25 +80,34 @@ def batch_report(model: Model, counts: np.ndarray, sure: float, blind: int) -> s
     """
     count = int(counts.sum())
     if not count:
-        return render("predict", lead="Nothing is new.", figures=[], checks=[], rows=[], cards=[])
-    rows = _classes(model, counts)
+        return render("predict", lead="Nothing is new.", figures=[], checks=[], rows=[], cards=None)
+    rows = _classes(model, dict(zip(model.classes, counts.tolist(), strict=True)))
     return render(
         "predict",
         lead=f"The champion {model.version} names a class for each of {many(count, 'product')}.",
-        figures=_figures(count, int(np.count_nonzero(counts)), sure, blind),
+        figures=[
+            figure("products", f"{count:,}"),
+            figure("classes named", f"{np.count_nonzero(counts):,}"),
+            figure("mean probability", percent(sure, 1), "%"),
+            figure("without a picture", f"{blind:,}"),
+        ],
         checks=[_shift_check(rows), check(not blind, _blind(blind, count))],
         rows=rows,
-        cards=[],
+        cards=None,
     )
 
 
-def _figures(count: int, classes: int, sure: float, blind: int) -> list[dict[str, str]]:
-    return [
-        figure("products", f"{count:,}"),
-        figure("classes named", f"{classes:,}"),
-        figure("mean probability", percent(sure, 1), "%"),
-        figure("without a picture", f"{blind:,}"),
-    ]
+def _promise_check(model: Model) -> dict[str, Any]:
+    promised = model.threshold.get("out_of_fold")
+    if not promised:
+        return check(False, no_threshold(model.threshold) if not model.threshold.get("chosen") else NO_PROOF)
+    low, high = (percent(promised[name], 1) for name in ("corrected_low", "corrected_high"))
+    text = (
+        f"On validation products that had no part in the choice, {percent(promised['corrected'], 1)} % of "
+        f"the accepted were right (95 % interval {low} to {high}), label noise taken away; "
+        f"{percent(promised['accuracy'], 1)} % had the label that they were given."
+    )
+    return check(promised["corrected_low"] >= model.threshold["target"] - 0.01, text)
 
 
 def _blind(blind: int, count: int) -> str:
@@ -74,23 +116,26 @@ def _blind(blind: int, count: int) -> str:
     return f"{blind:,} of {many(count, 'product')} have no picture: their text alone speaks for them."
 
 
-def _classes(model: Model, counts: np.ndarray) -> list[dict[str, Any]]:
+def _classes(
+    model: Model, counts: Mapping[str, int], accepted: Mapping[str, int] = {}
+) -> list[dict[str, Any]]:
     """Share of every class among the predictions and among the labeled products, the largest first.
 
     Args:
-        counts: (C,) how many products each class was predicted of.
+        counts: code -> products that it was predicted of; `accepted`, how many of them are.
     """
     trained, names = model.profile["classes"], model.document["class_names"]
-    labeled = max(sum(trained.values()), 1)
+    labeled, products = max(sum(trained.values()), 1), max(sum(counts.values()), 1)
     return [
         {
             "name": class_label_of(code, names),
-            "count": int(counts[label]),
-            "share": counts[label] / counts.sum(),
+            "count": count,
+            "accepted": accepted.get(code, 0) / max(count, 1),
+            "share": count / products,
             "trained": trained.get(code, 0) / labeled,
-            "drawn": bar(float(counts[label]), float(counts.max())),
+            "drawn": bar(float(count), float(max(counts.values()))),
         }
-        for label, code in sorted(enumerate(model.classes), key=lambda each: -counts[each[0]])
+        for code, count in sorted(counts.items(), key=lambda each: -each[1])
     ]
 
 
@@ -106,17 +151,42 @@ def _shift_check(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return check(False, f"Other shares than among the labeled products: {', '.join(named)}.")
 
 
-def _least_sure(
-    products: Products, images: ImageStore, found: Predictions, sure: np.ndarray
-) -> list[dict[str, Any]]:
-    gallery = Gallery(products, images)
-    cards = []
-    for row in np.argsort(sure, kind="stable")[:UNSURE].tolist():
-        best = [int(label) for label in np.argsort(-found.pred_probs[row])[:2]]
+def _strangest(found: Answered) -> np.ndarray:
+    strange = np.flatnonzero(found.flagged(UNLIKE))
+    return strange[np.argsort(found.sure[strange], kind="stable")]
+
+
+def _disagreeing(found: Answered) -> np.ndarray:
+    """Where text and image name different classes, what the vote is surest of first."""
+    apart = np.flatnonzero((found.detail["agree"] == "no").to_numpy())
+    return apart[np.argsort(-found.sure[apart], kind="stable")]
+
+
+def _least_sure_accepted(found: Answered) -> np.ndarray:
+    accepted = np.flatnonzero(found.accepted & ~found.checked)
+    return accepted[np.argsort(found.sure[accepted], kind="stable")]
+
+
+class _Cards:
+    """Cards of products with what the model says of them."""
+
+    def __init__(self, products: Products, images: ImageStore, found: Answered) -> None:
+        self._gallery, self._names = Gallery(products, images), class_labels(products)
+        self._rows = found.detail.to_dict("records")
+
+    def of(self, rows: Iterable[int] | np.ndarray, count: int) -> list[dict[str, Any]]:
+        """Cards of the first `count` rows."""
+        return [self._gallery.card(row, **self._lines(row)) for row in list(map(int, rows))[:count]]
+
+    def _lines(self, row: int) -> dict[str, Any]:
+        said: dict[str, Any] = self._rows[row]
         lines: dict[str, Any] = {
             "predicted": [
-                f"{class_label(products, one, 40)} {found.pred_probs[row, one]:.0%}" for one in best
+                f"{self._names[said[f'{guess}code']]} {percent(float(said[f'{guess}probability']), 0)} %"
+                for guess in GUESSES[:2]
+                if said[f"{guess}code"]
             ]
         }
-        cards.append(gallery.card(row, **lines))
-    return cards
+        if said["agree"] == "no":
+            lines |= {name: self._names[said[name]] for name in ("text", "image")}
+        return {**lines, **({"flag": said["flag"]} if said["flag"] else {})}

@@ -65,6 +65,7 @@ def test_it_leaves_every_result(run: Run):
         "predictions_text.tsv",
         "predictions_image.tsv",
         "predictions_detail.tsv",
+        "review_queue.tsv",
         "model",
         "metrics.json",
         "report.html",

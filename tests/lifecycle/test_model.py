@@ -59,7 +59,8 @@ def test_it_holds_what_the_vote_weighs_and_what_that_reads_alone(run: Path):
     assert [entry["weight"] for entry in model.voters] == [1.0]
     assert [entry["name"] for entry in model.classifiers] == model.voters[0]["inputs"]
     assert model.document["calibration"] == read_classifier(run / "ensemble").metadata["calibration"]
-    assert model.document["threshold"] is None
+    assert model.threshold["probability"] is None  # 18 products support no target of 97 %
+    assert model.threshold["highest"]["corrected_low"] > 0.5
 
 
 def test_features_that_nothing_reads_stay_behind(run: Path):
@@ -224,8 +225,8 @@ def test_the_predict_task_leaves_codes_detail_and_every_classifiers_answers(run:
     assert "could not be drawn" not in result.report
     assert result.metrics["products"] == 12
     header, first, *_ = (tmp_path / "out" / DETAIL).read_text(encoding="utf-8").splitlines()
-    assert header.split("\t") == ["product_id", "code", "class_name", "probability", "words", "beware"]
-    assert first.split("\t")[-1] == "no image, language not trained on"
+    assert header.split("\t")[:4] == ["product_id", "code", "class_name", "probability"]
+    assert first.split("\t")[-2:] == ["no image, language not trained on, unlike any class", "review"]
     found = read_predictions(tmp_path / "out", classes=new.classes)
     assert [row for row, _ in found] == ["text", "decision_level", "ensemble"]
     assert (tmp_path / "out" / "predictions.tsv").read_text().count("\n") == 13

@@ -53,7 +53,7 @@ def test_a_catalog_of_any_columns_is_predicted_in_parts_as_in_one(
         list(pair) for pair in zip(answers.ids, answers.codes, strict=True)
     ]
     detail = rows(tmp_path / "out_detail.tsv", "\t")
-    assert [row[-1] for row in detail[1:3]] == ["no image", ""]
+    assert [row[-2] for row in detail[1:3]] == ["no image", ""]
     quarantined = rows(tmp_path / "out_quarantine.tsv", "\t")
     assert [row[3] for row in quarantined[1:]] == ["image_missing"]
 

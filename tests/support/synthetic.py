@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from components.core.artifacts import write_manifest
 from components.data.image_store import write_image_store
-from components.data.prediction_files import DETAIL
+from components.data.prediction_files import DETAIL, QUEUE
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import SCHEMA, Products, write_products
 
@@ -203,8 +203,9 @@ def write_run(folder: Path, products: Products | None = None, *, classes: int = 
     for several in (run.members, run.feature_level):
         write_manifest(several)
     run.predictions.mkdir(exist_ok=True)
-    (run.predictions / DETAIL).write_text("product_id\tcode\n", encoding="utf-8")
-    write_manifest(run.predictions)
+    for name in (DETAIL, QUEUE):
+        (run.predictions / name).write_text("product_id\tcode\n", encoding="utf-8")
+    write_manifest(run.predictions, counts={}, threshold={})
     return run
 
 

@@ -28,7 +28,8 @@ SUFFIXES = (".tsv", ".csv", ".json", ".md", ".log")  # of a run's other files
 QUESTIONS = {stage.name: stage.question for stage in (STAGES[-1], *STAGES[:-1], *LIFECYCLE)}
 FILES = {
     "predictions": "the ensemble's codes of the test products",
-    "predictions_detail": "how sure it is of each, and what every classifier says",
+    "predictions_detail": "how sure it is of each, its next guesses, and whether to accept it unseen",
+    "review_queue": "the products to look at, the look that is worth most first",
     "predictions_text": "the same of the best text model",
     "predictions_image": "the same of the best image model",
     "label_issues": "labels that are probably wrong, worst first",

@@ -7,8 +7,9 @@ from components.client.local.comparison import Comparison
 from components.client.local.finished_run import FinishedRun, files
 from components.core.artifacts import write_text
 from components.modeling.metrics import ROWS
+from components.reports.acceptance import accepted_sentence, review_sentence
 from components.reports.charts import gain_bar
-from components.reports.page import check, class_label_of, figure, percent, render, words
+from components.reports.page import check, class_label_of, figure, many, percent, render, words
 
 INDEX = "index.html"
 
@@ -21,6 +22,7 @@ def write_index(run: FinishedRun) -> Path:
     page = render(
         "index",
         name=run.name,
+        answers=_answers(run),
         verdict=run.metrics.get("verdict", []),
         figures=[
             figure("macro-F1 of the ensemble", percent(chief["macro_f1"]), "%"),
@@ -46,6 +48,31 @@ def write_index(run: FinishedRun) -> Path:
     )
     write_text(run.folder / INDEX, page)
     return run.folder / INDEX
+
+
+def _answers(run: FinishedRun) -> list[dict[str, Any]]:
+    """The three questions of whoever keeps the catalog, each with where to go on."""
+    counts, issues = run.metrics.get("new_products"), run.metrics.get("label_issues")
+    accepted = review = "The run had no products to categorize."
+    if counts:
+        accepted = accepted_sentence(counts, run.metrics["threshold"] or {})
+        review = review_sentence(counts)
+    wrong = "The run does not say."
+    if issues:
+        flagged = many(issues["flagged"], "label looks wrong", "labels look wrong")
+        wrong = f"{flagged}; {issues['removed']:,} of them were left out of training."
+    return [
+        {
+            "question": question,
+            "answer": answer,
+            "links": [each for each in links if (run.folder / each).exists()],
+        }
+        for question, answer, links in (
+            ("Which can I accept unseen?", accepted, ("predictions_detail.tsv", "reports/predict.html")),
+            ("Which must I look at?", review, ("review_queue.tsv", "reports/predict.html")),
+            ("Which labels of mine are wrong?", wrong, ("label_issues.tsv", "reports/denoise.html")),
+        )
+    ]
 
 
 def _row(key: str, row: dict[str, Any], test: dict[str, Any] | None) -> dict[str, Any]:

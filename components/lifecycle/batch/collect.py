@@ -17,6 +17,7 @@ from components.data.prediction_files import DETAIL, file_name
 from components.lifecycle.batch.mark import read_mark, write_mark
 from components.lifecycle.batch.plan import QUARANTINE, Plan, read_plan
 from components.lifecycle.batch.shard import CODES, COUNTS
+from components.lifecycle.detail import send_some_to_review
 from components.lifecycle.model import Model, load_model
 from components.lifecycle.objects import Objects
 from components.lifecycle.report import batch_report
@@ -62,6 +63,7 @@ def run_collect(
     predictions.mkdir(parents=True, exist_ok=True)
     for file in (file_name(model.document, CODES), DETAIL):
         _join([shard.folder / file for shard in shards], predictions / file)
+    send_some_to_review(predictions / DETAIL, model)
     quarantines = [folder / QUARANTINE for folder in (new_products, *(shard.folder for shard in shards))]
     _join(quarantines, predictions / QUARANTINE)
     counts = {"products": plan.products, "left_out": plan.left_out}

@@ -70,6 +70,7 @@ def test_every_file_exists_and_the_manifest_lists_it(output: Path) -> None:
         "predictions_text.tsv",
         "predictions_image.tsv",
         "predictions_detail.tsv",
+        "review_queue.tsv",
         "metrics.json",
         "confusion.json",
         "summary.md",
@@ -157,7 +158,7 @@ def test_a_row_of_table_1_whose_classifier_the_model_does_not_need_has_no_test_f
     best = metrics["validation"]["rows"]["text"]["name"]
     shutil.copytree(run.predictions, tmp_path / "predictions")
     shutil.rmtree(tmp_path / "predictions" / "text" / best)
-    write_manifest(tmp_path / "predictions")
+    write_manifest(tmp_path / "predictions", counts={}, threshold={})
     evaluate(dataclasses.replace(run, predictions=tmp_path / "predictions"), tmp_path / "out")
     document = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert set(ROWS) - set(document["test"]["rows"]) == {"text"}
@@ -175,7 +176,8 @@ def test_the_csv_dialect_gets_an_index_and_its_own_column_name(tmp_path: Path) -
     header, *rows = rows_of(tmp_path / "out" / "predictions.csv", ",")
     assert header == ["", "prdtypecode"]
     assert [row[0] for row in rows] == read_products(run.new_products).table["row_id"].tolist()
-    assert [path.name for path in (tmp_path / "out").glob("*.tsv")] == ["predictions_detail.tsv"]
+    found = {path.name for path in (tmp_path / "out").glob("*.tsv")}
+    assert found == {"predictions_detail.tsv", "review_queue.tsv"}
 
 
 def test_a_code_that_is_a_formula_does_not_run_in_a_spreadsheet_but_a_negative_number_stays(
