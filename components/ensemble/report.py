@@ -28,14 +28,14 @@ def ensemble_report(
     images: ImageStore,
     members: Sequence[Classifier],
     ensemble: Classifier,
-    accepted: Acceptance,
+    accepted: Acceptance | None = None,
 ) -> str:
     """Draws the report of the vote, on the validation split.
 
     Args:
         members: the classifiers; those that the ensemble's `members` do not name are left out.
         ensemble: the vote, whose metadata hold `members`, `weights`, `leave_one_out_gain` and `ties`.
-        accepted: what may be accepted unseen.
+        accepted: what may be accepted unseen, if that is known.
     """
     named = {member.name: member for member in members}
     members = [named[name] for name in ensemble.metadata["members"]]
@@ -71,7 +71,7 @@ def ensemble_report(
         agreement=agreement_chart(same, [member.name for member in members]),
         majorities=_majorities(votes, voted, labels),
         reliability=reliability_section(products, ensemble),
-        acceptance=acceptance_section(products, ensemble, accepted),
+        acceptance=acceptance_section(products, ensemble, accepted) if accepted else None,
         cards=_split_most(products, Gallery(products, images), rows, votes, voted),
         config={name: words(value) for name, value in ensemble.metadata.get("config", {}).items()},
     )

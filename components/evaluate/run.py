@@ -90,7 +90,7 @@ def run_evaluate(
     decided = {
         "new_products": manifest["counts"],
         "threshold": manifest["threshold"],
-        "label_issues": {"flagged": len(issues), "removed": int(issues["removed"].sum())},
+        "label_issues": {"flagged": len(issues), "removed": int(np.count_nonzero(issues["removed"]))},
     }
     _write_documents(table, new, validation, test, {**metadata, **decided}, results)
     report = safe_report(

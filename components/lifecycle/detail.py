@@ -96,11 +96,11 @@ def send_some_to_review(path: Path, model: Model) -> None:
     with path.open(encoding="utf-8", newline="") as file:
         ids = [row["product_id"] for row in csv.DictReader(file, delimiter="\t") if _accepted_plainly(row)]
     checked = checked_products(model, [revived(each) for each in ids])
-    opened = {"encoding": "utf-8", "newline": ""}
-    with path.open(**opened) as file, whole_file(path) as temporary, temporary.open("w", **opened) as copy:
-        writer = csv.writer(copy, delimiter="\t", lineterminator="\n")
-        for row in csv.reader(file, delimiter="\t"):  # the header is no product's
-            writer.writerow([*row[:-1], REVIEW if revived(row[0]) in checked else row[-1]])
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file, delimiter="\t")
+        header = next(rows)
+        decided = ([*row[:-1], REVIEW if revived(row[0]) in checked else row[-1]] for row in rows)
+        _write_as_they_are(path, header, decided)
 
 
 def _accepted_plainly(row: Mapping[str, str]) -> bool:
@@ -109,10 +109,14 @@ def _accepted_plainly(row: Mapping[str, str]) -> bool:
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
     """Writes a TSV whose cells no spreadsheet runs, whole or not at all."""
+    _write_as_they_are(path, header, map(safe_cells, rows))
+
+
+def _write_as_they_are(path: Path, header: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(safe_cells(row) for row in rows)
+        writer.writerows(rows)
 
 
 def merged(parts: Sequence[Predictions]) -> Predictions:

@@ -62,8 +62,9 @@ def answered(model: Model, table: pd.DataFrame, predictions: Predictions, detail
         table: with `group`, the number of a product's duplicates.
         detail: as `detail_of` has it.
     """
-    plainly = (detail["decision"] == ACCEPT) & (detail["flag"] == "")
-    checked = detail["product_id"].isin(checked_products(model, detail["product_id"][plainly])).to_numpy()
+    plainly = ((detail["decision"] == ACCEPT) & (detail["flag"] == "")).to_numpy()
+    ids = predictions.ids
+    checked = np.isin(ids.astype(str), list(checked_products(model, ids[plainly].tolist())))
     detail = detail.assign(decision=np.where(checked, REVIEW, detail["decision"]))
     queue = review_queue(detail, table["group"].to_numpy(), checked)
     return Answered(predictions, detail, queue, checked)

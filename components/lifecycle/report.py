@@ -1,10 +1,10 @@
 """The report of the new products: what may be accepted unseen, what to look at, and what is strange."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from components.data.image_store import ImageStore
 from components.data.products import Products
@@ -38,8 +38,8 @@ def predict_report(model: Model, products: Products, images: ImageStore, found: 
     """
     if found is None:
         return render("predict", lead=NOTHING, figures=[], checks=[], rows=[], cards=None)
-    cards, counts, codes = _Cards(products, images, found), found.counts, found.detail["code"]
-    rows = _classes(model, _counted(codes), _counted(codes[found.accepted]))
+    cards, counts, codes = _Cards(products, images, found), found.counts, found.predictions.codes
+    rows = _classes(model, Counter(codes), Counter(codes[found.accepted]))
     return render(
         "predict",
         lead=f"{accepted_sentence(counts, model.threshold)} {review_sentence(counts)}",
@@ -64,10 +64,6 @@ def predict_report(model: Model, products: Products, images: ImageStore, found: 
         },
         count=len(found.queue),
     )
-
-
-def _counted(codes: pd.Series) -> dict[str, int]:
-    return {code: int(count) for code, count in codes.value_counts().items()}
 
 
 def batch_report(model: Model, counts: np.ndarray, sure: float, blind: int) -> str:

@@ -90,5 +90,5 @@ def _scalars(found: Answered | None) -> dict[str, float]:
     return {
         **{name: float(count) for name, count in found.counts.items()},
         "mean_probability": float(found.sure.mean()),
-        "classes_predicted": float(found.detail["code"].nunique()),
+        "classes_predicted": float(len(set(found.predictions.codes))),
     }
