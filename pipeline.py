@@ -10,7 +10,7 @@ from typing import Any
 import click
 from kfp import dsl
 
-from components.client.cluster.settings import ClusterSettings
+from components.client.cluster.settings import ALERT_KEYS, ClusterSettings
 from components.client.commands.check import check
 from components.client.commands.cluster import runs, schedule, submit, upload
 from components.client.commands.compile import compile_command
@@ -29,29 +29,67 @@ from components.ensemble.component import ensemble
 from components.evaluate.component import evaluate
 from components.fusion.component import fusion
 from components.image.component import image
-from components.lifecycle.component import no_models_store, predict, promote
+from components.lifecycle.component import alert, monitor, no_models_store, not_trained, predict, promote
 from components.preprocess.component import check_parameters, preprocess, preprocess_new
 from components.serving.command import serve
 from components.text.component import text
 
 COMPONENTS = {
     each.name: each
-    for each in (preprocess, denoise, text, image, fusion, ensemble, predict, evaluate, promote)
+    for each in (preprocess, denoise, text, image, fusion, ensemble, monitor, predict, evaluate, promote)
+}
+# Small tasks beside the stages -> whose image they run in.
+BESIDE = {
+    "preprocess": (check_parameters, preprocess_new, no_models_store),
+    "promote": (not_trained, alert),
 }
 DESCRIPTION = "Product categorization from text and images by late fusion."
 
 
-def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, given: dict[str, Any]) -> None:
+def _connect(
+    preset: dict[str, Any], graph: dict[str, Any], settings: ClusterSettings, given: dict[str, Any]
+) -> None:
     """Connects the stages' tasks; `given` holds the pipeline's parameters by name."""
     place = Placement(settings, given)
-    settled = {name: given[name] for name in check_parameters.component_spec.inputs}
-    checked = place(check_parameters(**settled)).set_caching_options(False)
-    dealt = {"folds": given["denoise_folds"], "seed": given["seed"]}
-    catalog = place(preprocess(**catalog_of(given, preprocess), **dealt).after(checked))
+    told = {name: given[name] for name in ("models_store", "alert_always", "alert_address")}
+    last = alert(run_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, **told)
+    with dsl.ExitHandler(place(last, keys=ALERT_KEYS).set_caching_options(False)):
+        settled = {name: given[name] for name in check_parameters.component_spec.inputs if name in given}
+        checked = place(check_parameters(**settled, graph=graph)).set_caching_options(False)
+        dealt = {"folds": given["denoise_folds"], "seed": given["seed"]}
+        catalog = place(preprocess(**catalog_of(given, preprocess), **dealt).after(checked))
+        labeled = {name: catalog.outputs[name] for name in ("products", "profile")}
+        # Before any training, so that what is wrong with the test file stops a run early; none reads it.
+        new = place(preprocess_new(**catalog_of(given, preprocess_new), **labeled))
+        plan = _monitor(place, given, checked, labeled, new)
+        with dsl.If(plan.outputs["training"] == "train"):
+            _train(preset, graph, place, given, checked, catalog, new, plan)
+        with dsl.Else():
+            why = {name: plan.outputs[name] for name in ("training", "why")}
+            place(not_trained(**why)).set_caching_options(False)
+
+
+def _monitor(place: Placement, given: dict[str, Any], checked: Any, labeled: dict[str, Any], new: Any) -> Any:
+    """The task that says whether the others follow, as the store is at the time."""
+    unlabeled = {name: new.outputs[name] for name in ("new_products", "new_images")}
+    asked = {name: given[name] for name in monitor.component_spec.inputs if name in given}
+    task = monitor(**labeled, **unlabeled, **asked, settings_digest=checked.outputs["digest"])
+    return place(task, accelerator=checked.outputs["monitor"]).set_caching_options(False)
+
+
+def _train(
+    preset: dict[str, Any],
+    graph: dict[str, Any],
+    place: Placement,
+    given: dict[str, Any],
+    checked: Any,
+    catalog: Any,
+    new: Any,
+    plan: Any,
+) -> None:
+    """From the labeled products to a model, its predictions, its scores, and the store."""
     raw, store, profile = (catalog.outputs[name] for name in ("products", "images", "profile"))
-    # Before any training, so that what is wrong with the test file stops a run early; no training reads it.
-    new = place(preprocess_new(**catalog_of(given, preprocess_new), products=raw, profile=profile))
-    trainings = Trainings(given, checked.outputs, place, store, new)
+    trainings = Trainings(given, checked.outputs, place, store)
     folds = trainings.folds(raw, FOLDS_OF[preset["denoise_on"]])
     config, keep_ids = given["denoise_config"], given["denoise_keep_ids"]
     issues = place(denoise(products=raw, images=store, config=config, keep_ids=keep_ids, **folds))
@@ -75,7 +113,9 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
     vote = place(ensemble(**cleaned, **fusions, **models, config=given["ensemble_config"]))
     model = {"ensemble_model": vote.outputs["ensemble_model"]}
     unlabeled = {name: new.outputs[name] for name in ("new_products", "new_images")}
-    predicted = place(predict(**model, **unlabeled), accelerator=checked.outputs["predict"])
+    accelerator, count = checked.outputs["predict"], given["cluster_accelerator_count"]
+    task = predict(**model, **unlabeled, gpu_type=accelerator, gpu_count=count)
+    predicted = place(task, accelerator=accelerator)
     answers = {"predictions": predicted.outputs["predictions"]}
     evaluation = evaluate(
         **cleaned,
@@ -85,15 +125,20 @@ def _connect(preset: dict[str, Any], images: str, settings: ClusterSettings, giv
         label_issues=issues.outputs["label_issues"],
         new_products=new.outputs["new_products"],
         **answers,
-        graph={"preset": preset["name"], "denoise_on": preset["denoise_on"], "images": images},
+        graph=graph,
         seed=given["seed"],
     )
     # Its results lead to everything else that a run made, so every run has its own.
     evaluated = place(evaluation).set_caching_options(False)
+    _keep(place, given, {**model, **answers, **cleaned}, evaluated, plan)
+
+
+def _keep(place: Placement, given: dict[str, Any], made: dict[str, Any], evaluated: Any, plan: Any) -> None:
+    """The model into the store, and the gate, where the run names one."""
     with dsl.If(given["models_store"] != ""):
-        names = ("models_store", "models_name", "models_gate", "seed")
-        last = promote(**model, **answers, **cleaned, **{name: given[name] for name in names})
-        place(last.after(evaluated)).set_caching_options(False)
+        asked = {name: given[name] for name in ("models_store", "models_name", "models_gate", "seed")}
+        kept = promote(**made, **asked, training_digest=plan.outputs["digest"])
+        place(kept.after(evaluated)).set_caching_options(False)
     with dsl.Else():
         place(no_models_store().after(evaluated)).set_caching_options(False)
 
@@ -111,9 +156,11 @@ def build_pipeline(
         preset: its `denoise_on` shapes the graph, so no parameter can change it.
         registry, tag: of the images; another tag also renews every cached task.
     """
-    beside = [("preprocess", each) for each in (check_parameters, preprocess_new, no_models_store)]
+    beside = [(stage, each) for stage, components in BESIDE.items() for each in components]
     set_images((*COMPONENTS.items(), *beside), registry, tag)
-    connect = partial(_connect, preset, image_name("<stage>", registry, tag), settings)
+    named = {"preset": preset["name"], "denoise_on": preset["denoise_on"]}
+    graph = {**named, "images": image_name("<stage>", registry, tag)}
+    connect = partial(_connect, preset, graph, settings)
 
     @dsl.pipeline(name=NAME, description=DESCRIPTION)
     def product_categorization(
@@ -141,6 +188,10 @@ def build_pipeline(
         models_store: str = "",
         models_name: str = NAME,
         models_gate: dict = {},  # noqa: B006
+        models_retrain: bool = False,
+        drift_config: dict = {},  # noqa: B006
+        alert_always: bool = False,
+        alert_address: str = "",
         cluster_accelerator_type: str = preset["accelerator_type"],
         cluster_accelerator_count: str = preset["accelerator_count"],
         cluster_node_selector: dict = {},  # noqa: B006

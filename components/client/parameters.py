@@ -86,6 +86,7 @@ def _is(value: Any, kind: type) -> bool:
 _TYPES: dict[str, tuple[type, Any, str]] = {
     "String": (str, None, "a text"),
     "Integer": (int, None, "a whole number"),
+    "Boolean": (bool, None, "true or false"),
     "Dict": (dict, None, "a JSON object, {...}"),
     "List[Integer]": (list, int, "a JSON list of whole numbers, [0, 1]"),
     "List[Dict]": (list, dict, "a JSON list of objects, [{...}]"),

@@ -56,6 +56,7 @@ STAGES = (
 # What is done with a trained model. Its code lies above the stages', which it imports.
 READS_MODELS = ("preprocess", "text", "image", "fusion", "ensemble")
 LIFECYCLE = (
+    Stage("monitor", "torch", "What changed, and is it trained?", others=READS_MODELS, room="lifecycle"),
     Stage("predict", "torch", "What are the new products?", others=READS_MODELS, room="lifecycle"),
     Stage("promote", "torch", "Is it better than the champion?", others=READS_MODELS, room="lifecycle"),
 )

@@ -31,7 +31,8 @@ DECODED_VARIABLE = "DECODED_IMAGES"  # where its trainings keep the images that 
 LOCK_VARIABLE = "RUN_LOCK"  # the file that is locked as long as that run lives
 # After so many days a training's folder that nobody has touched is removed.
 CHECKPOINT_DAYS_VARIABLE = "PIPELINE_CHECKPOINT_DAYS"
-RUN_ID_VARIABLE = "PIPELINE_RUN_ID"  # the run's id on a server; never a parameter, which would end the cache
+RUN_ID_VARIABLE = "PIPELINE_RUN_ID"  # the run's id; never a parameter, which would end the cache
+RUN_FOLDER_VARIABLE = "RUN_FOLDER"  # of a run on this machine: where its results go
 CODE = Path(__file__).parents[1]
 # What ships in a stage's image beside its own folder: only this code can change what it computes.
 SHARED = ("core", "data", "modeling", "reports")
@@ -186,22 +187,23 @@ def _key(stage: str, inputs: Mapping[str, Any]) -> str:
     rooms = next(task.rooms for task in TASKS if task.name == stage)
     files = [path for room in (*SHARED, *rooms) for path in (CODE / room).rglob("*") if path.is_file()]
     code = {str(path.relative_to(CODE)): sha256(path) for path in files if path.suffix != ".pyc"}
-    described = {name: _described(value) for name, value in inputs.items()}
-    return hashlib.sha256(json.dumps([code, _versions(), described], sort_keys=True).encode()).hexdigest()
+    contents = {name: described(value) for name, value in inputs.items()}
+    return hashlib.sha256(json.dumps([code, _versions(), contents], sort_keys=True).encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:
     return {name: one.version for name in LIBRARIES for one in distributions(name=name)}
 
 
-def _described(value: Any) -> Any:
+def described(value: Any) -> Any:
+    """What changes when an input does, as JSON: a path by its files' digests, a function by its result."""
     if callable(value):
-        return _described(value())
+        return described(value())
     if isinstance(value, Path):
         files = [value] if value.is_file() else sorted(path for path in value.rglob("*") if path.is_file())
         return [[str(path.relative_to(value)), sha256(path)] for path in files]
     if isinstance(value, list):
-        return [_described(item) for item in value]
+        return [described(item) for item in value]
     return value
 
 

@@ -1,7 +1,9 @@
 """What is done with a trained model, as Kubeflow Pipelines components."""
 
+from typing import NamedTuple
+
 from kfp import dsl
-from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output, PipelineTaskFinalStatus
 
 from components.core.project import image_name
 
@@ -11,6 +13,8 @@ def predict(
     ensemble_model: Input[Model],
     new_products: Input[Dataset],
     new_images: Input[Dataset],
+    gpu_type: str,
+    gpu_count: str,
     predictions: Output[Dataset],
     predict_metrics: Output[Metrics],
     predict_report: Output[HTML],
@@ -21,10 +25,13 @@ def predict(
         ensemble_model: the model package.
         new_products: the product table; it may be empty.
         new_images: the image store.
+        gpu_type: the accelerator that the task asked for, "" for a CPU.
+        gpu_count: how many.
         predictions: codes in the form of the labels file, in detail, and every classifier's probabilities.
         predict_metrics: counts, and how sure the model is.
         predict_report: classes, and the products that it is least sure of.
     """
+    from components.core.accelerators import check_accelerators
     from components.core.stage import Result, paths_of, run_stage
     from components.lifecycle.run import run_predict
 
@@ -32,6 +39,7 @@ def predict(
     outputs = paths_of(predictions=predictions)
 
     def work() -> Result:
+        check_accelerators(gpu_type, gpu_count)
         return run_predict(**inputs, **outputs)
 
     run_stage("predict", work, inputs=inputs, outputs=outputs, metrics=predict_metrics, report=predict_report)
@@ -46,6 +54,7 @@ def promote(
     models_store: str,
     models_name: str,
     models_gate: dict,
+    training_digest: str,
     seed: int,
     decision: Output[Dataset],
     promote_metrics: Output[Metrics],
@@ -61,6 +70,7 @@ def promote(
         models_store: a folder, s3://... or gs://...
         models_name: the model's in the store: each catalog has its own champion.
         models_gate: what the gate asks for; see GateConfig.
+        training_digest: of all that the model follows from.
         seed: seed of the interval's draws.
         decision: what was decided and why, as JSON.
         promote_metrics: whether it was promoted, and the difference.
@@ -77,7 +87,7 @@ def promote(
     def work() -> Result:
         config = PARAMETERS["models_gate"](models_gate)
         given = {"store": models_store, "name": models_name, "config": config, "seed": seed}
-        return run_promote(**inputs, **given, **outputs)
+        return run_promote(**inputs, **given, training_digest=training_digest, **outputs)
 
     run_stage(
         "promote",
@@ -88,6 +98,132 @@ def promote(
         report=promote_report,
         reuse=False,
     )
+
+
+@dsl.component(base_image=image_name("monitor"), install_kfp_package=False)
+def monitor(
+    products: Input[Dataset],
+    profile: Input[Dataset],
+    new_products: Input[Dataset],
+    new_images: Input[Dataset],
+    models_store: str,
+    models_name: str,
+    models_retrain: bool,
+    drift_config: dict,
+    catalog_earlier_profile: str,
+    settings_digest: str,
+    predictions: Output[Dataset],
+    plan: Output[Dataset],
+    monitor_metrics: Output[Metrics],
+    monitor_report: Output[HTML],
+) -> NamedTuple("Plan", [("training", str), ("why", str), ("digest", str)]):  # type: ignore
+    """Decides whether a run trains, and tells how the catalog differs from what the champion was trained on.
+
+    Args:
+        products: the labeled products.
+        profile: theirs.
+        new_products: the products to categorize; there may be none.
+        new_images: their images.
+        models_store: a folder, s3://... or gs://..., "" for none.
+        models_name: the model's in the store.
+        models_retrain: trains whatever is found.
+        drift_config: what counts as drift; see DriftConfig.
+        catalog_earlier_profile: the profile to compare with, "" for the champion's.
+        settings_digest: of configurations, seed, weights and the images' tag.
+        predictions: what the champion says of the new products.
+        plan: what was decided and why, as JSON.
+        monitor_metrics: whether training follows, and the drift.
+        monitor_report: the same, aspect by aspect.
+
+    Returns:
+        "train", "skip" or "stop"; why; and the digest of all that a model of this run follows from.
+    """
+    import json
+
+    from components.core.stage import Result, paths_of, run_stage
+    from components.lifecycle.config import PARAMETERS
+    from components.lifecycle.monitor import Asked, run_monitor
+
+    artifacts = {"products": products, "profile": profile, "new_products": new_products}
+    inputs = paths_of(**artifacts, new_images=new_images)
+    outputs = paths_of(predictions=predictions, plan=plan)
+
+    def work() -> Result:
+        predict = None
+        if models_store:  # else nothing is predicted, and torch not needed
+            from components.lifecycle.run import predict_by_package as predict
+        asked = Asked(
+            PARAMETERS["drift_config"](drift_config),
+            store=models_store,
+            name=models_name,
+            settings_digest=settings_digest,
+            earlier_profile=catalog_earlier_profile,
+            retrain=models_retrain,
+        )
+        return run_monitor(**inputs, asked=asked, predict=predict, **outputs)
+
+    run_stage(
+        "monitor",
+        work,
+        inputs=inputs,
+        outputs=outputs,
+        metrics=monitor_metrics,
+        report=monitor_report,
+        reuse=False,
+    )
+    found = json.loads(outputs["plan"].read_text(encoding="utf-8"))
+    return found["training"], found["why"], found["digest"]
+
+
+@dsl.component(base_image=image_name("promote"), install_kfp_package=False)
+def not_trained(training: str, why: str):
+    """Says why a run trains nothing; ends as failed where drift is to stop it.
+
+    Args:
+        training: "skip" or "stop".
+        why: in words.
+    """
+    import logging
+
+    from components.core.errors import InputError
+    from components.core.stage import process_of
+
+    with process_of("monitor"):
+        if training == "stop":
+            raise InputError(why)
+        logging.getLogger("components").info("nothing is trained: %s", why)
+
+
+@dsl.component(base_image=image_name("promote"), install_kfp_package=False)
+def alert(
+    status: PipelineTaskFinalStatus,
+    run_name: str,
+    models_store: str,
+    alert_always: bool,
+    alert_address: str,
+):
+    """Posts one message where a run failed, was refused by the gate, drifted or promoted a model.
+
+    Args:
+        status: how all other tasks ended.
+        run_name: what the run is called.
+        models_store: where the deciding tasks left what they decided, "" for nowhere.
+        alert_always: whether a quiet run is told of too.
+        alert_address: of the pipelines' pages, for a link to the run; "" for none.
+    """
+    from components.core.stage import process_of
+    from components.lifecycle.alert import run_alert
+    from components.lifecycle.webhook import webhook
+
+    with process_of("alert"):
+        run_alert(
+            status.state,
+            name=run_name,
+            store=models_store,
+            always=alert_always,
+            address=alert_address,
+            post=webhook(),
+        )
 
 
 @dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)

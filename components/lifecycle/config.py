@@ -1,14 +1,14 @@
-"""What can be set of stored models: where they lie, the gate to the champion, and what it predicts."""
+"""What can be set of stored models: where they lie, gate, drift, alert, and what the champion predicts."""
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from components.core.configuration import NAME_PATTERN, Config, Share, parse_config, setting
-from components.core.errors import InputError
+from components.core.errors import InputError, holds_credentials
 from components.data.uris import check_uri, is_uri
 
 SCHEMES = ("file", "s3", "s3a", "gs", "gcs")
@@ -29,6 +29,45 @@ class GateConfig(Config):
     )
     min_macro_f1: Share = setting(0.0, "macro-F1 on validation that every model must reach")
     min_accuracy: Share = setting(0.0, "accuracy on validation that every model must reach")
+
+
+class DriftConfig(Config):
+    """From which distance on a change of the catalog counts as drift, and what follows."""
+
+    on_drift: Literal["warn", "stop"] = setting(
+        "warn", '"stop": the run ends before training, as failed; "warn": report, metrics and alert say so'
+    )
+    changed_classes: Annotated[int, Field(ge=0)] = setting(
+        0, "classes that may have appeared or vanished since the champion was trained"
+    )
+    classes: Share = setting(
+        0.1, "of the classes' shares among the labeled products: what part had to move for them to be alike"
+    )
+    lengths: Share = setting(0.15, "the same of the lengths of titles and of descriptions")
+    languages: Share = setting(0.1, "the same of languages, as guessed by function words")
+    missing: Share = setting(0.1, "change of the share of products without title, description or picture")
+    pictures: Share = setting(0.15, "distance of the pictures' sizes, and of their borders")
+    predictions: Share = setting(
+        0.15,
+        "distance of the classes that the champion predicts of new products from those it did of validation",
+    )
+    confidence: Share = setting(
+        0.1, "fall of the champion's mean probability, from validation to new products"
+    )
+    min_accuracy: Share = setting(
+        0.0, "accuracy that the latest week of `models score` must reach; 0 to leave it"
+    )
+
+
+def parse_address(address: str) -> str:
+    """Checks the address of a server's pages; "" for none.
+
+    Raises:
+        InputError: it is none of the web, or holds a password, which every message would show.
+    """
+    if address and (not address.startswith(("http://", "https://")) or holds_credentials(address)):
+        raise InputError("expected the address of the pipelines' pages, https://..., without a password")
+    return address.rstrip("/")
 
 
 def parse_store(place: str) -> str:
@@ -137,4 +176,6 @@ PARAMETERS = {
     "catalog_since": parse_since,
     "predict_output": parse_output,
     "predict_shard_size": parse_shard_size,
+    "drift_config": partial(parse_config, DriftConfig, where="drift_config"),
+    "alert_address": parse_address,
 }

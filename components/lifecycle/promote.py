@@ -1,7 +1,6 @@
 """Promote: a trained model is stored as a version, and becomes the champion if the gate lets it."""
 
 import logging
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 from components.core.artifacts import write_json
 from components.core.errors import InputError
 from components.core.project import NAME
-from components.core.stage import RUN_ID_VARIABLE, Result
+from components.core.stage import Result
 from components.data.image_store import ImageStore
 from components.data.prediction_files import DETAIL
 from components.data.products import read_products
@@ -24,7 +23,8 @@ from components.lifecycle.gate import Decision, confirm, decide
 from components.lifecycle.model import load_model
 from components.lifecycle.promote_report import promote_report
 from components.lifecycle.retention import reading, registered
-from components.lifecycle.store import ModelStore
+from components.lifecycle.run_record import record_name
+from components.lifecycle.store import LAST, ModelStore
 from components.lifecycle.version import Version, as_json, version_of
 from components.reports.page import safe_report
 
@@ -60,6 +60,7 @@ def run_promote(
     config: GateConfig,
     seed: int,
     decision: Path,
+    training_digest: str = "",
     name: str = NAME,
     scorer: Scorer = score_by_package,
 ) -> Result:
@@ -72,6 +73,8 @@ def run_promote(
             they can be scored once their codes are known.
         store: a folder, s3://... or gs://...
         decision: JSON file to write; the store gets the same.
+        training_digest: of all that the model follows from; kept in the store, so that a later run knows
+            whether it would train the same again.
         name: of the model, where a store holds several.
         scorer: makes of a package what scores products by classifiers that did not see validation.
 
@@ -94,7 +97,8 @@ def run_promote(
             )
             found = decide(labels, predicted, pairs, config, seed=seed)
         sides = {"challenger": version.id, "champion": champion.version}
-        document = {"format": 1, "at": utc_now(), **sides, **found.document(config), **_rows(pairs)}
+        document = {"format": 1, "at": utc_now(), "training_digest": training_digest, **sides}
+        document |= {**found.document(config), **_rows(pairs)}
         write_json(decision, document)
         _carry_out(models, version, champion, document)
         if read_champion(models).version == version.id and (predictions / DETAIL).exists():
@@ -142,16 +146,16 @@ def _carry_out(models: ModelStore, version: Version, champion: Champion, documen
 
 
 def _leave(models: ModelStore, version: Version, document: dict[str, Any], *, over: bool = True) -> None:
-    """Writes the decision by its version, and by the run where a server gave it an id.
+    """Writes the decision by its version, and by the run where it has an id; and what was trained last.
 
     Args:
         over: what an earlier attempt has written; else only what is missing is.
     """
-    run = os.environ.get(RUN_ID_VARIABLE)
-    names = [f"{models.root}/decisions/{version.id}.json", *([f"runs/{run}/promote.json"] if run else [])]
-    for name in names:
+    for name in filter(None, (f"{models.root}/decisions/{version.id}.json", record_name("promote"))):
         if over or models.objects.read(name) is None:
             models.objects.write(name, as_json(document))
+    last = {name: document[name] for name in ("training_digest", "at", "promote")}
+    models.write_json(LAST, {"version": version.id, **last})
 
 
 def _rows(pairs: Pairs | None) -> dict[str, Any]:

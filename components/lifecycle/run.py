@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from components.core.artifacts import write_manifest
@@ -61,6 +62,14 @@ def _predict(model: Model, table: pd.DataFrame, images: ImageStore) -> Answered:
         details.append(detail_of(model, part, parts[-1]))
         log.info("predicted %s of %s products", f"{start + len(part):,}", f"{len(table):,}")
     return answered(model, table, merged(parts), pd.concat(details, ignore_index=True))
+
+
+def predict_by_package(package: Path, products: Products, images: ImageStore, folder: Path) -> np.ndarray:
+    """The probabilities, (N, C), of a package that was just fetched; leaves what `run_predict` leaves."""
+    model = load_model(package, check=False)
+    found = _predict(model, products.table, images)
+    _write_answers(model, products, found, folder)
+    return found.predictions.pred_probs
 
 
 def _write_answers(model: Model, products: Products, found: Answered, folder: Path) -> None:

@@ -3,6 +3,7 @@
 STORE/models/NAME/versions/<id>/     a package; its id is the start of a SHA-256 (`version_of`)
 STORE/models/NAME/champion.json      which version predicts (`components.lifecycle.champion`)
 STORE/models/NAME/decisions/         what the gate said of each version
+STORE/models/NAME/trained.json       what was trained last, and from what (`components.lifecycle.plan`)
 STORE/models/NAME/readers/           who is reading a version (`components.lifecycle.retention`)
 STORE/models/NAME/predictions/       kept until their products' codes are known
 """
@@ -21,6 +22,7 @@ from components.lifecycle.config import parse_name
 from components.lifecycle.objects import ABSENT, Objects
 from components.lifecycle.version import Version, as_json, checked_version, parse_object, version_of
 
+LAST = "trained.json"
 VERSION = re.compile(r"[0-9a-f]{16}")
 MOMENT = "%Y%m%dT%H%M%SZ"
 KEPT = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{16})-[0-9a-f]{16}\.tsv")

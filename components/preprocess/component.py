@@ -13,6 +13,7 @@ def check_parameters(
     preprocess_config: dict,
     denoise_folds: list[int],
     denoise_config: dict,
+    denoise_keep_ids: str,
     text_fold_config: dict,
     text_configs: list[dict],
     image_fold_config: dict,
@@ -23,11 +24,17 @@ def check_parameters(
     models_store: str,
     models_name: str,
     models_gate: dict,
+    drift_config: dict,
+    alert_address: str,
     cluster_accelerator_type: str,
     cluster_accelerator_count: str,
     cluster_checkpoints: str,
     seed: int,
-) -> NamedTuple("Accelerators", [(n, str) for n in ("text_fold", "text", "image_fold", "image", "predict")]):  # type: ignore
+    graph: dict,
+) -> NamedTuple(
+    "Checked",
+    [(name, str) for name in ("text_fold", "text", "image_fold", "image", "predict", "monitor", "digest")],  # type: ignore
+):
     """Checks what a run was given before it reads a file: a run from a form passes no client.
 
     A task of its own, since a server's cache goes by a task's parameters: given to preprocess, any change of
@@ -37,6 +44,7 @@ def check_parameters(
         preprocess_config: how the catalog is read and split.
         denoise_folds: the folds' numbers.
         denoise_config: how many label issues are removed.
+        denoise_keep_ids: list of products that denoising keeps, "" for none.
         text_fold_config: the text configuration of the folds.
         text_configs: the text configurations.
         image_fold_config: the image configuration of the folds.
@@ -47,28 +55,35 @@ def check_parameters(
         models_store: where models are stored, "" for nowhere.
         models_name: what the model is called there.
         models_gate: when a model replaces the champion.
+        drift_config: what counts as drift.
+        alert_address: of the pipelines' pages, "" for none.
         cluster_accelerator_type: the accelerator that trainings ask for, "" for a CPU.
         cluster_accelerator_count: how many.
         cluster_checkpoints: folder on a volume, which is tested for writing; "" for none.
         seed: seed of every random draw.
+        graph: what the run was compiled from: preset and images.
 
     Returns:
-        The accelerator that the tasks of each loop ask for, none where no configuration of it uses one; and
-        that of the prediction, which asks for one where a classifier was trained on one.
+        The accelerator that the tasks of each loop ask for, none where no configuration of it uses one; that
+        of the prediction, which asks for one where a classifier was trained on one; and where models are
+        stored, the same for the monitor, and the digest of all that a model follows from beside its products.
     """
     given = dict(locals())
 
     from components.core.parameters import check_checkpoints, parse_values, wants_gpu
     from components.core.stage import process_of
+    from components.preprocess.training_digest import settings_digest
 
     with process_of("preprocess"):
         parse_values(given)
         check_checkpoints(cluster_checkpoints)
+        digest = settings_digest(given) if models_store else ""
     loops = [("text", [text_fold_config]), ("text", text_configs)]
     loops += [("image", [image_fold_config]), ("image", image_configs)]
     wanted = [wants_gpu(*loop) for loop in loops]
     wanted.append(wanted[1] or wanted[3])  # what was trained on a GPU predicts on one
-    return tuple(cluster_accelerator_type if each else "" for each in wanted)
+    wanted.append(wanted[-1] and models_store != "")  # only a stored champion predicts before any training
+    return (*(cluster_accelerator_type if each else "" for each in wanted), digest)
 
 
 @dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)

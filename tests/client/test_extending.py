@@ -105,7 +105,8 @@ def test_a_stage_is_a_folder_a_row_and_a_task(tmp_path: Path):
     command = [sys.executable, "pipeline.py", "compile", "--output", "compiled.yaml"]
     assert_done(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True))
     spec, _ = yaml.safe_load_all((tmp_path / "compiled.yaml").read_text(encoding="utf-8"))
-    assert spec["root"]["dag"]["tasks"]["lengths"]["dependentTasks"] == ["preprocess"]
+    tasks = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    assert tasks["lengths"]["dependentTasks"] == ["preprocess"]
     assert "lengths" in spec["deploymentSpec"]["executors"]["exec-lengths"]["container"]["image"]
     lint = Path(sys.executable).parent / "lint-imports"
     assert_done(subprocess.run([lint, "--no-cache"], cwd=tmp_path, capture_output=True, text=True))

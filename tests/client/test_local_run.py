@@ -14,7 +14,7 @@ from filelock import FileLock
 from components.client.local.finished_run import read_run, write_record
 from components.client.local.run import LOCK, RESULTS, LocalRun
 from components.core.errors import InputError
-from components.core.stage import LOCK_VARIABLE
+from components.core.stage import LOCK_VARIABLE, RUN_ID_VARIABLE
 
 STAGE = """
 import time
@@ -141,3 +141,30 @@ def test_a_stage_ends_when_its_run_is_killed(tmp_path: Path):
     assert stage.poll() is None
     lock.release()  # as the system does for a process that is gone
     assert stage.wait(timeout=60) == -signal.SIGTERM
+
+
+def test_a_run_that_trains_nothing_leaves_its_plan_and_the_champions_predictions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    class Skipping(Pipeline):
+        def __call__(self, **arguments: Any) -> None:
+            monitor = tmp_path / "artifacts" / "run" / "monitor"
+            (monitor / "predictions").mkdir(parents=True)
+            (monitor / "plan").write_text('{"training": "skip", "why": "unchanged"}')
+            for name in ("predictions.tsv", "predictions_detail.tsv", "manifest.json"):
+                (monitor / "predictions" / name).write_text(os.environ[RUN_ID_VARIABLE])
+
+    seen = []
+    for _ in range(2):
+        run = LocalRun(tmp_path, catalog(tmp_path), fresh=False)
+        run.execute(Skipping())
+        run._lock.release()
+        run._alive.release()
+        seen.append((tmp_path / "predictions.tsv").read_text())
+    assert len({*seen}) == 2  # every run has an id of its own
+    assert seen[0].startswith(f"{tmp_path.name}-2")
+    assert "its files lie in" in capsys.readouterr().out
+    left = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert {"plan.json", "predictions.tsv", "predictions_detail.tsv", "run.json"} <= left
+    with pytest.raises(InputError, match=r"this run trained nothing, so it has no figures"):
+        read_run(tmp_path)

@@ -73,7 +73,7 @@ def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ("snapshots=1", r"--param 'snapshots=1': expected KEY=JSON with KEY one of catalog_class_names"),
+        ("snapshots=1", r"--param 'snapshots=1': expected KEY=JSON with KEY one of alert_address"),
         ("seed", "expected KEY=JSON"),
         ("catalog_labels=null", "catalog_labels: None: expected a text"),
         ('catalog_labels="\\ud800"', "catalog_labels: not JSON"),
@@ -139,7 +139,7 @@ def test_every_new_name_is_a_parameter():
 
 def test_every_name_says_what_it_is_about():
     groups = {name.partition("_")[0] for name in TYPES}
-    assert groups == {"catalog", "cluster", "models", "seed", *STAGE_NAMES} - {"evaluate"}
+    assert groups == {"alert", "catalog", "cluster", "drift", "models", "seed", *STAGE_NAMES} - {"evaluate"}
 
 
 def test_pretrained_weights_stand_beside_the_laptops_small_models():

@@ -174,8 +174,10 @@ def test_its_runs_can_be_distinguished_by_preset_and_snapshot(server: PipelinesS
 
 
 def caching(server: PipelinesServer) -> set[bool]:
-    root = server.kept["versions"][-1]["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
-    return {bool(root[name]["cachingOptions"]) for name in ("preprocess", "denoise")}
+    parts = server.kept["versions"][-1]["pipeline_spec"]["pipeline_spec"]["components"].values()
+    tasks = [part["dag"]["tasks"] for part in parts if "dag" in part]
+    found = {name: task for each in tasks for name, task in each.items()}
+    return {bool(found[name]["cachingOptions"]) for name in ("preprocess", "denoise")}
 
 
 def test_a_scheduled_run_takes_nothing_from_the_cache(server: PipelinesServer):

@@ -20,7 +20,7 @@ from components.client.presets import PRESETS
 from components.core.project import TASK_NAMES, TRAININGS
 from pipeline import build_pipeline
 
-ON_GPUS = (*TRAININGS, "predict")
+ON_GPUS = (*TRAININGS, "monitor", "predict")
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (
@@ -80,6 +80,12 @@ def tasks(dag: dict[str, Any], spec: dict[str, Any]) -> dict[str, dict[str, Any]
     return found
 
 
+def group(spec: dict[str, Any], name: str) -> dict[str, Any]:
+    """The tasks of the group that holds a task of this name."""
+    parts = [spec["root"], *spec["components"].values()]
+    return next(part["dag"]["tasks"] for part in parts if name in part.get("dag", {}).get("tasks", {}))
+
+
 def loops_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The groups of tasks that are repeated."""
     return {name: part for name, part in spec["components"].items() if name.startswith("comp-for-loop")}
@@ -135,6 +141,7 @@ def test_what_checks_evaluates_and_promotes_is_never_cached(documents):
     assert {name for name, each in cached.items() if not each} == {
         *("exec-check-parameterscheck-parameters", "exec-evaluateevaluate"),
         *("exec-promotepromote", "exec-no-models-storeno-models-store"),
+        *("exec-monitormonitor", "exec-not-trainednot-trained", "exec-alertalert"),
     }
 
 
@@ -197,22 +204,60 @@ def test_the_tasks_of_a_loop_ask_for_an_accelerator_where_one_of_them_uses_it(do
 
 def test_preprocess_starts_when_what_the_run_was_given_is_checked_and_is_not_cached_by_it(documents):
     _, spec, _ = documents
-    task = spec["root"]["dag"]["tasks"]["preprocess"]
+    task = group(spec, "preprocess")["preprocess"]
     assert task["dependentTasks"] == ["check-parameters"]
-    given = {each["componentInputParameter"] for each in task["inputs"]["parameters"].values()}
+    given = parameters_of(task)
     assert {name.partition("_")[0] for name in given} == {"catalog", "preprocess", "denoise", "seed"}
 
 
 def test_a_training_waits_for_the_products_to_categorize_and_reads_nothing_of_them(documents):
     _, spec, _ = documents
-    dag = spec["root"]["dag"]["tasks"]
-    folds = dag["for-loop-1"]
-    assert "preprocess-new" in folds["dependentTasks"]
-    reading = {name for name, task in dag.items() if "preprocess-new" in str(task.get("inputs"))}
+    before, trained = group(spec, "preprocess"), group(spec, "evaluate")
+    (branches,) = [task for name, task in before.items() if name.startswith("condition-branches")]
+    assert "preprocess-new" in branches["dependentTasks"]
+    reading = {name for name, task in trained.items() if "preprocess-new" in str(task.get("inputs"))}
     assert reading == {"predict", "evaluate"}
-    assert "preprocess-new" not in str(folds["inputs"])
-    given = {each["componentInputParameter"] for each in dag["preprocess"]["inputs"]["parameters"].values()}
+    given = parameters_of(before["preprocess"])
     assert not any(name.startswith("catalog_test") for name in given)
+
+
+def parameters_of(task: dict[str, Any]) -> set[str]:
+    """The pipeline's parameters that a task reads."""
+    given = task["inputs"]["parameters"].values()
+    return {each["componentInputParameter"].removeprefix("pipelinechannel--") for each in given}
+
+
+def conditions(spec: dict[str, Any]) -> list[list[str]]:
+    """The conditions of every group of branches."""
+    branches = [part["dag"]["tasks"] for name, part in spec["components"].items() if "branches" in name]
+    return [[task["triggerPolicy"]["condition"] for task in tasks.values()] for tasks in branches]
+
+
+def test_every_if_has_an_else_so_that_a_run_that_trains_nothing_ends_as_complete(documents):
+    _, spec, _ = documents
+    parts = [spec["root"], *spec["components"].values()]
+    graphs = [part["dag"]["tasks"] for part in parts if "dag" in part]
+    alone = [
+        task
+        for tasks in graphs
+        for task in tasks.values()
+        if task.get("triggerPolicy", {}).get("condition") and len(tasks) == 1
+    ]
+    assert alone == []
+    assert len(conditions(spec)) == 2
+    for first, second in conditions(spec):
+        assert {first, second} == {(plain := min(first, second, key=len)), f"!({plain})"}
+
+
+def test_the_alert_is_told_how_all_other_tasks_ended_and_alone_reads_the_webhooks_address(tmp_path: Path):
+    spec, platform = read(compiled(tmp_path, "--secret=keys"))
+    root = spec["root"]["dag"]["tasks"]
+    assert set(root) == {"exit-handler-1", "alert"}
+    assert root["alert"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    ended = root["alert"]["inputs"]["parameters"]["status"]
+    assert ended == {"taskFinalStatus": {"producerTask": "exit-handler-1"}}
+    configured = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert {name for name, each in configured.items() if "ALERT_WEBHOOK" in str(each)} == {"exec-alert"}
 
 
 def test_every_task_is_tried_again_with_backoff_and_never_runs_as_root(documents):
@@ -239,8 +284,8 @@ def test_registry_and_tag_make_the_images(tmp_path: Path):
 
 def test_the_snapshot_is_part_of_what_preprocess_is_cached_by(documents):
     _, spec, _ = documents
-    task = spec["root"]["dag"]["tasks"]["preprocess"]
-    assert task["inputs"]["parameters"]["catalog_snapshot"] == {"componentInputParameter": "catalog_snapshot"}
+    task = group(spec, "preprocess")["preprocess"]
+    assert "catalog_snapshot" in parameters_of(task)
     assert task["cachingOptions"] == {"enableCache": True}
 
 
@@ -275,9 +320,7 @@ def test_no_stage_installs_a_package_when_it_starts(documents):
 )
 def test_denoising_reads_the_folds_that_were_chosen(tmp_path: Path, choice: str, predicts: set[str]):
     spec, _ = read(compiled(tmp_path, "--denoise-on", choice))
-    denoise = next(
-        task for task in spec["root"]["dag"]["tasks"].values() if task["taskInfo"]["name"] == "denoise"
-    )
+    denoise = group(spec, "denoise")["denoise"]
     artifacts = denoise["inputs"]["artifacts"]
     assert {name.removesuffix("_folds") for name in artifacts if name.endswith("_folds")} == predicts
     settings = spec["root"]["inputDefinitions"]["parameters"]["denoise_config"]["defaultValue"]

@@ -11,7 +11,7 @@ import yaml
 from kustomize import MANIFESTS, build, one
 
 from components.client.cluster.cron import parse_cron
-from components.client.cluster.settings import SECRET_KEYS
+from components.client.cluster.settings import ALERT_KEYS, SECRET_KEYS
 from components.core.project import NAME, REGISTRY, TAG
 from pipeline import main
 
@@ -47,7 +47,7 @@ def test_an_unknown_field_would_be_found(tmp_path: Path, resources: list[dict[st
 def test_the_secret_template_is_valid_and_holds_no_secret():
     validate(MANIFESTS / "secret-template.yaml")
     secret = yaml.safe_load((MANIFESTS / "secret-template.yaml").read_text(encoding="utf-8"))
-    assert secret["stringData"] == dict.fromkeys(SECRET_KEYS, "")
+    assert secret["stringData"] == dict.fromkeys((*SECRET_KEYS, *ALERT_KEYS), "")
 
 
 def test_the_manifests_are_tidy():

@@ -8,13 +8,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from components.client.cluster.settings import SECRET_KEYS, ClusterSettings
+from components.client.cluster.settings import ALERT_KEYS, SECRET_KEYS, ClusterSettings
 from components.client.commands.compile import compile_pipeline
 from components.core.errors import InputError
 from components.core.project import REGISTRY, TRAININGS, check_image
 from pipeline import build_pipeline, main
 
-ON_GPUS = (*TRAININGS, "predict")
+ON_GPUS = (*TRAININGS, "monitor", "predict")
 
 YEAR = 8760 * 3600
 SECONDS = {"0s": 0, "10s": 10, "2m": 120}
@@ -81,8 +81,9 @@ def test_the_secret_holds_nothing_that_the_launcher_reads(tmp_path: Path):
     _, executors = compiled_tasks(tmp_path, ClusterSettings(secret="keys"))
     for name, executor in executors.items():
         (secret,) = executor["secretAsEnv"]
+        expected = [*SECRET_KEYS, *ALERT_KEYS] if name == "exec-alert" else [*SECRET_KEYS]
         variables = [each["envVar"] for each in secret["keyToEnv"]]
-        assert variables == [each["secretKey"] for each in secret["keyToEnv"]] == list(SECRET_KEYS), name
+        assert variables == [each["secretKey"] for each in secret["keyToEnv"]] == expected, name
         assert not any(variable.startswith(("AWS_", "GOOGLE_", "MINIO_")) for variable in variables)
 
 

@@ -92,6 +92,8 @@ def _source(given: dict[str, Any], kind: str) -> str:
         return _json(given["runtimeValue"]["constant"])
     if output := given.get(f"taskOutput{kind}"):
         return f"{output['producerTask']}-{output[f'output{kind}Key'].replace(CHANNEL, '')}"
+    if "taskFinalStatus" in given:
+        return f"how {given['taskFinalStatus']['producerTask']} ended"
     return given[f"componentInput{kind}"].removeprefix(CHANNEL)
 
 

@@ -17,6 +17,8 @@ SECRET_KEYS = (
     "CATALOG_AWS_ENDPOINT_URL",
     "HF_TOKEN",
 )
+# The last task's alone: whoever knows the address can post there.
+ALERT_KEYS = ("ALERT_WEBHOOK",)
 BACKOFF = 2.0
 MOST_RETRIES = 20  # the waits double: before the twentieth it is two months
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -65,7 +67,9 @@ class ClusterSettings:
     checkpoint_days: int = _setting(
         14, "Days after which checkpoints that no training has touched are removed; 0 keeps them."
     )
-    secret: str = _setting("", f"Secret with the keys {', '.join(SECRET_KEYS)}; each may be absent.", NAMED)
+    secret: str = _setting(
+        "", f"Secret with the keys {', '.join((*SECRET_KEYS, *ALERT_KEYS))}; each may be absent.", NAMED
+    )
     cache: bool = _setting(True, "Whether tasks take over the results of equal tasks of earlier runs.")
 
     def __post_init__(self) -> None:
@@ -83,13 +87,14 @@ class ClusterSettings:
         """Where trainings keep what a retry resumes from; "" without a volume."""
         return f"{self.mount}/checkpoints" if self.volume else ""
 
-    def apply(self, task: Any, kubernetes: ModuleType, *, training: bool) -> None:
+    def apply(self, task: Any, kubernetes: ModuleType, *, training: bool, keys: tuple[str, ...] = ()) -> None:
         """Sets all of it on one task.
 
         Args:
             task: a `kfp.dsl.PipelineTask`.
             kubernetes: the module `kfp.kubernetes`.
             training: it runs networks for hours: a stage of `TRAININGS`, a fusion end to end, the prediction.
+            keys: of the secret, that this task alone reads.
         """
         self._set_resources(task, kubernetes, training)
         self._set_patience(task, kubernetes, training)
@@ -104,7 +109,8 @@ class ClusterSettings:
                 task.set_env_variable("HF_HOME", f"{self.mount}/weights/huggingface")
                 task.set_env_variable(CHECKPOINT_DAYS_VARIABLE, str(self.checkpoint_days))
         if self.secret:
-            kubernetes.use_secret_as_env(task, self.secret, {key: key for key in SECRET_KEYS}, optional=True)
+            read = {key: key for key in (*SECRET_KEYS, *keys)}
+            kubernetes.use_secret_as_env(task, self.secret, read, optional=True)
 
     def _set_resources(self, task: Any, kubernetes: ModuleType, training: bool) -> None:
         cpu, memory = (self.training_cpu, self.training_memory) if training else (self.cpu, self.memory)

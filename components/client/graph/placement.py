@@ -20,10 +20,14 @@ class Placement:
     settings: ClusterSettings
     given: dict[str, Any]
 
-    def __call__(self, task: Any, *, accelerator: Any = None) -> Any:
-        """Places a task; it trains or runs networks, on a GPU if it can, where an accelerator is named."""
+    def __call__(self, task: Any, *, accelerator: Any = None, keys: tuple[str, ...] = ()) -> Any:
+        """Places a task; it trains or runs networks, on a GPU if it can, where an accelerator is named.
+
+        Args:
+            keys: of the secret, that this task alone reads.
+        """
         trains = accelerator is not None
-        self.settings.apply(task, kubernetes, training=trains)
+        self.settings.apply(task, kubernetes, training=trains, keys=keys)
         kubernetes.use_field_path_as_env(task, RUN_ID_VARIABLE, "metadata.labels['pipeline/runid']")
         if trains:
             task.set_accelerator_type(accelerator)

@@ -28,7 +28,6 @@ class Trainings:
     accelerators: dict[str, Any]
     place: Placement
     store: Any
-    after: Any
 
     def folds(self, products: Any, stages: tuple[str, ...]) -> dict[str, Any]:
         """Out-of-fold probabilities of the labeled products, for denoising."""
@@ -36,7 +35,7 @@ class Trainings:
         for stage in stages:
             with dsl.ParallelFor(self.given["denoise_folds"]) as fold:
                 config, accelerator = self.given[f"{stage}_fold_config"], self.accelerators[f"{stage}_fold"]
-                task = self._train(stage, products, config, fold, accelerator).after(self.after)
+                task = self._train(stage, products, config, fold, accelerator)
             found[f"{stage}_folds"] = dsl.Collected(task.outputs["probabilities"])
         return found
 

@@ -13,7 +13,7 @@ import click
 
 from components.core.project import TASK_NAMES
 
-STAGE_LINE = re.compile(rf"\s*(\[(?:{'|'.join(TASK_NAMES)})\b[^\]]*\] .*)")
+STAGE_LINE = re.compile(rf"\s*(\[(?:{'|'.join((*TASK_NAMES, 'alert'))})\b[^\]]*\] .*)")
 
 
 class Console(io.TextIOBase):

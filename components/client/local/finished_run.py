@@ -21,6 +21,7 @@ LOG = "run.log"
 LISTS = {
     "preprocess": {"quarantine": "quarantine.tsv", "profile": "profile.json"},
     "preprocess_new": {"new_quarantine": "quarantine_new.tsv"},
+    "monitor": {"plan": "plan.json"},
     "denoise": {"label_issues/label_issues.tsv": "label_issues.tsv"},
 }
 SUFFIXES = (".tsv", ".csv", ".json", ".md", ".log")  # of a run's other files
@@ -36,6 +37,7 @@ FILES = {
     "quarantine": "rows that were not taken as they came",
     "quarantine_new": "the same of the products to categorize",
     "profile": "the catalog's profile, for a later run's --earlier-profile",
+    "plan": "whether it trained and why, and how the catalog has drifted",
     "metrics": "every figure",
     "summary": "the verdict in Markdown",
     "run": "everything that was printed",
@@ -88,10 +90,14 @@ def read_run(folder: Path) -> FinishedRun:
         )
     record = read_sealed(folder / RUN, "the record of a run")
     if not record.get("finished"):
-        reports = "".join(f"\n  {report.path}" for report in find_reports(folder))
         raise InputError(
             f"{folder}: this run did not finish; run.log says why. Start it again with the same --output: it "
-            "goes on from its finished stages." + (f"\nIts reports so far:{reports}" if reports else "")
+            f"goes on from its finished stages.{_listed('Its reports so far:', folder)}"
+        )
+    if METRICS not in record["files"]:
+        raise InputError(
+            f"{folder}: this run trained nothing, so it has no figures; plan.json says why."
+            f"{_listed('Its reports:', folder)}"
         )
     changed = [name for name, digest in record["files"].items() if _digest(folder / name) != digest]
     if METRICS in changed:
@@ -104,6 +110,11 @@ def read_run(folder: Path) -> FinishedRun:
     metrics = read_json(folder / METRICS, "the figures of a run")
     name = record.get("name", folder.name)
     return FinishedRun(folder, name, record["parameters"], record["seconds"], metrics)
+
+
+def _listed(heading: str, folder: Path) -> str:
+    reports = "".join(f"\n  {report.path}" for report in find_reports(folder))
+    return f"\n{heading}{reports}" if reports else ""
 
 
 def write_record(folder: Path, **record: Any) -> None:

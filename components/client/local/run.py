@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import secrets
 import shutil
 import time
 from collections.abc import Callable
@@ -12,17 +14,24 @@ from typing import Any
 import click
 
 from components.client.local.console import Console
-from components.client.local.finished_run import LISTS, LOG, RUN, read_run, write_record
+from components.client.local.finished_run import LISTS, LOG, METRICS, RUN, read_run, write_record
 from components.core.artifacts import MANIFEST, write_sealed
 from components.core.errors import InputError
 from components.core.project import TRAININGS
-from components.core.stage import DECODED_VARIABLE, FINISHED_VARIABLE, LOCK_VARIABLE
+from components.core.stage import (
+    DECODED_VARIABLE,
+    FINISHED_VARIABLE,
+    LOCK_VARIABLE,
+    RUN_FOLDER_VARIABLE,
+    RUN_ID_VARIABLE,
+)
 
 LOCK = ".lock"
 MODEL = "model"  # the package, in a run's folder
 RESULTS = (
-    *("predictions*.tsv", "predictions*.csv", "label_issues.tsv", "quarantine*.tsv", "profile.json"),
-    *("metrics.json", "confusion.json", "summary.md", "report.html", "index.html", "lineage.json"),
+    *("predictions*.tsv", "predictions*.csv", "review_queue.tsv", "label_issues.tsv", "quarantine*.tsv"),
+    *("profile.json", "plan.json", "metrics.json", "confusion.json", "lineage.json", "summary.md"),
+    *("report.html", "index.html"),
 )
 CATALOG = tuple(f"catalog_{name}" for name in ("labels", "images", "test_products", "test_images"))
 
@@ -96,6 +105,9 @@ class LocalRun:
             shutil.rmtree(folder, ignore_errors=True)
         Path(self._alive.lock_file).unlink()
         write_record(self.folder, **record, seconds=time.perf_counter() - start)
+        if not (self.folder / METRICS).exists():
+            click.echo(f"finished in {time.perf_counter() - start:.0f} s; its files lie in {self.folder}")
+            return
         write_index(read_run(self.folder))
         click.echo((self.folder / "summary.md").read_text(encoding="utf-8"))
         planted = self.folder / "sample" / "planted.tsv"
@@ -143,6 +155,8 @@ class LocalRun:
         os.environ |= {
             FINISHED_VARIABLE: str(self.finished),
             LOCK_VARIABLE: self._alive.lock_file,
+            RUN_ID_VARIABLE: self._new_id(),
+            RUN_FOLDER_VARIABLE: str(self.folder),
             DECODED_VARIABLE: str(self.decoded),
             "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
             "PYTHONUNBUFFERED": "1",
@@ -150,6 +164,15 @@ class LocalRun:
             "OMP_WAIT_POLICY": "PASSIVE",
             "TOKENIZERS_PARALLELISM": "false",
         }
+
+    def _new_id(self) -> str:
+        """What the store of models knows the run by; another one every time."""
+        name = re.sub(r"[^\w.-]", "-", self.folder.name)
+        return f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
+
+    def _skips(self) -> bool:
+        plan = self.folder / "plan.json"
+        return plan.is_file() and json.loads(plan.read_text(encoding="utf-8"))["training"] == "skip"
 
     def _gather(self) -> None:
         for component, outputs in LISTS.items():
@@ -163,6 +186,9 @@ class LocalRun:
             target = self.folder / "reports" / f"{_report_name(path)}.html"
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target)
+        if self._skips():  # then the champion's predictions are the run's
+            for path in self.artifacts.glob("*/monitor/predictions/*.?sv"):
+                shutil.copyfile(path, self.folder / path.name)
         for path in self.artifacts.glob("*/evaluate/results/*"):
             if path.name != MANIFEST:
                 shutil.copyfile(path, self.folder / path.name)

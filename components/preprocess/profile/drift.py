@@ -45,13 +45,13 @@ def catalog_drift(now: dict[str, Any], earlier: dict[str, Any], names: Mapping[s
     drifts = [_of_classes(now["classes"], earlier["classes"], names)] if labeled else []
     drifts += [_of_words(column, now["words"][column], earlier["words"][column]) for column in now["words"]]
     drifts += [_of_missing(what, now, earlier) for what in now["missing"]]
-    drifts.append(_compared("languages", now["languages"], earlier["languages"]))
+    drifts.append(compared("languages", now["languages"], earlier["languages"]))
     drifts += _of_pictures(now["pictures"], earlier["pictures"])
     return sorted(drifts, key=lambda drift: (drift.size == CHANCE, -drift.distance))
 
 
 def _of_classes(now: dict[str, int], earlier: dict[str, int], names: Mapping[str, str]) -> Drift:
-    drift = _compared("class shares", _named(now, names), _named(earlier, names))
+    drift = compared("class shares", _named(now, names), _named(earlier, names))
     new, gone = sorted(now.keys() - earlier.keys()), sorted(earlier.keys() - now.keys())
     changed = [
         f"{many(len(codes), 'class is', 'classes are')} {what}"
@@ -68,7 +68,7 @@ def _named(counts: dict[str, int], names: Mapping[str, str]) -> dict[str, int]:
 
 
 def _of_words(column: str, now: dict[str, Any], earlier: dict[str, Any]) -> Drift:
-    drift = _compared(
+    drift = compared(
         f"{column} lengths", _binned(now["counts"], WORD_EDGES), _binned(earlier["counts"], WORD_EDGES)
     )
     change = f"the median went from {earlier['median']:.0f} to {now['median']:.0f} words"
@@ -78,7 +78,7 @@ def _of_words(column: str, now: dict[str, Any], earlier: dict[str, Any]) -> Drif
 
 
 def _of_missing(what: str, now: dict[str, Any], earlier: dict[str, Any]) -> Drift:
-    return _compared(
+    return compared(
         f"missing {what}s",
         *(
             {f"without a {what}": side["missing"][what], "": side["products"] - side["missing"][what]}
@@ -95,7 +95,7 @@ def _of_pictures(now: dict[str, Any], earlier: dict[str, Any]) -> list[Drift]:
         {"with a white border": side["white_border"], "": side["sampled"] - side["white_border"]}
         for side in (now, earlier)
     ]
-    return [_compared("picture sizes", *sides), _compared("picture borders", *borders)]
+    return [compared("picture sizes", *sides), compared("picture borders", *borders)]
 
 
 def _binned(counts: list[int], edges: tuple[int, ...], unit: str = "") -> dict[str, int]:
@@ -105,7 +105,8 @@ def _binned(counts: list[int], edges: tuple[int, ...], unit: str = "") -> dict[s
     }
 
 
-def _compared(aspect: str, now: Mapping[str, int], earlier: Mapping[str, int]) -> Drift:
+def compared(aspect: str, now: Mapping[str, int], earlier: Mapping[str, int]) -> Drift:
+    """How the shares of some counts moved; neither side is empty."""
     keys = list(dict.fromkeys([*now, *earlier]))
     shares, totals = [], []
     for side in (now, earlier):

@@ -24,6 +24,10 @@ def check(preset: str = "laptop", **changed: Any) -> tuple[str, ...]:
         "models_store": "",
         "models_name": "product-categorization",
         "models_gate": {},
+        "drift_config": {},
+        "alert_address": "",
+        "denoise_keep_ids": "",
+        "graph": {"preset": preset, "denoise_on": chosen["denoise_on"], "images": "registry/<stage>:1"},
         "cluster_accelerator_type": GPU,
         "cluster_accelerator_count": "1",
         "cluster_checkpoints": "",
@@ -134,4 +138,7 @@ def test_a_volume_that_can_be_written_is_left_as_it_was(tmp_path: Path):
 def test_a_loop_asks_for_an_accelerator_where_a_kind_of_it_uses_one(
     preset: str, changed: dict[str, Any], asked: tuple[str, ...]
 ):
-    assert check(preset, **changed) == asked
+    assert check(preset, **changed) == (*asked, "", "")  # no store, so nothing predicts before a training
+    *found, monitor, digest = check(preset, **changed, models_store="/mnt/training/models")
+    assert (tuple(found), monitor) == (asked, asked[-1])
+    assert len(digest) == 64
