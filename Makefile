@@ -35,9 +35,10 @@ test: install-test
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not containers" --numprocesses auto --maxprocesses 4 --dist loadfile
 	$(MAKE) test-serving
 
-# What needs KServe, and with it pandas below 3; also that packages are read there as elsewhere.
+# What needs KServe, and with it pandas below 3, or a registry's client; and that packages are read there too.
 test-serving: install-serving
-	OMP_NUM_THREADS=1 $(SERVING)/bin/python -m pytest -m "not containers" tests/serving tests/lifecycle/test_model.py
+	OMP_NUM_THREADS=1 $(SERVING)/bin/python -m pytest -m "not containers" tests/serving \
+	  tests/lifecycle/test_registries.py tests/lifecycle/test_model.py
 
 test-containers: install-test
 	$(PYTHON) -m pytest tests/deploy/containers

@@ -136,7 +136,8 @@ def _train(
 def _keep(place: Placement, given: dict[str, Any], made: dict[str, Any], evaluated: Any, plan: Any) -> None:
     """The model into the store, and the gate, where the run names one."""
     with dsl.If(given["models_store"] != ""):
-        asked = {name: given[name] for name in ("models_store", "models_name", "models_gate", "seed")}
+        names = ("models_store", "models_name", "models_gate", "models_registries", "seed")
+        asked = {name: given[name] for name in names}
         kept = promote(**made, **asked, training_digest=plan.outputs["digest"])
         place(kept.after(evaluated)).set_caching_options(False)
     with dsl.Else():
@@ -188,6 +189,7 @@ def build_pipeline(
         models_store: str = "",
         models_name: str = NAME,
         models_gate: dict = {},  # noqa: B006
+        models_registries: dict = {},  # noqa: B006
         models_retrain: bool = False,
         drift_config: dict = {},  # noqa: B006
         alert_always: bool = False,

@@ -12,7 +12,7 @@ from components.denoise.config import DenoiseConfig
 from components.ensemble.config import EnsembleConfig
 from components.fusion.config import FUSION_KINDS
 from components.image.config import IMAGE_KINDS
-from components.lifecycle.config import DriftConfig, GateConfig
+from components.lifecycle.config import DriftConfig, GateConfig, RegistriesConfig
 from components.preprocess.config import PreprocessConfig
 from components.text.config import TEXT_KINDS
 
@@ -28,6 +28,7 @@ SINGLE = {
     "denoise_config": DenoiseConfig,
     "ensemble_config": EnsembleConfig,
     "models_gate": GateConfig,
+    "models_registries": RegistriesConfig,
     "drift_config": DriftConfig,
 }
 LISTS = {"text_configs": TEXT_KINDS, "image_configs": IMAGE_KINDS, "fusion_configs": FUSION_KINDS}

@@ -58,7 +58,7 @@ READS_MODELS = ("preprocess", "text", "image", "fusion", "ensemble")
 LIFECYCLE = (
     Stage("monitor", "torch", "What changed, and is it trained?", others=READS_MODELS, room="lifecycle"),
     Stage("predict", "torch", "What are the new products?", others=READS_MODELS, room="lifecycle"),
-    Stage("promote", "torch", "Is it better than the champion?", others=READS_MODELS, room="lifecycle"),
+    Stage("promote", "registries", "Is it better than the champion?", others=READS_MODELS, room="lifecycle"),
 )
 # No task: the image of the HTTP server.
 SERVING = Stage("serving", "serving", "", others=("lifecycle", *READS_MODELS))

@@ -54,6 +54,7 @@ def promote(
     models_store: str,
     models_name: str,
     models_gate: dict,
+    models_registries: dict,
     training_digest: str,
     seed: int,
     decision: Output[Dataset],
@@ -70,6 +71,7 @@ def promote(
         models_store: a folder, s3://... or gs://...
         models_name: the model's in the store: each catalog has its own champion.
         models_gate: what the gate asks for; see GateConfig.
+        models_registries: who hears of a promotion; see RegistriesConfig.
         training_digest: of all that the model follows from.
         seed: seed of the interval's draws.
         decision: what was decided and why, as JSON.
@@ -79,6 +81,8 @@ def promote(
     from components.core.stage import Result, paths_of, run_stage
     from components.lifecycle.config import PARAMETERS
     from components.lifecycle.promote import run_promote
+    from components.lifecycle.registries import register_champion
+    from components.lifecycle.store import ModelStore
 
     artifacts = {"ensemble_model": ensemble_model, "products": products, "images": images}
     inputs = paths_of(**artifacts, predictions=predictions)
@@ -87,7 +91,10 @@ def promote(
     def work() -> Result:
         config = PARAMETERS["models_gate"](models_gate)
         given = {"store": models_store, "name": models_name, "config": config, "seed": seed}
-        return run_promote(**inputs, **given, training_digest=training_digest, **outputs)
+        result = run_promote(**inputs, **given, training_digest=training_digest, **outputs)
+        registries = PARAMETERS["models_registries"](models_registries)
+        register_champion(ModelStore(models_store, models_name), registries, inputs["ensemble_model"])
+        return result
 
     run_stage(
         "promote",

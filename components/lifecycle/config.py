@@ -1,5 +1,6 @@
 """What can be set of stored models: where they lie, gate, drift, alert, and what the champion predicts."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Literal
@@ -168,11 +169,29 @@ def parse_name(name: str) -> str:
     return name
 
 
+class RegistriesConfig(Config):
+    """Who hears of a promotion; the store stays what decides which model predicts."""
+
+    mlflow: str = setting("", "address of an MLflow server; its client must be installed: the extra mlflow")
+    model_registry: str = setting(
+        "", "address of Kubeflow's Model Registry; its client must be installed: the extra model-registry"
+    )
+
+    def problems(self) -> Iterator[str]:
+        schemes = {"mlflow": ("http", "https", "sqlite"), "model_registry": ("http", "https")}
+        for name, known in schemes.items():
+            address = getattr(self, name)
+            if address and (urlsplit(address).scheme not in known or holds_credentials(address)):
+                expected = " or ".join(f"{scheme}://" for scheme in known)
+                yield f"{name}: expected {expected} and no password, which comes from the environment"
+
+
 # The pipeline's parameters that the lifecycle's tasks read, and what makes of each what they take.
 PARAMETERS = {
     "models_store": parse_store,
     "models_name": parse_name,
     "models_gate": partial(parse_config, GateConfig, where="models_gate"),
+    "models_registries": partial(parse_config, RegistriesConfig, where="models_registries"),
     "catalog_since": parse_since,
     "predict_output": parse_output,
     "predict_shard_size": parse_shard_size,

@@ -24,6 +24,7 @@ def check_parameters(
     models_store: str,
     models_name: str,
     models_gate: dict,
+    models_registries: dict,
     drift_config: dict,
     alert_address: str,
     cluster_accelerator_type: str,
@@ -55,6 +56,7 @@ def check_parameters(
         models_store: where models are stored, "" for nowhere.
         models_name: what the model is called there.
         models_gate: when a model replaces the champion.
+        models_registries: who hears of it.
         drift_config: what counts as drift.
         alert_address: of the pipelines' pages, "" for none.
         cluster_accelerator_type: the accelerator that trainings ask for, "" for a CPU.

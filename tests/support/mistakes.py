@@ -26,7 +26,7 @@ from components.denoise.config import DenoiseConfig  # noqa: E402
 from components.ensemble.config import EnsembleConfig  # noqa: E402
 from components.fusion.config import FUSION_KINDS  # noqa: E402
 from components.image.config import IMAGE_KINDS  # noqa: E402
-from components.lifecycle.config import DriftConfig, GateConfig  # noqa: E402
+from components.lifecycle.config import DriftConfig, GateConfig, RegistriesConfig  # noqa: E402
 from components.preprocess.config import PreprocessConfig  # noqa: E402
 from components.text.config import TEXT_KINDS  # noqa: E402
 from pipeline import build_pipeline, main  # noqa: E402
@@ -106,6 +106,7 @@ def _of_keys() -> Iterator[Mistake]:
         "denoise_config": DenoiseConfig,
         "ensemble_config": EnsembleConfig,
         "models_gate": GateConfig,
+        "models_registries": RegistriesConfig,
         "drift_config": DriftConfig,
     }
     for parameter, config in whole.items():

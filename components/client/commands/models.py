@@ -133,6 +133,23 @@ def rollback(store: Any, why: str) -> None:
 
 
 @models.command()
+@click.option("--mlflow", default="", help="Address of an MLflow server.")
+@click.option("--model-registry", default="", help="Address of Kubeflow's Model Registry.")
+@of_store
+def register(store: Any, mlflow: str, model_registry: str) -> None:
+    """Register the champion, as a run's promotion does with the parameter models_registries."""
+    from components.lifecycle.config import PARAMETERS
+    from components.lifecycle.registries import register_champion
+
+    config = PARAMETERS["models_registries"]({"mlflow": mlflow, "model_registry": model_registry})
+    if not mlflow and not model_registry:
+        raise InputError("name a registry: --mlflow or --model-registry")
+    if failed := register_champion(store, config):
+        raise InputError("; ".join(failed))
+    click.echo("the champion is registered")
+
+
+@models.command()
 @click.option(
     "--keep", type=click.IntRange(min=1), required=True, help="How many of the newest versions stay."
 )

@@ -58,7 +58,7 @@ def test_a_stage_without_torch_is_small(images: dict[str, str], stage: str):
 
 
 def test_stages_share_their_packages(images: dict[str, str]):
-    shared: dict[str, list[list[str]]] = {"tables": [], "torch": []}
+    shared: dict[str, list[list[str]]] = {packages: [] for packages in PACKAGES.values()}
     for stage, packages in PACKAGES.items():
         layers = inspect(images[stage])["RootFS"]["Layers"]
         # The last ones are its code: the package, what all share, and its own.
@@ -68,6 +68,7 @@ def test_stages_share_their_packages(images: dict[str, str]):
     assert all(each == torch for each in shared["torch"])
     assert torch[: len(tables)] == tables
     assert len(torch) > len(tables)
+    assert all(each[: len(torch)] == torch for each in shared["registries"])
 
 
 @pytest.mark.parametrize("stage", TASK_NAMES)
@@ -76,7 +77,7 @@ def test_a_stage_starts_as_any_user_without_rights(images: dict[str, str], stage
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("python 3.11.")
     assert f"stage {stage}: complete\n" in done.stdout
-    assert ("\ntorch 2." in done.stdout) == (PACKAGES[stage] == "torch")
+    assert ("\ntorch 2." in done.stdout) == (PACKAGES[stage] != "tables")
 
 
 def test_the_server_answers_as_any_user_without_rights(images: dict[str, str]):

@@ -24,6 +24,7 @@ def check(preset: str = "laptop", **changed: Any) -> tuple[str, ...]:
         "models_store": "",
         "models_name": "product-categorization",
         "models_gate": {},
+        "models_registries": {},
         "drift_config": {},
         "alert_address": "",
         "denoise_keep_ids": "",
