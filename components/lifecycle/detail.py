@@ -120,15 +120,10 @@ def _write_as_they_are(path: Path, header: Sequence[str], rows: Iterable[Iterabl
 
 
 def merged(parts: Sequence[Predictions]) -> Predictions:
-    """Predictions of one table that was predicted part by part."""
-
-    def together(name: str) -> dict[str, np.ndarray]:
-        each: list[Mapping[str, np.ndarray]] = [getattr(part, name) for part in parts]
-        return {key: np.concatenate([one[key] for one in each]) for key in each[0]}
-
+    """What the vote says of one table that was predicted part by part; of classifiers and members nothing."""
     flat = ("ids", "codes", "names", "pred_probs", "without_image")
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in flat}
-    return Predictions(**arrays, classifiers=together("classifiers"), members=together("members"))
+    return Predictions(**arrays, classifiers={}, members={})
 
 
 def _guesses(model: Model, pred_probs: np.ndarray) -> dict[str, Any]:

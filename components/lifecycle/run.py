@@ -1,7 +1,10 @@
 """Predict: a model package says what the products to categorize are."""
 
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -43,9 +46,7 @@ def run_predict(ensemble_model: Path, new_products: Path, new_images: Path, *, p
     if products.classes != model.classes:
         raise InputError(f"{ensemble_model}: trained on other classes than those of {new_products}")
     images = ImageStore(new_images)
-    found = _predict(model, products.table, images) if len(products.table) else None
-    if found is not None:
-        _write_answers(model, products, found, predictions)
+    found = _predict(model, products, images, predictions) if len(products.table) else None
     predictions.mkdir(parents=True, exist_ok=True)
     counts = found.counts if found else {}
     write_manifest(predictions, model=model.version, counts=counts, threshold=model.threshold)
@@ -53,44 +54,69 @@ def run_predict(ensemble_model: Path, new_products: Path, new_images: Path, *, p
     return Result(_scalars(found), report)
 
 
-def _predict(model: Model, table: pd.DataFrame, images: ImageStore) -> Answered:
-    """Predicts a table part by part, and decides what a person is asked about."""
-    parts, details = [], []
-    for start in range(0, len(table), PREDICTED_AT_ONCE):
-        part = table.iloc[start : start + PREDICTED_AT_ONCE]
-        parts.append(model.predict_cleaned(part, images))
-        details.append(detail_of(model, part, parts[-1]))
-        log.info("predicted %s of %s products", f"{start + len(part):,}", f"{len(table):,}")
-    return answered(model, table, merged(parts), pd.concat(details, ignore_index=True))
-
-
 def predict_by_package(package: Path, products: Products, images: ImageStore, folder: Path) -> np.ndarray:
     """The probabilities, (N, C), of a package that was just fetched; leaves what `run_predict` leaves."""
-    model = load_model(package, check=False)
-    found = _predict(model, products.table, images)
-    _write_answers(model, products, found, folder)
-    return found.predictions.pred_probs
+    return _predict(load_model(package, check=False), products, images, folder).predictions.pred_probs
 
 
-def _write_answers(model: Model, products: Products, found: Answered, folder: Path) -> None:
-    write_predictions(products.table, found.predictions.codes, products.metadata, folder, "predictions")
+def _predict(model: Model, products: Products, images: ImageStore, folder: Path) -> Answered:
+    """Predicts products part by part, decides what a person is asked about, and writes all of it.
+
+    Of every part of the model one matrix at a time is in memory, however many classes there are.
+    """
+    parts, details, table = [], [], products.table
+    with TemporaryDirectory() as scratch:
+        matrices = _Matrices(Path(scratch), len(model.classes))
+        for start in range(0, len(table), PREDICTED_AT_ONCE):
+            part = table.iloc[start : start + PREDICTED_AT_ONCE]
+            answers = model.predict_cleaned(part, images)
+            details.append(detail_of(model, part, answers))
+            matrices.append("classifiers", answers.classifiers)
+            matrices.append("members", answers.members)
+            parts.append(replace(answers, classifiers={}, members={}))
+            log.info("predicted %s of %s products", f"{start + len(part):,}", f"{len(table):,}")
+        found = answered(model, table, merged(parts), pd.concat(details, ignore_index=True))
+        _write_classifiers(model, found.predictions, matrices, folder)
+    write_predictions(table, found.predictions.codes, products.metadata, folder, "predictions")
     write_rows(folder / DETAIL, list(found.detail), found.detail.itertuples(index=False))
-    write_queue(folder / QUEUE, products.table, found.detail, found.queue)
-    _write_classifiers(model, found.predictions, folder)
+    write_queue(folder / QUEUE, table, found.detail, found.queue)
+    return found
 
 
-def _write_classifiers(model: Model, found: Predictions, folder: Path) -> None:
-    entries = [("ensemble", model.name, "ensemble", found.pred_probs)]
-    entries += [
-        (f"{each['modality']}/{number:03d}", each["name"], each["modality"], found.classifiers[each["name"]])
-        for number, each in enumerate(model.classifiers)
-    ]
-    for number, each in enumerate(model.voters):
-        part = FOLDERS[each["folder"].split("/")[0]]
-        entries.append((f"{part}/{number:03d}", each["name"], "fusion", found.members[each["name"]]))
-    for where, name, modality, pred_probs in entries:
+class _Matrices:
+    """Matrices (N, `width`) float32 that grow on the disk, and are read one at a time."""
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self._folder, self._width = folder, width
+        self._numbers: dict[tuple[str, str], int] = {}
+
+    def append(self, kind: str, rows: Mapping[str, np.ndarray]) -> None:
+        """Adds rows to each matrix of a kind, by name."""
+        for name, values in rows.items():
+            self._numbers.setdefault((kind, name), len(self._numbers))
+            with self._path(kind, name).open("ab") as file:
+                np.ascontiguousarray(values, np.float32).tofile(file)
+
+    def read(self, kind: str, name: str) -> np.ndarray:
+        """A matrix."""
+        return np.fromfile(self._path(kind, name), np.float32).reshape(-1, self._width)
+
+    def _path(self, kind: str, name: str) -> Path:
+        return self._folder / str(self._numbers[kind, name])
+
+
+def _write_classifiers(model: Model, found: Predictions, matrices: _Matrices, folder: Path) -> None:
+    def write(where: str, name: str, modality: str, pred_probs: np.ndarray) -> None:
         matrix = Probabilities(found.ids, model.classes, pred_probs)
         write_classifier(folder / where, Classifier(name, modality, {"chosen": {"test": matrix}}))
+
+    write("ensemble", model.name, "ensemble", found.pred_probs)
+    for number, each in enumerate(model.classifiers):
+        name, modality = each["name"], each["modality"]
+        write(f"{modality}/{number:03d}", name, modality, matrices.read("classifiers", name))
+    for number, each in enumerate(model.voters):
+        part = FOLDERS[each["folder"].split("/")[0]]
+        write(f"{part}/{number:03d}", each["name"], "fusion", matrices.read("members", each["name"]))
 
 
 def _scalars(found: Answered | None) -> dict[str, float]:

@@ -15,6 +15,7 @@ from components import load_model
 from components.core.artifacts import read_sealed, write_sealed
 from components.core.errors import InputError
 from components.data.features import SVD
+from components.data.image_store import ImageStore
 from components.data.prediction_files import DETAIL
 from components.data.probabilities import read_classifier
 from components.data.products import read_products, write_products
@@ -216,7 +217,10 @@ def test_what_is_no_package_of_this_release_is_refused(
         load_model(copy)
 
 
-def test_the_predict_task_leaves_codes_detail_and_every_classifiers_answers(run: Path, tmp_path: Path):
+def test_the_predict_task_leaves_codes_detail_and_every_classifiers_answers(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("components.lifecycle.run.PREDICTED_AT_ONCE", 5)
     new = new_products()
     table = new.table.assign(title=["the and of for with", *new.table["title"].tolist()[1:]])
     write_products(type(new)(table, new.classes, {"delimiter": "\t"}), tmp_path / "new")
@@ -229,6 +233,12 @@ def test_the_predict_task_leaves_codes_detail_and_every_classifiers_answers(run:
     assert first.split("\t")[-2:] == ["no image, language not trained on, unlike any class", "review"]
     found = read_predictions(tmp_path / "out", classes=new.classes)
     assert [row for row, _ in found] == ["text", "decision_level", "ensemble"]
+    answers = load_model(run / "model").predict_cleaned(table, ImageStore(run / "images"))
+    for folder, expected in (("text", answers.classifiers), ("members", answers.members)):
+        written = [read_classifier(each) for each in sorted((tmp_path / "out" / folder).iterdir())]
+        assert [each.name for each in written] == list(expected)
+        for each in written:
+            np.testing.assert_array_equal(each.chosen("test", answers.ids), expected[each.name])
     assert (tmp_path / "out" / "predictions.tsv").read_text().count("\n") == 13
 
 

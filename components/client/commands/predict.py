@@ -47,7 +47,7 @@ def predict(
     from components.lifecycle.catalog import predict_catalog
     from components.lifecycle.model import load_model
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
     logging.getLogger("components.lifecycle").setLevel(logging.INFO)
     with exit_on_input_error():
         loaded = load_model(model, device=device)
