@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ LEVELS = 32  # of each channel, in the table from RGB to bins
 SIZE = (80, 60)  # height, width to which images are brought: colors need no more
 CHUNK = 512  # images described at a time
 GRID = (8, 6)  # cells in which the share is taken that is not background
+REMEMBERED = 4096  # images: those of a part of a catalog that is predicted, never a whole one
+
+_LAST: WeakKeyDictionary[ImageStore, tuple[list[str], Tensor]] = WeakKeyDictionary()
 
 
 def describe(images: Tensor) -> Tensor:
@@ -72,11 +76,22 @@ def _to_lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def describe_all(store: ImageStore, keys: list[str]) -> Tensor:
-    """`describe` of the images of `keys`, brought to SIZE: (len(keys), D) float32.
+    """`describe` of the images of `keys`, brought to SIZE: (len(keys), D) float32, to be read alone.
+
+    Several parts of a model read the same images after each other: the last ones of a store are remembered.
 
     Raises:
         InputError: an image cannot be decoded.
     """
+    known, described = _LAST.get(store, (None, None))
+    if described is None or known != keys:
+        described = _describe_all(store, keys)
+        if len(keys) <= REMEMBERED:
+            _LAST[store] = list(keys), described
+    return described
+
+
+def _describe_all(store: ImageStore, keys: list[str]) -> Tensor:
     cpu = torch.device("cpu")
     if not keys:
         return describe(torch.zeros(0, *SIZE, 3, dtype=torch.uint8))

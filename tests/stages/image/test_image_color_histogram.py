@@ -9,10 +9,12 @@ from image_catalog import write_catalog
 
 from components.core.errors import InputError
 from components.data.features import read_features
+from components.data.image_store import ImageStore
 from components.data.probabilities import read_classifier
+from components.data.products import read_products
 from components.image.config import IMAGE_KINDS
 from components.image.run import run_image
-from components.modeling.image.color_histogram import describe
+from components.modeling.image.color_histogram import describe, describe_all
 
 
 def run(folder, config=None, *, fold=None, without_image=(), seed=0):
@@ -64,6 +66,17 @@ def test_two_colors_share_a_description_by_their_area_and_their_place_is_reporte
 def test_near_grays_are_distinguished_where_equal_bins_would_not():
     described = describe(torch.cat([patch([60, 60, 60]), patch([58, 60, 74])]))
     assert not torch.equal(described[0], described[1])
+
+
+def test_the_images_that_were_described_last_are_not_read_again_and_others_are(tmp_path, monkeypatch):
+    products, images, _ = write_catalog(tmp_path)
+    store, keys = ImageStore(images), read_products(products).table["image"].tolist()[:6]
+    first = describe_all(store, keys)
+    assert describe_all(store, list(keys)) is first
+    torch.testing.assert_close(describe_all(store, keys[::-1]), first.flip(0))
+    torch.testing.assert_close(describe_all(ImageStore(images), keys), first)
+    monkeypatch.setattr("components.modeling.image.color_histogram.REMEMBERED", 5)
+    assert describe_all(store, keys) is not describe_all(store, keys)
 
 
 def test_colors_are_learned_and_every_output_is_there(tmp_path):
