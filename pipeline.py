@@ -10,7 +10,7 @@ from typing import Any
 import click
 from kfp import dsl
 
-from components.client.cluster.settings import ALERT_KEYS, ClusterSettings
+from components.client.cluster.settings import ClusterSettings
 from components.client.commands.check import check
 from components.client.commands.cluster import runs, schedule, submit, upload
 from components.client.commands.compile import compile_command
@@ -19,6 +19,7 @@ from components.client.commands.models import models
 from components.client.commands.predict import predict as predict_command
 from components.client.commands.run import run
 from components.client.commands.show import compare, show
+from components.client.graph.ending import alerting
 from components.client.graph.placement import Placement, catalog_of, set_images
 from components.client.graph.trainings import Trainings, collected
 from components.client.presets import FOLDS_OF
@@ -51,9 +52,7 @@ def _connect(
 ) -> None:
     """Connects the stages' tasks; `given` holds the pipeline's parameters by name."""
     place = Placement(settings, given)
-    told = {name: given[name] for name in ("models_store", "alert_always", "alert_address")}
-    last = alert(run_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, **told)
-    with dsl.ExitHandler(place(last, keys=ALERT_KEYS).set_caching_options(False)):
+    with alerting(place, given):
         settled = {name: given[name] for name in check_parameters.component_spec.inputs if name in given}
         checked = place(check_parameters(**settled, graph=graph)).set_caching_options(False)
         dealt = {"folds": given["denoise_folds"], "seed": given["seed"]}

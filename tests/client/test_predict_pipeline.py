@@ -51,7 +51,7 @@ def test_it_is_uploaded_submitted_and_scheduled_under_a_name_of_its_own(server: 
         ([*OF_PREDICT, "--param", "predict_shard_size=0"], "expected one product or more to a shard"),
         ([*OF_PREDICT, "--param", "predict_output=https://shop/out"], "predict_output: https://"),
         ([*OF_PREDICT, "--param", "predict_output=ftp://"], "expected a path or one of"),
-        ([*OF_PREDICT, "--param", "seed=3"], "expected KEY=JSON with KEY one of catalog_columns"),
+        ([*OF_PREDICT, "--param", "seed=3"], "expected KEY=JSON with KEY one of alert_address"),
     ],
 )
 def test_what_a_run_would_stop_at_is_refused_before_anything_is_sent(

@@ -50,6 +50,12 @@ def test_what_feeds_a_task_has_its_inputs_type(documents: list[dict[str, Any]]):
     assert mismatches(documents[0]) == []
 
 
+def test_whatever_becomes_of_it_its_last_task_tells(documents: list[dict[str, Any]]):
+    tasks = documents[0]["root"]["dag"]["tasks"]
+    assert set(tasks) == {"exit-handler-1", "alert"}
+    assert tasks["alert"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+
+
 def test_nothing_is_cached_and_the_shards_alone_ask_for_what_the_plan_says(documents: list[dict[str, Any]]):
     spec, _ = documents
     graphs = [spec["root"], *(each for each in spec["components"].values() if "dag" in each)]
