@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from components.data.image_store import ImageStore
+from components.lifecycle.detail import detail_of
 from components.lifecycle.model import Model
 from components.lifecycle.products import cleaned
 from components.serving.images import AllowedStores, pack
@@ -28,12 +29,16 @@ class Answers:
         names: (N, T) what these are called, "" where the catalog did not say.
         probabilities: (N, T) float32.
         without_image: (N,) bool.
+        flags: (N,) what to beware of, "" for nothing.
+        decisions: (N,) "accept" or "review", as the model's threshold has it.
     """
 
     codes: np.ndarray
     names: np.ndarray
     probabilities: np.ndarray
     without_image: np.ndarray
+    flags: np.ndarray
+    decisions: np.ndarray
 
     def documents(self) -> list[dict]:
         """One JSON object a product."""
@@ -46,7 +51,8 @@ class Answers:
                 self.codes[row], self.names[row], self.probabilities[row], strict=True
             )
         ]
-        return {**top[0], "top": top, "without_image": bool(self.without_image[row])}
+        beside = {"flag": self.flags[row], "decision": self.decisions[row]}
+        return {**top[0], "top": top, "without_image": bool(self.without_image[row]), **beside}
 
 
 class Answering:
@@ -87,10 +93,12 @@ class Answering:
         # The predicted class is the first of equally probable ones, as argmax has it.
         order = np.argsort(-found.pred_probs, axis=1, kind="stable")[:, :TOP]
         codes = np.array(self.model.classes, dtype=object)[order]
-        names = self.model.document["class_names"]
+        names, detail = self.model.document["class_names"], detail_of(self.model, table, found)
         return Answers(
             codes=codes,
             names=np.vectorize(lambda code: names.get(code, ""), otypes=[object])(codes),
             probabilities=np.take_along_axis(found.pred_probs, order, axis=1),
             without_image=found.without_image,
+            flags=detail["flag"].to_numpy(dtype=object),
+            decisions=detail["decision"].to_numpy(dtype=object),
         )

@@ -61,6 +61,8 @@ class Predictor(Model):
             "top_name": (TEXT, answers.names),
             "top_probability": ("FP32", answers.probabilities),
             "without_image": ("BOOL", answers.without_image),
+            "flag": (TEXT, answers.flags),
+            "decision": (TEXT, answers.decisions),
         }
         outputs = []
         for name, (datatype, values) in columns.items():
@@ -85,6 +87,8 @@ class Predictor(Model):
             {"name": "top_name", "datatype": TEXT, "shape": top},
             {"name": "top_probability", "datatype": "FP32", "shape": top},
             {"name": "without_image", "datatype": "BOOL", "shape": one},
+            {"name": "flag", "datatype": TEXT, "shape": one},
+            {"name": "decision", "datatype": TEXT, "shape": one},
         ]
 
 

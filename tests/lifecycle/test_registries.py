@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib import request
 from urllib.error import HTTPError
@@ -20,8 +21,10 @@ from model_package import write_package
 from registry_server import ROOT, ModelRegistryServer
 
 from components.core.errors import InputError
+from components.core.stage import Result
 from components.lifecycle import registries
 from components.lifecycle.champion import promote, read_champion
+from components.lifecycle.component import promote as promote_task
 from components.lifecycle.config import PARAMETERS
 from components.lifecycle.registries import register_champion
 from components.lifecycle.store import ModelStore
@@ -154,6 +157,28 @@ def test_nothing_is_registered_that_is_not_the_champion(store: ModelStore, tmp_p
     assert register_champion(store, config(mlflow="http://nowhere"), refused) == []
     assert register_champion(store, config()) == []
     assert register_champion(ModelStore(str(tmp_path / "empty")), config(mlflow="http://nowhere")) == []
+
+
+def test_the_task_promote_registers_what_it_promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package, heard = write_package(tmp_path / "package-1"), []
+
+    def promoted(ensemble_model: Path, *, store: str, name: str, **others: Any) -> Result:
+        crown(ModelStore(store, name), ensemble_model)
+        return Result({"promoted": 1.0}, "<html>")
+
+    monkeypatch.setattr("components.lifecycle.promote.run_promote", promoted)
+    monkeypatch.setattr(registries, "_to_mlflow", lambda *told: heard.append(told))
+    named = ("ensemble_model", "products", "images", "predictions", "decision", "promote_report")
+    artifacts = {name: SimpleNamespace(path=str(tmp_path / name)) for name in named}
+    artifacts["ensemble_model"].path = str(package)
+    values = {"models_store": str(tmp_path / "store"), "models_name": "shoes", "models_gate": {}, "seed": 0}
+    asked = {"models_registries": {"mlflow": "http://mlflow"}, "training_digest": ""}
+    shown = SimpleNamespace(log_metric=lambda name, value: None)
+    promote_task.python_func(**artifacts, **values, **asked, promote_metrics=shown)  # pyright: ignore
+    [(address, release)] = heard
+    assert address == "http://mlflow"
+    assert (release.name, release.version) == ("shoes", version_of(package))
+    assert release.uri == f"{tmp_path / 'store'}/models/shoes/versions/{release.version}"
 
 
 @pytest.mark.parametrize(

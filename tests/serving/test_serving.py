@@ -13,6 +13,8 @@ from conftest import MAX_BYTES, Served
 
 from components.data.image_store import ImageStore
 from components.data.products import read_products
+from components.lifecycle.detail import detail_of
+from components.lifecycle.products import cleaned
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,10 @@ def test_by_v1_it_answers_what_predict_answers(served: Served, table: pd.DataFra
     assert [each["code"] for each in answers] == expected.codes.tolist()
     assert [each["name"] for each in answers] == expected.names.tolist()
     assert [each["without_image"] for each in answers] == expected.without_image.tolist()
+    detail = detail_of(served.model, cleaned(table), expected)
+    for name in ("flag", "decision"):
+        assert [each[name] for each in answers] == detail[name].tolist()
+    assert "no image" in answers[0]["flag"]
     best = expected.pred_probs.max(axis=1)
     np.testing.assert_allclose([each["probability"] for each in answers], best, atol=1e-6)
     for answer, pred_probs in zip(answers, expected.pred_probs, strict=True):
@@ -77,7 +83,7 @@ def test_by_v2_it_answers_the_same(served: Served, table: pd.DataFrame):
     assert status == 200
     assert (found["id"], found["model_name"], found["model_version"]) == ("7", "shop", served.model.version)
     answers = outputs(found)
-    for name in ("code", "name", "without_image"):
+    for name in ("code", "name", "without_image", "flag", "decision"):
         assert answers[name] == [each[name] for each in by_v1["predictions"]]
     top = [each["code"] for answer in by_v1["predictions"] for each in answer["top"]]
     assert answers["top_code"] == top
