@@ -12,10 +12,10 @@ from typing import Any
 import fsspec.config
 import numpy as np
 import pytest
-from conftest import MAX_BYTES as MOST
-from conftest import Served
 from object_store import ObjectStore
 from PIL import Image
+from served import MAX_BYTES as MOST
+from served import Served
 from tiny_catalog import jpeg
 
 from components.core.errors import InputError

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import command
-from conftest import MAX_BYTES, Served
+from served import MAX_BYTES, Served
 
 from components.data.image_store import ImageStore
 from components.data.products import read_products
