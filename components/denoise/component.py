@@ -29,7 +29,7 @@ def denoise(
         config: how many are removed; see DenoiseConfig.
         keep_ids: a file of product ids that are never removed; "" for none.
         cleaned: the product table with its removed column set.
-        label_issues: a folder with label_issues.tsv: every flagged product, worst first.
+        label_issues: a folder with label_issues.tsv and .xlsx: every flagged product, worst first.
         denoise_metrics: counts.
         denoise_report: the worst label issues with their pictures.
         text_folds: out-of-fold probabilities of the text classifier, one a fold.

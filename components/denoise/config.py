@@ -26,6 +26,10 @@ class DenoiseConfig(Config):
         "normalized_margin", "cleanlab's score that orders the flagged", paper="3.2.1"
     )
 
+    byte_order_mark: bool = setting(
+        False, "start label_issues.tsv with a byte order mark, by which Excel knows UTF-8"
+    )
+
     OLD_KEYS: ClassVar = {
         "count": "set share",
         "share_of": "share is of the flagged products",

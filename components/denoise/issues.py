@@ -51,6 +51,7 @@ def find_issues(
     *,
     known: np.ndarray,
     kept: frozenset[str],
+    decided: frozenset[str] = frozenset(),
 ) -> LabelIssues:
     """Flags label issues (Northcutt et al., arXiv:1911.00068), ranks them, and marks the worst of train.
 
@@ -61,11 +62,14 @@ def find_issues(
         pred_probs: split (`out_of_fold` for train, and validation) -> (its rows, C) probabilities.
         known: (C,) classes that every fold's training knew; products of others are not flagged.
         kept: product ids that are never removed.
+        decided: product ids whose label a person has looked at: they are not flagged.
     """
     parts = [
         _flag(products, products.rows(split), values, config, known) for split, values in pred_probs.items()
     ]
     rows, suggested, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    undecided = ~np.isin(products.ids[rows].astype(str), list(decided))
+    rows, suggested, scores = rows[undecided], suggested[undecided], scores[undecided]
     order = np.argsort(scores, kind="stable")
     rows, suggested, scores = rows[order], suggested[order], scores[order]
     in_train = products.table["split"].to_numpy()[rows] == "train"

@@ -1,26 +1,24 @@
 """Denoise: finds label issues by confident learning and takes the worst out of train (paper, 3.2.1)."""
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from components.core.artifacts import whole_file, write_manifest
 from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.alignment import rows_of
-from components.data.codes import defused
+from components.data.decisions import decisions_of, settled_products
 from components.data.ids import read_ids
 from components.data.image_store import ImageStore
 from components.data.probabilities import Classifier, read_classifier
 from components.data.products import Products, read_products, write_products
 from components.denoise.config import DenoiseConfig
-from components.denoise.issues import LabelIssues, find_issues, known_classes
+from components.denoise.issues import find_issues, known_classes
+from components.denoise.issues_file import issues_table, write_issues
 from components.denoise.report import denoise_report
-from components.reports.page import ISSUES, safe_report
+from components.reports.page import safe_report
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +44,8 @@ def run_denoise(
         keep_ids: path or URI of product ids, one a line, that are never removed; "" for none.
         cleaned: file for the product table, its `removed` column set. Nothing leaves validation or test:
             a validation set cleaned by the same models would flatter the result.
-        label_issues: folder for a TSV of every flagged product, worst first.
+        label_issues: folder for every flagged product, worst first, as TSV and as a workbook; a person fills
+            in what is decided, and either is what `catalog_corrections` takes.
 
     Returns:
         Counts, and the gallery of label issues.
@@ -59,8 +58,9 @@ def run_denoise(
     splits = [split for split in NAMES if len(catalog.rows(split))]
     pred_probs = {split: mean_pred_probs(catalog, split, classifiers) for split in splits}
     known = known_classes(catalog, pictured=any(each.modality == "image" for each in classifiers.values()))
+    kept = read_ids(keep_ids, catalog.ids.tolist())
     issues = find_issues(
-        catalog, pred_probs, config, known=known, kept=read_ids(keep_ids, catalog.ids.tolist())
+        catalog, pred_probs, config, known=known, kept=kept, decided=settled_products(catalog.metadata)
     )
     removed = np.zeros(len(catalog.table), dtype=bool)
     removed[issues.rows[issues.removed]] = True
@@ -70,7 +70,7 @@ def run_denoise(
     cleaned_catalog = Products(catalog.table.assign(removed=removed), catalog.classes, metadata)
     write_products(cleaned_catalog, cleaned)
     table = issues_table(catalog, issues)
-    write_issues(table, label_issues)
+    write_issues(table, label_issues, decisions_of(catalog.metadata), byte_order_mark=config.byte_order_mark)
     labeled = sum(map(len, pred_probs.values()))
     log.info("flagged %d of %d labeled products, removed %d from train", len(table), labeled, removed.sum())
     if exempt:
@@ -108,27 +108,3 @@ def mean_pred_probs(products: Products, split: str, classifiers: Mapping[str, Cl
             f"{first!r}: run every fold"
         )
     return total / count[:, None]
-
-
-def issues_table(products: Products, issues: LabelIssues) -> pd.DataFrame:
-    """Flagged products: product_id, given_code, suggested_code, score, removed; worst first."""
-    classes = np.array(products.classes, dtype=object)
-    return pd.DataFrame(
-        {
-            "product_id": products.ids[issues.rows],
-            "given_code": classes[products.labels[issues.rows]],
-            "suggested_code": classes[issues.suggested],
-            "score": issues.scores,
-            "removed": issues.removed,
-        }
-    )
-
-
-def write_issues(table: pd.DataFrame, folder: Path) -> None:
-    """Writes flagged products as TSV into a folder, the columns of `issues_table`; the manifest last."""
-    with whole_file(folder / ISSUES) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(table.columns)
-        for *codes, score, removed in table.itertuples(index=False):
-            writer.writerow([*map(defused, codes), f"{score:.6f}", "true" if removed else "false"])
-    write_manifest(folder, flagged=len(table))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from components.data.decisions import counted, decisions_of
 from components.data.products import Products
 from components.preprocess.images.coverage import MOST
 from components.preprocess.profile.drift import CHANCE, LARGE, Drift
@@ -31,6 +32,7 @@ def catalog_checks(
         _labels_check(profile["duplicates"]["contradictory"]),
         *(check(*each) for each in split_sentences(products.metadata.get("split", {}))),
         _missing_check(profile),
+        *_decisions_check(products.metadata),
         *_drift_check(drift, "the earlier run's catalog"),
     ]
 
@@ -96,6 +98,11 @@ def _missing_check(profile: dict[str, Any]) -> dict[str, Any]:
     if missing["title"] or missing["picture"]:
         return check(False, f"{shares}: one of the two models predicts them blindly.")
     return check(True, f"Every product has a title and a picture; {shares}.")
+
+
+def _decisions_check(metadata: dict[str, Any]) -> list[dict[str, Any]]:
+    decisions = decisions_of(metadata)
+    return [check(True, f"What people decided was carried out: {counted(decisions)}.")] if decisions else []
 
 
 def _drift_check(drift: Sequence[Drift] | None, since: str) -> list[dict[str, Any]]:

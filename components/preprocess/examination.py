@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from components.core.errors import InputError
+from components.data.decisions import decisions_of
 from components.data.products import Products
 from components.data.tables.findings import DROPPED, FLAGGED, NORMALIZED, Finding, by_reason
 from components.preprocess.catalog.cleaning import clean_text, hides_characters, mixes_look_alikes
@@ -51,6 +53,8 @@ def examine_labeled(
     _refuse_vanished_classes({record.code for record in records}, kept)
     kept, metadata["small_classes"] = settle_small_classes(kept, config, findings)
     classes = sorted({record.code for record in kept if record.code is not None})
+    labeled_by_people = frozenset(each.product_id for each in decisions_of(metadata) if not each.given)
+    split = replace(split, train_only=labeled_by_people)
     table, metadata["split"] = labeled_table(kept, classes, split)
     _report_findings(findings)
     _check_nothing_is_lost(metadata["rows"]["labeled"], len(table), findings)

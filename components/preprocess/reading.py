@@ -1,6 +1,7 @@
 """Reads both parts of a catalog: the labeled products, and those to categorize."""
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,14 @@ def read_labeled(
     labeled = read_catalog(paths["products"], paths.get("labels"), config)
     if not labeled.rows:
         raise InputError(f"{paths['products']}: column names and no row: expected one row a product")
-    waiting = _without_code(labeled)
-    findings += labeled.findings
+    if labeled.labels is None:
+        check_code_column(labeled)
+    decisions = []
     if "corrections" in paths:
         corrections = read_table(paths["corrections"], encoding=config.encoding, quotes=config.quotes)
-        findings += apply_corrections(labeled.records, corrections)
+        decisions = [asdict(each) for each in apply_corrections(labeled, corrections)]
+    waiting = _without_code(labeled)
+    findings += labeled.findings
     codes = {record.code for record in labeled.records if record.code}
     findings += similar_codes(codes, labeled.products.path.name)
     names = {}
@@ -60,6 +64,7 @@ def read_labeled(
         "labels_columns": labels_columns(labeled),
         "rows": {"labeled": labeled.rows - len(waiting)},
         "class_names": names,
+        "decisions": decisions,
         "preprocess": config.model_dump(),
     }
 
@@ -82,7 +87,9 @@ def read_new(
         raise InputError("test_labels: there are no test products; name them too, or leave the labels out")
     waiting: list[Record] = []
     if "products" in paths and "labels" not in paths:
-        waiting = take_unlabeled(read_catalog(paths["products"], None, config))
+        known = set(labeled.ids.tolist())  # of a product without a code a person may have decided
+        catalog = take_unlabeled(read_catalog(paths["products"], None, config))
+        waiting = [record for record in catalog if record.product_id not in known]
     if "test_products" not in paths:
         return waiting, [], {"rows": {"test": len(waiting)}}
     test = read_catalog(paths["test_products"], paths.get("test_labels"), config)
@@ -104,7 +111,6 @@ def _without_code(labeled: Catalog) -> list[Record]:
             for record in take_unlabeled(labeled)
         ]
         return []
-    check_code_column(labeled)
     waiting = take_unlabeled(labeled)
     if waiting:
         detail = f"{len(waiting)} rows have no code: these products are to be categorized"

@@ -37,6 +37,7 @@ def split_validation(
     seed: int,
     *,
     earlier: frozenset[str] = frozenset(),
+    train_only: frozenset[str] = frozenset(),
 ) -> Split:
     """Splits labeled products 9:1 or otherwise (paper, section 4.1), duplicates on one side.
 
@@ -51,12 +52,14 @@ def split_validation(
         ids, labels, groups: (N,) of the labeled products.
         share: of the products, up to 0.5.
         earlier: ids of products that were validation in an earlier run, and stay it.
+        train_only: ids of products that are train, and their groups with them, whatever `earlier` says.
 
     Raises:
         InputError: no group can be validation.
     """
     split = _Sides(ids, labels, groups, share, seed)
     split.keep_large_groups_in_train()
+    split.keep_in_train(np.isin(np.asarray(ids, dtype=str), sorted(train_only)))
     split.keep_validation(np.isin(np.asarray(ids, dtype=str), sorted(earlier)))
     split.give_every_class_both_sides()
     split.meet_the_share()
@@ -111,6 +114,7 @@ class _Sides:
     Attributes:
         position: (G,) of the groups between 0 and 1, by hash.
         validation: (G,) bool.
+        fixed, stays: (G,) bool, the groups whose side is settled; those of them that are train in any case.
         groups_of_class, validation_groups: (C,) groups in which a class occurs, and those in validation.
         moved: reason -> products.
     """
@@ -124,7 +128,7 @@ class _Sides:
         self.validation = self.position < share
         self.occurs = csr_array(_counts(self.group_of, labels) > 0, dtype=np.int64)
         self.groups_of_class = self.occurs.sum(axis=0)
-        self.fixed = np.zeros(len(self.sizes), bool)
+        self.fixed, self.stays = np.zeros(len(self.sizes), bool), np.zeros(len(self.sizes), bool)
         self.moved: dict[str, int] = {}
 
     @property
@@ -141,9 +145,17 @@ class _Sides:
         self._move(np.flatnonzero(large & self.validation), "groups larger than the validation share")
         self.fixed |= large
 
+    def keep_in_train(self, rows: np.ndarray) -> None:
+        """Groups of products that nothing is validated on."""
+        groups = np.unique(self.group_of[rows])
+        self.stays[groups] = True
+        self._move(groups[self.validation[groups]], "groups with new products that a person labeled")
+        self.fixed |= self.stays
+
     def keep_validation(self, earlier: np.ndarray) -> None:
         """Groups of products that were validation before are so again."""
         again = np.unique(self.group_of[earlier])
+        again = again[~self.stays[again]]
         self.fixed[again] = True
         self._move(again[~self.validation[again]], "groups with validation products of the earlier run")
 

@@ -27,12 +27,14 @@ class SplitSettings:
         folds: that train is dealt into, for out-of-fold predictions.
         seed: of split and folds.
         earlier: ids of the products that an earlier run validated on.
+        train_only: ids of products that nothing is validated on: a model's answer led to their label.
     """
 
     validation_share: float
     folds: int
     seed: int
     earlier: frozenset[str] = frozenset()
+    train_only: frozenset[str] = frozenset()
 
 
 def labeled_table(
@@ -48,9 +50,8 @@ def labeled_table(
     """
     table, labels, groups, placeholders = _table(records, classes)
     ids = table["product_id"].tolist()
-    split = split_validation(
-        ids, labels, groups, settings.validation_share, settings.seed, earlier=settings.earlier
-    )
+    before = {"earlier": settings.earlier, "train_only": settings.train_only}
+    split = split_validation(ids, labels, groups, settings.validation_share, settings.seed, **before)
     folds = np.full(len(records), -1)
     fit = np.flatnonzero(~split.validation)
     folds[fit] = assign_folds(

@@ -64,7 +64,7 @@ def class_labels(products: Products) -> dict[str, str]:
 
 
 def read_issues(folder: Path) -> pd.DataFrame:
-    """Reads what denoise flagged: product_id, given_code, suggested_code, score, removed; worst first.
+    """Reads what denoise flagged, worst first: the columns of its TSV, `score` float and `removed` bool.
 
     Raises:
         InputError: it is damaged.
@@ -74,10 +74,13 @@ def read_issues(folder: Path) -> pd.DataFrame:
 
 
 def read_issue_rows(path: Path) -> pd.DataFrame:
-    """Reads the TSV of what denoise flagged, which a run on this machine also leaves beside its results."""
-    issues = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    for column in ("product_id", "given_code", "suggested_code"):
-        issues[column] = issues[column].map(revived)
+    """Reads the TSV of what denoise flagged, which a run on this machine also leaves beside its results.
+
+    What people decided before, which stands after it, is left out.
+    """
+    issues = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    issues = issues.apply(lambda column: column.map(revived))
+    issues = issues.loc[issues["score"] != ""].reset_index(drop=True)
     return issues.assign(score=issues["score"].astype(float), removed=issues["removed"] == "true")
 
 

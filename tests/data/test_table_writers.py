@@ -2,9 +2,6 @@
 
 import datetime
 import io
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import openpyxl
@@ -13,13 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
-from tables import FRENCH, HEADER, ODD, RUSSIAN, WRITERS, by_openpyxl, rows_of
+from tables import FRENCH, HEADER, ODD, RUSSIAN, SOFFICE, WRITERS, by_openpyxl, rows_of, saved_by_libreoffice
 
 from components.data.tables.read import read_table
 from components.data.tables.table import Table
 from components.preprocess.catalog.dialects import check_ids
 
-SOFFICE = shutil.which("soffice")
 DAY = datetime.datetime(2024, 1, 5)
 # What people's cells hold: an id as a number, a number where one is missing, a date, a true.
 TYPED = [[12, 1.0, DAY, True, "0010"], [7, 2.5, DAY, False, "1e5"], [8, None, DAY, True, "NULL"]]
@@ -142,16 +138,7 @@ def test_workbooks_saved_by_libreoffice_hold_what_the_csv_holds(tmp_path: Path):
     }
     for name, data in files.items():
         (tmp_path / f"{name}.xlsx").write_bytes(data)
-    saved = tmp_path / "saved"
-    sources = [str(tmp_path / f"{name}.xlsx") for name in files]
-    options = [f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", "--convert-to", "xlsx"]
-    subprocess.run(
-        [str(SOFFICE), *options, "--outdir", str(saved), *sources],
-        env={**os.environ, "HOME": str(tmp_path)},
-        check=True,
-        timeout=300,
-        capture_output=True,
-    )
+    saved = saved_by_libreoffice(tmp_path, [tmp_path / f"{name}.xlsx" for name in files])
     assert values(read(tmp_path, (saved / "text.xlsx").read_bytes())) == rows
     check_typed(read(tmp_path, (saved / "typed.xlsx").read_bytes()), workbook=True)
     table = read(tmp_path, (saved / "formulas.xlsx").read_bytes())

@@ -328,7 +328,7 @@ def test_a_kept_and_a_removed_label_issue_both_tell_their_fate(tmp_path: Path) -
     page = denoise_report(products, images, read_issues(run.label_issues))
     assert "0.010, removed" in page
     assert "0.020, kept" in page
-    assert "--keep-ids" in page
+    assert "label_issues.xlsx" in page
     assert "--corrections" in page
 
 

@@ -3,8 +3,12 @@
 import csv
 import gzip
 import io
+import os
+import shutil
+import subprocess
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import openpyxl
 import pandas as pd
@@ -12,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xlsxwriter
 
+SOFFICE = shutil.which("soffice")
 HEADER = ["sku", "name", "text", "picture", "category"]
 FRENCH = [
     "Canapé d'angle réversible",
@@ -84,3 +89,16 @@ WRITERS: dict[str, Callable[[list[list[str]]], bytes]] = {
     "gzip": lambda rows: gzip.compress(delimited(rows[1:]).encode()),
     "zip": lambda rows: packed(delimited(rows[1:]).encode(), "t.csv", "__MACOSX/t.csv", ".hidden"),
 }
+
+
+def saved_by_libreoffice(folder: Path, workbooks: list[Path]) -> Path:
+    """Opens workbooks in LibreOffice and saves them again; the folder where they then lie."""
+    options = [f"-env:UserInstallation=file://{folder}/profile", "--headless", "--convert-to", "xlsx"]
+    subprocess.run(
+        [str(SOFFICE), *options, "--outdir", str(folder / "saved"), *map(str, workbooks)],
+        env={**os.environ, "HOME": str(folder)},
+        check=True,
+        timeout=300,
+        capture_output=True,
+    )
+    return folder / "saved"

@@ -22,7 +22,7 @@ LISTS = {
     "preprocess": {"quarantine": "quarantine.tsv", "profile": "profile.json"},
     "preprocess_new": {"new_quarantine": "quarantine_new.tsv"},
     "monitor": {"plan": "plan.json"},
-    "denoise": {"label_issues/label_issues.tsv": "label_issues.tsv"},
+    "denoise": {f"label_issues/label_issues.{kind}": f"label_issues.{kind}" for kind in ("tsv", "xlsx")},
 }
 SUFFIXES = (".tsv", ".csv", ".json", ".md", ".log")  # of a run's other files
 # In the order of reading: report -> the question that it answers. How it ended comes first.

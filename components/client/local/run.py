@@ -29,7 +29,7 @@ from components.core.stage import (
 LOCK = ".lock"
 MODEL = "model"  # the package, in a run's folder
 RESULTS = (
-    *("predictions*.tsv", "predictions*.csv", "review_queue.tsv", "label_issues.tsv", "quarantine*.tsv"),
+    *("predictions*.tsv", "predictions*.csv", "review_queue.tsv", "label_issues.*", "quarantine*.tsv"),
     *("profile.json", "plan.json", "metrics.json", "confusion.json", "lineage.json", "summary.md"),
     *("report.html", "index.html"),
 )

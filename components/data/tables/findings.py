@@ -9,6 +9,7 @@ WITHOUT_IMAGE = "kept without image"
 NORMALIZED = "normalized"
 IGNORED = "ignored"
 FLAGGED = "flagged"
+PERSON_DROPPED = "dropped_by_a_person"  # the reason of a row that was left out as somebody wanted it
 SHOWN = 20
 
 

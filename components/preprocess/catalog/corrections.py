@@ -1,74 +1,101 @@
-"""A person's corrections of labels, and the names of classes."""
+"""What people decided of labels, carried out on a catalog; and the names of classes."""
 
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from components.core.errors import InputError
 from components.core.reading import read_json
-from components.data.codes import clean_code, clean_id
-from components.data.tables.findings import DROPPED, FLAGGED, IGNORED, Finding, first_of, shown
+from components.data.codes import clean_code
+from components.data.decisions import CORRECT, DROP, Decision, counted, read_decisions
+from components.data.tables.findings import (
+    DROPPED,
+    FLAGGED,
+    IGNORED,
+    PERSON_DROPPED,
+    Finding,
+    first_of,
+    shown,
+)
 from components.data.tables.table import Table
 from components.preprocess.catalog.cleaning import clean_text
-from components.preprocess.catalog.records import Record
+from components.preprocess.catalog.records import Catalog, Record
 
 log = logging.getLogger(__name__)
 
 
-def apply_corrections(records: Sequence[Record], corrections: Table) -> list[Finding]:
-    """Puts a person's codes in place of the catalog's.
+def apply_corrections(catalog: Catalog, corrections: Table) -> list[Decision]:
+    """Carries out what a person decided of a catalog's products, in place.
+
+    A decision on another label than the catalog has by now is not carried out: the catalog wins.
 
     Returns:
-        One finding where products are corrected that the catalog does not have, or not any more.
+        The decisions that were carried out, by product; the catalog's findings name those that were not.
 
     Raises:
-        InputError: columns are missing, a row that cannot be read, a code that the catalog does not have, or
-            a product that is corrected twice.
+        InputError: the table cannot be used, or has a code that the catalog does not have.
     """
-    missing = corrections.missing(["product_id", "code"])
-    if missing:
-        raise InputError(
-            f"{corrections.path}: missing columns {missing}; it has {corrections.named()}, expected "
-            "product_id, code"
+    decisions = read_decisions(corrections)
+    by_id = {record.product_id: record for record in catalog.records}
+    _refuse_unknown_codes(decisions.made, by_id, corrections.path)
+    carried_out, gone, moved = [], [], []
+    for decision in decisions.made:
+        record = by_id.get(decision.product_id)
+        if record is None:
+            gone.append(decision)
+        elif not _fits(decision, record):
+            moved.append(decision)
+        else:
+            given = record.code if decision.given is None else decision.given
+            carried_out.append(replace(decision, given=given or "", line=0))
+            record.code = decision.code or record.code
+    dropped = dict.fromkeys(each.product_id for each in carried_out if each.choice == DROP)
+    for product in dropped:
+        catalog.findings.append(
+            by_id[product].finding(PERSON_DROPPED, DROPPED, f"by {corrections.path.name}")
         )
-    by_id = {record.product_id: record for record in records}
-    codes = {record.code for record in records}
-    rows = [
-        (row.line, clean_id(row.values["product_id"]), clean_code(row.values["code"]))
-        for row in corrections.rows
-    ]
-    times = Counter(product for _, product, _ in rows)
-    wrong = [f"line {one.line}: {one.detail}" for one in corrections.findings if one.action == DROPPED]
-    wrong += [
-        f"line {line}: product_id {shown(product)} is corrected more than once"
-        for line, product, _ in rows
-        if times[product] > 1
-    ]
-    wrong += [
-        f"line {line}: code {shown(code)} is not in the catalog"
-        for line, product, code in rows
-        if product in by_id and code not in codes
+    catalog.records = [record for record in catalog.records if record.product_id not in dropped]
+    catalog.findings += _of_another(gone, "of products that the catalog does not have", corrections.path)
+    catalog.findings += _of_another(
+        moved, "on another label than the catalog has by now, which it keeps", corrections.path
+    )
+    undecided = f"; {decisions.undecided} rows undecided" if decisions.undecided else ""
+    log.info("%s: %s%s", corrections.path.name, counted(carried_out), undecided)
+    return sorted(carried_out, key=lambda each: each.product_id)
+
+
+def _refuse_unknown_codes(decisions: Sequence[Decision], by_id: dict[str, Record], path: Path) -> None:
+    codes = {record.code for record in by_id.values()}
+    wrong = [
+        f"line {each.line}: code {shown(each.code)} is not in the catalog"
+        for each in decisions
+        if each.choice == CORRECT and each.product_id in by_id and each.code not in codes
     ]
     if wrong:
         raise InputError(
-            f"{corrections.path}: {len(wrong)} corrections cannot be made\n{first_of(wrong)}\n"
+            f"{path}: {len(wrong)} corrections cannot be made\n{first_of(wrong)}\n"
             "Mend these lines, or take them out."
         )
-    unknown = [(line, product) for line, product, _ in rows if product not in by_id]
-    for _, product, code in rows:
-        if product in by_id:
-            by_id[product].code = code
-    return _of_unknown(unknown, corrections.path)
 
 
-def _of_unknown(unknown: list[tuple[int, str]], path: Path) -> list[Finding]:
-    if not unknown:
+def _fits(decision: Decision, record: Record) -> bool:
+    """Whether a decision can be carried out on what the catalog has by now."""
+    if decision.choice == CORRECT and decision.code == record.code:
+        return True
+    if record.code is None and decision.choice != CORRECT:
+        return False
+    return decision.given is None or decision.given == (record.code or "")
+
+
+def _of_another(decisions: Sequence[Decision], what: str, path: Path) -> list[Finding]:
+    if not decisions:
         return []
-    line, product = unknown[0]
-    detail = f"{len(unknown)} corrections are of products that are not labeled ones of the catalog"
-    log.warning("%s: %s, the first is %s", path, detail, shown(product))
-    return [Finding(path.name, line, product, "stale_corrections", IGNORED, detail)]
+    first = decisions[0]
+    detail = f"{len(decisions)} {'corrections are' if len(decisions) > 1 else 'correction is'} {what}"
+    log.warning("%s: %s, the first is %s", path, detail, shown(first.product_id))
+    return [Finding(path.name, first.line, first.product_id, "stale_corrections", IGNORED, detail)]
 
 
 def read_class_names(path: Path) -> dict[str, str]:

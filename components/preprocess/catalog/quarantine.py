@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.core.artifacts import whole_file
 from components.core.errors import InputError
-from components.data.tables.findings import DROPPED, Finding, by_reason, first_of
+from components.data.tables.findings import DROPPED, PERSON_DROPPED, Finding, by_reason, first_of
 
 
 def write_findings(findings: Iterable[Finding], path: Path) -> None:
@@ -24,7 +24,7 @@ def refuse_if_too_many(findings: list[Finding], rows: int, limit: float) -> None
     Raises:
         InputError: with the counts by reason and the first twenty rows.
     """
-    dropped = [finding for finding in findings if finding.action == DROPPED]
+    dropped = [one for one in findings if one.action == DROPPED and one.reason != PERSON_DROPPED]
     if len(dropped) > limit * rows:
         images = sum("image" in finding.reason for finding in dropped)
         keep = f", keep the {images} without their image (on_bad_image=keep)" if images else ""
