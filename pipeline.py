@@ -17,6 +17,7 @@ from components.client.commands.compile import compile_command
 from components.client.commands.fuse import fuse
 from components.client.commands.models import models
 from components.client.commands.predict import predict as predict_command
+from components.client.commands.review import review
 from components.client.commands.run import run
 from components.client.commands.show import compare, show
 from components.client.graph.ending import alerting
@@ -212,7 +213,7 @@ def main(context: click.Context) -> None:
     context.obj = build_pipeline
 
 
-HERE = (run, check, predict_command, serve, show, compare, fuse, models)
+HERE = (run, check, predict_command, serve, show, compare, review, fuse, models)
 for command in (*HERE, compile_command, upload, submit, schedule, runs):
     main.add_command(command)
 

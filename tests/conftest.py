@@ -10,6 +10,7 @@ from browser import Browser, find_chromium
 from hostile import Listener
 from kfp.dsl import pipeline_task
 
+pytest_plugins = ("stores",)
 _check_task = pipeline_task.PipelineTask._ensure_container_spec_exists
 
 

@@ -1,6 +1,5 @@
 """A tiny consistent run: a catalog, its images, and every artifact that the late stages read."""
 
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,8 @@ from components.data.image_store import write_image_store
 from components.data.prediction_files import DETAIL, QUEUE
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import SCHEMA, Products, write_products
+from components.denoise import issues_file
+from components.denoise.issues import LabelIssues
 
 COLORS = ("#b5533c", "#3c6fb5", "#4c9a5a", "#8a5ab0", "#c09a35", "#3f9c9c", "#7a6a5c")
 NOUNS = (
@@ -154,16 +155,10 @@ def draw_images(products: Products) -> list[tuple[str, int, int, bytes]]:
 
 def write_issues(products: Products, folder: Path, *, count: int = 12) -> None:
     """What denoising leaves: the first labeled products flagged, half of them removed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "label_issues.tsv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(["product_id", "given_code", "suggested_code", "score", "removed"])
-        for row in range(count):
-            given = products.labels[row]
-            suggested = products.classes[(given + 1) % len(products.classes)]
-            flag = "true" if row % 2 else "false"
-            writer.writerow([products.ids[row], products.classes[given], suggested, f"{row / 100:.6f}", flag])
-    write_manifest(folder)
+    rows = np.arange(count)
+    suggested = (products.labels[rows] + 1) % len(products.classes)
+    issues = LabelIssues(rows, suggested, rows / 100, rows % 2 == 1)
+    issues_file.write_issues(issues_file.issues_table(products, issues), folder)
 
 
 def write_run(folder: Path, products: Products | None = None, *, classes: int = 5, seed: int = 0) -> Run:

@@ -6,6 +6,7 @@ A task that was taken from the cache leaves nothing under its own run's path. Ev
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -71,6 +72,16 @@ class Store:
                 return self.files.cat_file(path)
             except (FileNotFoundError, IsADirectoryError):
                 return None
+
+    def copy(self, path: str, target: Path) -> None:
+        """Copies a file or a folder, over what is there."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._explained():
+            if self.files.isdir(path):
+                for file in self.files.find(path):
+                    self.copy(file, target / file[len(path) :].lstrip("/"))
+            else:
+                self.files.get_file(path, str(target))
 
     def read_json(self, path: str) -> dict[str, Any]:
         """What a JSON file holds; {} where there is none."""

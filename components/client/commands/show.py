@@ -13,7 +13,7 @@ from components.client.cluster.store import Store
 from components.client.commands.access import access_options, artifacts_option
 from components.client.commands.failure import exit_on_input_error
 from components.client.local.finished_run import FinishedRun, read_run
-from components.client.local.server_run import fetch_run
+from components.client.local.server_run import fetch_products, fetch_run
 from components.core.errors import InputError
 
 FETCHED = Path("runs")  # holds the folders of runs that were copied from a server
@@ -31,8 +31,12 @@ def run_options(command: Callable) -> Callable:
     return access_options(required=False)(artifacts_option(browser_option(with_find)))
 
 
-def _find(access: Access | None, artifacts: str | None, run: str) -> FinishedRun:
-    """A run by its folder, or by its id on the server, from where it is copied into a folder first."""
+def _find(access: Access | None, artifacts: str | None, run: str, *, products: bool = False) -> FinishedRun:
+    """A run by its folder, or by its id on the server, from where it is copied into a folder first.
+
+    Args:
+        products: copy its products and their pictures too.
+    """
     folder = Path(run)
     if access is None or folder.is_dir():
         return read_run(folder)
@@ -41,15 +45,18 @@ def _find(access: Access | None, artifacts: str | None, run: str) -> FinishedRun
             f"{run}: no folder here; to read it from {access.host} as a run's id, add --artifacts"
         )
     folder = FETCHED / run
-    for missing in fetch_run(connect(access), Store(artifacts), run, folder):
+    store = Store(artifacts)
+    for missing in fetch_run(connect(access), store, run, folder):
         click.echo(f"not found: {missing}", err=True)
+    if products:
+        fetch_products(store, folder)
     return read_run(folder)
 
 
 @click.command()
 @click.argument("run", metavar="FOLDER_OR_RUN")
 @run_options
-def show(find: Callable[[str], FinishedRun], run: str, browser: bool) -> None:
+def show(find: Callable[..., FinishedRun], run: str, browser: bool) -> None:
     """List a run's reports and open their index page.
 
     The run is a folder, or with --host and --artifacts the id of a server's run, which `runs` lists; what it
@@ -80,7 +87,7 @@ def show(find: Callable[[str], FinishedRun], run: str, browser: bool) -> None:
 )
 @run_options
 def compare(
-    find: Callable[[str], FinishedRun], first: str, second: str, output: Path | None, browser: bool
+    find: Callable[..., FinishedRun], first: str, second: str, output: Path | None, browser: bool
 ) -> None:
     """Put two runs side by side: parameters, results, every class, products newly right or wrong.
 

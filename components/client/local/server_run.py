@@ -12,6 +12,7 @@ from components.client.cluster.store import Store
 from components.client.local.finished_run import LISTS, write_record
 from components.core.artifacts import MANIFEST, read_manifest, whole_file
 from components.core.errors import InputError
+from components.core.reading import read_json
 from components.evaluate.lineage import LINEAGE
 
 # Component -> the inputs of evaluate whose folders its tasks wrote.
@@ -24,6 +25,13 @@ MADE_BY = {
     "fusion": "members",
     "ensemble": "ensemble",
     "predict": "predictions",
+}
+
+# Inputs of evaluate -> where a run on this machine leaves them, among its artifacts.
+PRODUCTS = {
+    "products": "denoise/cleaned",
+    "images": "preprocess/images",
+    "new_products": "preprocess-new/new_products",
 }
 
 
@@ -60,6 +68,23 @@ def fetch_run(client: Client, store: Store, identifier: str, folder: Path) -> li
     }
     write_record(folder, **record)
     return missing
+
+
+def fetch_products(store: Store, folder: Path) -> None:
+    """Copies the products of a run that `fetch_run` copied, and their pictures, as a run here leaves them.
+
+    Raises:
+        InputError: the run's lineage does not name them, or the store does not hold them.
+    """
+    inputs = read_json(folder / LINEAGE, "where a run's artifacts lie")["inputs"]
+    for name, place in PRODUCTS.items():
+        path = store.path(inputs.get(name) or "")
+        if path is None:
+            raise InputError(f"{folder / LINEAGE}: does not say where {name} lie under {store.root}")
+        store.copy(path, folder / "artifacts" / "server" / place)
+        if name == "new_products":
+            beside = path.rsplit("/", 1)[0] + "/new_images"
+            store.copy(beside, folder / "artifacts" / "server" / "preprocess-new" / "new_images")
 
 
 def _fetch_inputs(store: Store, inputs: dict[str, Any], folder: Path) -> Iterator[str]:
