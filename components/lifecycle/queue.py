@@ -91,7 +91,10 @@ def review_queue(detail: pd.DataFrame, groups: np.ndarray, checked: np.ndarray) 
 
 
 def write_queue(path: Path, table: pd.DataFrame, detail: pd.DataFrame, order: np.ndarray) -> None:
-    """Writes the queue as TSV: the predictions in detail, with titles."""
-    shown = detail.iloc[order].drop(columns="decision")
+    """Writes the queue as TSV: the predictions in detail, with titles, and with a column to decide in.
+
+    Filled in, it is what `catalog_corrections` takes: no product has a label yet.
+    """
+    shown = detail.iloc[order].assign(decision="", given_code="")
     shown.insert(1, "title", table["title"].to_numpy()[order])
     write_rows(path, list(shown), shown.itertuples(index=False))

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import requests
 from browser import Browser
@@ -19,6 +21,8 @@ from components.core.errors import InputError
 from components.data.decisions import Decision, read_decisions
 from components.data.products import read_products
 from components.data.tables.read import read_table
+from components.lifecycle.detail import COLUMNS
+from components.lifecycle.queue import write_queue
 
 
 @pytest.fixture
@@ -32,10 +36,16 @@ def folder(tmp_path: Path) -> Path:
         run.products: "artifacts/r/denoise/cleaned",
         run.images: "artifacts/r/preprocess/images",
         run.label_issues / "label_issues.tsv": "label_issues.tsv",
+        run.new_products: "artifacts/r/preprocess-new/new_products",
     }
     for made, place in places.items():
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(made, folder / place) if made.is_dir() else shutil.copyfile(made, folder / place)
+    shutil.copytree(run.images, folder / "artifacts/r/preprocess-new/new_images")
+    new = read_products(run.new_products).table
+    answers = {"product_id": new["product_id"], "code": "20", "probability": "0.4", "flag": "no image"}
+    detail = pd.DataFrame(answers, columns=COLUMNS, dtype=object).fillna("")
+    write_queue(folder / "review_queue.tsv", new, detail, np.array([3, 1]))
     return folder
 
 
@@ -205,6 +215,25 @@ def test_decisions_go_to_a_bucket_by_conditional_write(folder: Path, s3_store: s
     two.decide(Decision("2", "keep", "", "10"), "")
     one.read()
     assert list(one.made) == ["1", "2"]
+
+
+def test_new_products_come_after_the_labels_and_have_none_to_keep(page: Page, folder: Path):
+    number = len(page.queue.questions) - 2
+    asked = page.queue.questions[number:]
+    assert [(each.part, each.given, each.suggested) for each in asked] == [("new", "", "20")] * 2
+    assert "40 % sure; no image" in requests.get(f"{page.address}/question/{number}", timeout=30).text
+    assert page.post(f"/decide/{number}", choice="keep").status_code == 422
+    page.post(f"/decide/{number}", choice="correct", code="30")
+    assert page.decided[asked[0].product_id].code == "30"
+    assert page.decided[asked[0].product_id].given == ""
+    # The list of them is filled in without the page, too.
+    lines = (folder / "review_queue.tsv").read_text(encoding="utf-8").splitlines()
+    place = lines[0].split("\t").index("decision")
+    cells = lines[1].split("\t")
+    filled = [lines[0], "\t".join([*cells[:place], "correct", *cells[place + 1 :]]), *lines[2:]]
+    (folder / "filled.tsv").write_text("\n".join(filled) + "\n", encoding="utf-8")
+    [decision] = read_decisions(read_table(folder / "filled.tsv")).made
+    assert (decision.product_id, decision.code, decision.given) == (asked[0].product_id, "20", "")
 
 
 def test_a_file_of_another_kind_is_refused(folder: Path, tmp_path: Path):

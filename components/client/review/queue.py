@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from components.core.errors import InputError
+from components.data.codes import revived
 from components.data.decisions import Decision, decisions_of
 from components.data.image_store import ImageStore
+from components.data.prediction_files import QUEUE
 from components.data.products import Products, read_products
 from components.reports.page import class_label_of, plain, read_issue_rows
 
@@ -114,9 +117,10 @@ def read_queue(folder: Path) -> Queue:
     if labeled is None:
         raise InputError(f"{folder}: its artifacts lack the products or their pictures: run it again")
     parts = {"labeled": labeled}
+    questions = [*_doubted_labels(folder, labeled)]
     if new := _part(folder, "preprocess-new/new_products", "preprocess-new/new_images"):
         parts["new"] = new
-    questions = [*_doubted_labels(folder, labeled)]
+        questions += _new_products(folder, new)
     return Queue(parts, questions, decisions_of(labeled.products.metadata))
 
 
@@ -136,3 +140,19 @@ def _doubted_labels(folder: Path, labeled: Part) -> Iterator[Question]:
         why = f"score {issue['score']:.3f}, {removed}; 0 is surely wrong, 0.5 undecided"
         codes = issue["given_code"], issue["suggested_code"]
         yield Question("labeled", labeled.row_of[product], product, *codes, why)
+
+
+def _new_products(folder: Path, new: Part) -> Iterator[Question]:
+    path = folder / QUEUE
+    if not path.is_file():
+        return
+    for row in pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False).to_dict("records"):
+        row = {name: revived(value) for name, value in row.items()}
+        product, sure = row["product_id"], f"{100 * float(row['probability']):.0f} % sure"
+        said = {
+            "text": row["text"],
+            "image": row["image"],
+            "next": row["second_class_name"] or row["second_code"],
+        }
+        why = [sure, *(f"{who}: {what}" for who, what in said.items() if what), row["flag"]]
+        yield Question("new", new.row_of[product], product, "", row["code"], "; ".join(filter(None, why)))
