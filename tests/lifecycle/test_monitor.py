@@ -7,15 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 from sides import probabilities
+from small_package import KEPT, new_products
 from synthetic import part
 from weeks import Shop, usual, write_images
 
+from components import load_model
 from components.core.errors import InputError
 from components.core.stage import RUN_ID_VARIABLE
+from components.data.image_store import ImageStore
+from components.data.prediction_files import DETAIL, QUEUE
 from components.data.products import Products
 from components.lifecycle.champion import roll_back
 from components.lifecycle.config import DriftConfig
 from components.lifecycle.drift import CLASSES
+from components.lifecycle.run import predict_by_package
 from components.lifecycle.run_record import left
 from components.preprocess.profile import profile
 from components.preprocess.training_digest import settings_digest, training_digest
@@ -239,3 +244,13 @@ def test_a_week_without_new_products_reads_of_the_champion_its_profile_alone(
     week = shop.week(labeled)
     assert (week.plan["training"], week.plan["predicted"]) == ("skip", 0)
     assert "There are no new products" in week.plan["why"]
+
+
+def test_a_package_predicts_new_products_and_leaves_codes_detail_and_what_to_look_at(
+    tmp_path: Path, images: Path
+):
+    new, folder = new_products(), tmp_path / "predictions"
+    folder.mkdir()
+    pred_probs = predict_by_package(KEPT, new, ImageStore(images, check=False), folder)
+    np.testing.assert_allclose(pred_probs, load_model(KEPT).predict(new.table).pred_probs, atol=1e-6)
+    assert {DETAIL, QUEUE, "predictions.tsv"} <= {path.name for path in folder.iterdir()}
