@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from browser import Browser, check_calm
 from hostile import Listener, poison
 from tiny_catalog import TINY_RUN
+from webhook import Webhook
 
 from components.client.sample.catalog import denoising_seen, write_sample
 
@@ -250,6 +252,27 @@ def test_weights_that_are_not_there_are_named_before_anything_starts(tmp_path: P
     for option in ("--image-weights", "--text-weights"):
         done = command("run", option, tmp_path / "none", "--output", tmp_path / "run", status=2)
         assert f"{tmp_path / 'none'}: no such file or folder" in done.stderr
+
+
+def test_what_was_trained_is_not_trained_again_and_one_message_tells_of_both_weeks(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    output, webhook = tmp_path / "weekly", Webhook()
+    output.mkdir()
+    shutil.copy(run.output / "run.json", output)
+    shutil.copytree(run.output / ".finished", output / ".finished")  # so that the first week is short
+    monkeypatch.setenv("ALERT_WEBHOOK", webhook.address)
+    options = ["--output", output, "--param", f"models_store={tmp_path / 'store'}"]
+    run.start(*options)
+    assert [": a new champion\n" in text for text in webhook.texts] == [True]
+    assert webhook.texts[0].endswith(f"Look at {output}")
+    second = run.start(*options)
+    webhook.close()
+    assert "nothing is trained: unchanged since version" in second.stdout
+    assert "[text" not in second.stdout
+    assert len(webhook.texts) == 1
+    assert len(rows(output / "predictions.tsv")) == 40
+    assert not (output / "metrics.json").exists()
 
 
 def test_columns_and_other_settings_of_preprocess_go_together(tmp_path: Path):

@@ -1,14 +1,12 @@
 """The alert: one message of a run that failed, was gated, drifted or promoted, and none of a quiet one."""
 
-import http.server
-import json
 import logging
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from webhook import Webhook
 
 from components.core.errors import InputError
 from components.core.stage import RUN_FOLDER_VARIABLE, RUN_ID_VARIABLE
@@ -16,42 +14,13 @@ from components.lifecycle import webhook as webhook_module
 from components.lifecycle.alert import LONGEST, run_alert
 from components.lifecycle.objects import Objects
 from components.lifecycle.run_record import leave
-from components.lifecycle.webhook import VARIABLE, webhook
+from components.lifecycle.webhook import VARIABLE
+from components.lifecycle.webhook import webhook as poster
 
 DRIFT = {"text": "new products, languages: 40.0 % (limit 10.0 %): German: 1.0 % to 41.0 %"}
 QUIET = {"training": "skip", "why": "unchanged since version 12ab", "drift": []}
 REFUSED = {"promote": False, "why": "Its macro-F1 is lower.", "challenger": "12ab", "champion": "34cd"}
 PROMOTED = {**REFUSED, "promote": True, "why": "Its macro-F1 is higher."}
-
-
-class Webhook:
-    """A web server that takes what is posted, and remembers it."""
-
-    def __init__(self) -> None:
-        self.posted: list[Any] = []
-        self.status = 200
-        own = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                own.posted.append((self.headers["Content-Type"], json.loads(body)))
-                self.send_response(own.status)
-                self.send_header("Location", "/elsewhere")
-                self.end_headers()
-
-            do_GET = do_POST
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}/services/SECRET"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    @property
-    def texts(self) -> list[str]:
-        return [body["text"] for _, body in self.posted]
 
 
 @pytest.fixture
@@ -62,8 +31,7 @@ def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
     monkeypatch.delenv(RUN_FOLDER_VARIABLE, raising=False)
     monkeypatch.setattr(webhook_module, "WAITS", (0.01,))
     yield server
-    server.server.shutdown()
-    server.server.server_close()
+    server.close()
 
 
 @pytest.fixture
@@ -76,7 +44,7 @@ def alert(
 ) -> None:
     for stage, document in left.items():
         leave(Objects(store), stage, document)
-    run_alert(state, name="weekly <1>", store=store, always=always, address=address, post=webhook())
+    run_alert(state, name="weekly <1>", store=store, always=always, address=address, post=poster())
 
 
 def test_a_failed_run_is_told_of_with_its_state_name_and_address(slack: Webhook, store: str):
@@ -220,7 +188,7 @@ def test_without_a_webhook_the_message_is_in_the_log(
 
 def test_posting_says_what_is_wrong(slack: Webhook):
     slack.status = 503
-    post = webhook()
+    post = poster()
     assert post
     with pytest.raises(InputError, match="503"):
         post("text")

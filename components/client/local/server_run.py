@@ -53,7 +53,8 @@ def fetch_run(client: Client, store: Store, identifier: str, folder: Path) -> li
     if results is None:
         raise InputError(
             f"run {identifier} ({run.display_name}) ended as {run.state} and has no results under "
-            f"{store.root}: if its evaluation finished, name its pipeline root with --artifacts"
+            f"{store.root}: it did not get to its evaluation or skipped it, or its pipeline root is another "
+            "one: name it with --artifacts"
         )
     for name in store.names(results):
         _copy(store, f"{results}/{name}", folder / name)

@@ -143,3 +143,21 @@ def test_a_loop_asks_for_an_accelerator_where_a_kind_of_it_uses_one(
     *found, monitor, digest = check(preset, **changed, models_store="/mnt/training/models")
     assert (tuple(found), monitor) == (asked, asked[-1])
     assert len(digest) == 64
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({"seed": 1}, False),
+        ({"graph": {"preset": "laptop", "denoise_on": "text", "images": "registry/<stage>:2"}}, False),
+        ({"fusion_folds": 5}, False),
+        ({"text_configs": [{"name": "a", "weights": "org/another"}]}, False),
+        ({"models_gate": {"margin": 0.1}}, True),
+        ({"drift_config": {"classes": 0.5}, "cluster_accelerator_count": "2"}, True),
+        ({"denoise_folds": [0, 1, 2, 3]}, True),
+    ],
+    ids=["seed", "tag", "setting", "weights", "gate", "drift and cluster", "whole numbers"],
+)
+def test_the_digest_changes_with_what_a_model_follows_from(changed: dict[str, Any], same: bool):
+    stored = {"models_store": "/mnt/training/models"}
+    assert (check(**stored, **changed)[-1] == check(**stored)[-1]) is same
