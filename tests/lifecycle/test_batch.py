@@ -16,6 +16,7 @@ from tiny_catalog import jpeg
 
 from components.core.artifacts import read_manifest, write_manifest
 from components.core.errors import InputError
+from components.data.prediction_files import DETAIL
 from components.lifecycle.batch import mark
 from components.lifecycle.batch.collect import run_collect
 from components.lifecycle.batch.mark import Mark
@@ -24,6 +25,7 @@ from components.lifecycle.batch.shard import run_shard
 from components.lifecycle.catalog import predict_catalog
 from components.lifecycle.champion import promote, read_champion
 from components.lifecycle.model import load_model
+from components.lifecycle.objects import Objects
 from components.lifecycle.retention import prune
 from components.lifecycle.store import ModelStore, Version
 
@@ -50,6 +52,7 @@ class Shop:
         described = {key: each for key, each in read_manifest(KEPT).items() if key != "files"}
         write_manifest(package, **{**described, "created": "2025-12-01T03:00:00+00:00"})
         promote(store, store.version(store.add(package)), instead_of=read_champion(store), why="the first")
+        self.place = str(self.output)
         self.titles = list(new_products().table["title"])
         for number in range(1, len(self.titles)):  # the first product has none
             (self.folder / "pictures" / f"p{number}.jpg").write_bytes(jpeg((number, 9, 9)))
@@ -81,7 +84,7 @@ class Shop:
             catalog_since=since,
             models_store=str(self.folder / "store"),
             models_name=self.store.name,
-            predict_output=str(self.output),
+            predict_output=self.place,
             predict_shard_size=size,
         )
         run = self.folder / name
@@ -98,7 +101,7 @@ class Shop:
         return shards
 
     def collect(self, run: Path, shards: list[Path]) -> dict[str, float]:
-        given = {"store": self.store.objects.place, "name": self.store.name, "output": str(self.output)}
+        given = {"store": self.store.objects.place, "name": self.store.name, "output": self.place}
         result = run_collect(run / "model", run / "new", shards, **given, predictions=run / "predictions")
         assert "<html" in result.report
         return dict(result.metrics)
@@ -246,6 +249,16 @@ def test_of_two_runs_at_once_one_writes_and_the_other_says_why_it_does_not(shop:
         shop.collect(second, late)
     assert (shop.output / "000001" / "manifest.json").read_bytes() == written
     assert len(shop.kept()) == 7
+
+
+def test_every_kind_of_store_takes_the_predictions_once_and_keeps_the_mark(shop: Shop, place: str):
+    shop.place = place = f"{place}/predicted"
+    for name in ("1", "2"):
+        shop.run(name, since="last-run")
+    output = Objects(place)
+    assert output.names("") == ["000001", mark.MARK]
+    assert output.names("000001") == ["manifest.json", "predictions.tsv", DETAIL, "quarantine.tsv"]
+    assert output.read(f"000001/{DETAIL}") == (shop.folder / "1" / "predictions" / DETAIL).read_bytes()
 
 
 def damage_mark(shop: Shop) -> None:
