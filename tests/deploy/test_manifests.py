@@ -1,5 +1,6 @@
 """Every overlay as `kubectl kustomize` builds it, against the published schemas."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from commands import server_command
 from kustomize import MANIFESTS, build, one
+from pipelines_server import PipelinesServer
 
 from components.client.cluster.cron import parse_cron
 from components.client.cluster.settings import ALERT_KEYS, SECRET_KEYS
@@ -130,22 +133,51 @@ def reaches(resources: list[dict[str, Any]], namespace: str, port: int) -> bool:
     return False
 
 
-def test_an_object_store_outside_the_servers_namespace_is_let_in_by_the_component(tmp_path: Path):
-    shutil.copytree(MANIFESTS, tmp_path / "manifests")
-    comment = (MANIFESTS / "components" / "object-store" / "kustomization.yaml").read_text(encoding="utf-8")
+def with_component(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The overlay `gpu` with a component, as the component's own comment has it taken in."""
+    shutil.copytree(MANIFESTS, folder / "manifests")
+    comment = (MANIFESTS / "components" / name / "kustomization.yaml").read_text(encoding="utf-8")
     lines = [line.removeprefix("#   ") for line in comment.splitlines() if line.startswith("#   ")]
-    overlay = tmp_path / "manifests" / "overlays" / "with-store"
+    overlay = folder / "manifests" / "overlays" / "with-component"
     overlay.mkdir()
     text = "\n".join(["kind: Kustomization", "namespace: kubeflow", "resources: [../gpu]", *lines])
     (overlay / "kustomization.yaml").write_text(text)
-    without, built = build("gpu"), build("with-store", tmp_path / "manifests")
+    built = build("with-component", folder / "manifests")
+    (folder / "built.yaml").write_text(yaml.safe_dump_all(built))
+    validate(folder / "built.yaml")
+    return built
+
+
+def test_the_component_predict_has_the_job_register_a_second_schedule(tmp_path: Path):
+    built = with_component(tmp_path, "predict")
+    train, predict = sorted(
+        one(built, "Job")["spec"]["template"]["spec"]["containers"],
+        key=lambda each: each["name"] == "predict",
+    )
+    assert predict["image"] == train["image"] == f"{REGISTRY}/client:{TAG}"
+    for name in ("resources", "securityContext", "volumeMounts"):
+        assert predict[name] == train[name]
+    settings: dict[str, str] = {}
+    for each in built:
+        settings |= each["data"] if each["kind"] == "ConfigMap" else {}
+    assert settings["DATE_COLUMN"] == "created_at"
+    given = [re.sub(r"\$\((\w+)\)", lambda found: settings[found[1]], each) for each in predict["args"]]
+    server = PipelinesServer()
+    options = [each for each in given[1:] if not each.startswith("--host=")]
+    server_command(given[0], server.host, *options)
+    server.shutdown()
+    [schedule] = server.kept["recurringruns"]
+    asked = schedule["runtime_config"]["parameters"]
+    assert (asked["catalog_since"], asked["models_store"]) == ("last-run", "s3://bucket/shop")
+
+
+def test_an_object_store_outside_the_servers_namespace_is_let_in_by_the_component(tmp_path: Path):
+    without, built = build("gpu"), with_component(tmp_path, "object-store")
     assert reaches(without, "kubeflow", 9000)
     assert not reaches(without, "minio", 9000)
     assert reaches(built, "minio", 9000)
     assert not reaches(built, "minio", 9001)
     assert not reaches(built, "elsewhere", 9000)
-    (tmp_path / "built.yaml").write_text(yaml.safe_dump_all(built))
-    validate(tmp_path / "built.yaml")
 
 
 def test_the_jobs_role_has_the_rights_that_a_schedule_takes(resources: list[dict[str, Any]]):
