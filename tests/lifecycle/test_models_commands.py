@@ -208,6 +208,26 @@ def test_score_joins_kept_predictions_with_later_codes_by_week(store: ModelStore
     assert "none of its 1 products is among the 5" in models(store, "score", "--labels", labels, status=2)
 
 
+@pytest.mark.parametrize(("wrong", "ends"), [(0, "97% promised"), (10, "the promise does not hold")])
+def test_score_sets_what_was_checked_at_random_beside_the_promise(
+    store: ModelStore, tmp_path: Path, wrong: int, ends: str
+):
+    threshold = {"probability": 0.9, "target": 0.97}
+    package = write_package(tmp_path / "package", 9, threshold=threshold)
+    lines = ["product_id\tcode\tprobability\tflag\tdecision"]
+    lines += [f"p{n}\t10\t0.95\t\t{'review' if n < 40 else 'accept'}" for n in range(80)]
+    lines += [f"q{n}\t10\t0.5\t\treview" for n in range(9)]
+    (tmp_path / "detail.tsv").write_text("\n".join(lines) + "\n")
+    store.keep_predictions(tmp_path / "detail.tsv", store.add(package))
+    codes = [f"p{n}\t{20 if n < wrong else 10}" for n in range(40)] + [f"q{n}\t20" for n in range(9)]
+    labels = tmp_path / "new.tsv"
+    labels.write_text("id\tcode\n" + "\n".join(codes) + "\n")
+    *_, last = models(store, "score", "--labels", labels).splitlines()
+    assert "of 40 accepted products that were checked at random" in last
+    assert f"{(40 - wrong) / 40:.1%} were right" in last
+    assert last.endswith(ends)
+
+
 def test_without_kept_predictions_score_says_so(store: ModelStore, tmp_path: Path):
     labels = detail(tmp_path / "labels.tsv", ("p1", "10", 1))
     said = models(store, "score", "--labels", labels, status=2)

@@ -2,6 +2,7 @@
 
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 from components.core.artifacts import write_json, write_manifest
 from components.core.errors import InputError
@@ -9,9 +10,11 @@ from components.lifecycle.champion import promote, read_champion
 from components.lifecycle.store import ModelStore
 
 
-def write_package(folder: Path, number: int = 1, *, day: int = 0) -> Path:
+def write_package(
+    folder: Path, number: int = 1, *, day: int = 0, threshold: dict[str, Any] | None = None
+) -> Path:
     """A package without classifiers, trained on a day of January."""
-    write_json(folder / "model.json", {"classes": ["10", "20"], "number": number})
+    write_json(folder / "model.json", {"classes": ["10", "20"], "number": number, "threshold": threshold})
     write_json(folder / "text" / "tiny" / "config.json", {"name": "tiny"})
     created = f"2026-01-{day or number:02d}T03:00:00+00:00"
     metrics = {"macro_f1": 0.8 + number / 100, "accuracy": 0.9}

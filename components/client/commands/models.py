@@ -197,3 +197,11 @@ def score(store: Any, labels: Path, threshold: float) -> None:
             f"{week.week:10}{week.predicted:>10,}{week.known:>8,}{week.covered:>9.1%}{figures[0]:>10}{figures[1]:>19}"
             f"  {', '.join(week.versions)}"
         )
+    for week in weeks:
+        if week.checked_interval and week.promised:
+            low, high = week.checked_interval
+            click.echo(
+                f"{week.week}: of {week.checked:,} accepted products that were checked at random "
+                f"{week.checked_accuracy:.1%} were right (95 % interval {low:.1%} to {high:.1%}), "
+                f"{week.promised:.0%} promised{': the promise does not hold' if week.broken else ''}"
+            )
