@@ -22,7 +22,7 @@ from components.ensemble.voting import (
     out_of_fold_vote,
     starting_weights,
 )
-from components.modeling.acceptance import Acceptance, LabeledPredictions, acceptance, unlike_below
+from components.modeling.acceptance import Acceptance, LabeledPredictions, acceptance, unlike_above
 from components.modeling.calibration import calibrated
 from components.modeling.cross_fitting import affordable_folds, chosen_macro_f1
 from components.modeling.metrics import macro_f1
@@ -134,7 +134,7 @@ def _vote(
         "threshold": {
             **accepted.document(),
             "checked_share": config.checked_share,
-            "unlike_below": unlike_below(known.sure),
+            "unlike_above": unlike_above(found.pred_probs),
         },
         "log_loss_of_calibrations": found.log_loss,
         "calibration_error": _before_and_after(calibration_error, labels, voted, found.pred_probs),

@@ -14,7 +14,7 @@ from components.core.artifacts import whole_file
 from components.data.codes import revived
 from components.data.prediction_files import safe_cells
 from components.lifecycle.model import Model, Predictions
-from components.modeling.acceptance import DIGITS, rounded
+from components.modeling.acceptance import DIGITS, entropy, rounded
 from components.preprocess.profile.profile import language_of
 
 NO_IMAGE, UNKNOWN_LANGUAGE, UNLIKE = "no image", "language not trained on", "unlike any class"
@@ -39,7 +39,7 @@ def detail_of(model: Model, table: pd.DataFrame, predictions: Predictions) -> pd
     alike = np.where(own["text"] == own["image"], "yes", "no")
     agree = np.where((own["text"] == "") | (own["image"] == ""), "", alike)
     sure, threshold = rounded(predictions.pred_probs), model.threshold
-    flags = _flags(model, table, predictions.without_image, sure)
+    flags = _flags(model, table, predictions)
     columns |= {**own, "agree": agree, "flag": [", ".join(each) for each in flags]}
     harmless = {NO_IMAGE} if model.profile["missing"]["picture"] else set()
     fine = np.array([harmless.issuperset(each) for each in flags], bool)
@@ -150,9 +150,10 @@ def _own_answers(model: Model, predictions: Predictions, modality: str) -> np.nd
     return np.where(predictions.without_image, "", own) if modality == "image" else own
 
 
-def _flags(model: Model, table: pd.DataFrame, without_image: np.ndarray, sure: np.ndarray) -> list[list[str]]:
-    languages, below = set(model.profile["languages"]), model.threshold.get("unlike_below", 0.0)
-    rows = zip(table["title"], table["description"], without_image, sure < below, strict=True)
+def _flags(model: Model, table: pd.DataFrame, predictions: Predictions) -> list[list[str]]:
+    languages, limit = set(model.profile["languages"]), model.threshold.get("unlike_above", np.inf)
+    far = entropy(predictions.pred_probs) > limit
+    rows = zip(table["title"], table["description"], predictions.without_image, far, strict=True)
     flags = []
     for title, description, blind, strange in rows:
         unknown = language_of(title, description) not in languages

@@ -159,7 +159,7 @@ class Model:
     def threshold(self) -> dict[str, Any]:
         """From which `probability` on predictions are accepted, and what that promises; {} if it is silent.
 
-        See `components.modeling.acceptance.Acceptance.document`, with `checked_share` and `unlike_below`.
+        See `components.modeling.acceptance.Acceptance.document`, with `checked_share` and `unlike_above`.
         """
         return self.document["threshold"] or {}
 

@@ -1,7 +1,7 @@
 """The report of the new products: what may be accepted unseen, what to look at, and what is strange."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from components.data.products import Products
 from components.lifecycle.detail import GUESSES, UNLIKE
 from components.lifecycle.model import Model
 from components.lifecycle.queue import Answered
+from components.modeling.acceptance import entropy
 from components.reports.acceptance import accepted_sentence, hours, no_threshold, review_sentence
 from components.reports.charts import bar
 from components.reports.page import (
@@ -39,6 +40,7 @@ def predict_report(model: Model, products: Products, images: ImageStore, found: 
     if found is None:
         return render("predict", lead=NOTHING, figures=[], checks=[], rows=[], cards=None)
     cards, counts, codes = _Cards(products, images, found), found.counts, found.predictions.codes
+    groups = products.table["group"].to_numpy()
     rows = _classes(model, Counter(codes), Counter(codes[found.accepted]))
     return render(
         "predict",
@@ -57,7 +59,7 @@ def predict_report(model: Model, products: Products, images: ImageStore, found: 
         ],
         rows=rows,
         cards={
-            "queue": cards.of(found.queue, SHOWN["queue"]),
+            "queue": cards.of(_one_of_each(found.queue, groups), SHOWN["queue"], settles=groups),
             "strange": cards.of(_strangest(found), SHOWN["strange"]),
             "disagree": cards.of(_disagreeing(found), SHOWN["disagree"]),
             "accepted": cards.of(_least_sure_accepted(found), SHOWN["accepted"]),
@@ -147,9 +149,14 @@ def _shift_check(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return check(False, f"Other shares than among the labeled products: {', '.join(named)}.")
 
 
+def _one_of_each(queue: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The first product of every group of duplicates, in the order of the queue."""
+    return queue[np.sort(np.unique(groups[queue], return_index=True)[1])]
+
+
 def _strangest(found: Answered) -> np.ndarray:
     strange = np.flatnonzero(found.flagged(UNLIKE))
-    return strange[np.argsort(found.sure[strange], kind="stable")]
+    return strange[np.argsort(-entropy(found.predictions.pred_probs[strange]), kind="stable")]
 
 
 def _disagreeing(found: Answered) -> np.ndarray:
@@ -168,11 +175,21 @@ class _Cards:
 
     def __init__(self, products: Products, images: ImageStore, found: Answered) -> None:
         self._gallery, self._names = Gallery(products, images), class_labels(products)
-        self._rows = found.detail.to_dict("records")
+        self._rows, self._queue = found.detail.to_dict("records"), found.queue
 
-    def of(self, rows: Iterable[int] | np.ndarray, count: int) -> list[dict[str, Any]]:
-        """Cards of the first `count` rows."""
-        return [self._gallery.card(row, **self._lines(row)) for row in list(map(int, rows))[:count]]
+    def of(self, rows: np.ndarray, count: int, settles: np.ndarray | None = None) -> list[dict[str, Any]]:
+        """Cards of the first `count` rows.
+
+        Args:
+            settles: (N,) groups; a card says how many duplicates of its product are in the queue.
+        """
+        cards = []
+        for row in rows[:count].tolist():
+            lines = self._lines(row)
+            if settles is not None and (alike := int((settles[self._queue] == settles[row]).sum())) > 1:
+                lines["settles"] = f"{alike} duplicates"
+            cards.append(self._gallery.card(row, **lines))
+        return cards
 
     def _lines(self, row: int) -> dict[str, Any]:
         said: dict[str, Any] = self._rows[row]

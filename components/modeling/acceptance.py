@@ -9,6 +9,7 @@ import numpy as np
 from components.modeling.calibration import Calibrator, fit_temperature_and_floor
 from components.modeling.cross_fitting import choice_folds
 from components.modeling.intervals import DRAWS, effective_units, interval, wilson
+from components.modeling.reliability import LEAST
 
 SUREST = 0.5  # of the products, among which label noise is looked for
 STEPS = 200  # coverages at which a threshold may lie
@@ -162,17 +163,21 @@ def rounded(pred_probs: np.ndarray) -> np.ndarray:
     return np.round(pred_probs.max(axis=1).astype(np.float64), DIGITS)
 
 
-def unlike_below(sure: np.ndarray) -> float:
-    """The probability under which a product is unlike any class: `UNLIKE` of the known products are.
+def entropy(pred_probs: np.ndarray) -> np.ndarray:
+    """(N, C) -> (N,) in nats: how many classes share a product between them, and how evenly."""
+    return -(pred_probs * np.log(np.maximum(pred_probs, LEAST))).sum(axis=1, dtype=np.float64)
 
-    The probability of the predicted class (Hendrycks and Gimpel, ICLR 2017) found products of left-out
-    classes better than distances to training products in n-grams, to classes' means, or among the
-    classifiers' probabilities: `benchmarks/confidence.py`.
+
+def unlike_above(pred_probs: np.ndarray) -> float:
+    """The entropy over which a product is unlike any class: `UNLIKE` of the known products are.
+
+    Products of classes left out of the training were found better by it than by the largest probability, the
+    classifiers' own probabilities, or distances to other products' n-grams: `benchmarks/confidence.py`.
 
     Args:
-        sure: (N,) of known products, by what did not see them.
+        pred_probs: (N, C) of known products, calibrated, by what did not see them.
     """
-    return float(np.round(np.quantile(sure, UNLIKE), DIGITS))
+    return float(np.quantile(entropy(pred_probs), 1 - UNLIKE))
 
 
 def without_noise(accuracy: Any, noise: Any) -> Any:

@@ -24,7 +24,7 @@ from components.lifecycle.detail import (
 from components.lifecycle.model import Predictions
 from components.lifecycle.queue import answered, review_queue
 
-THRESHOLD = {"probability": 0.9, "target": 0.97, "unlike_below": 0.6, "checked_share": 0.01}
+THRESHOLD = {"probability": 0.9, "target": 0.97, "unlike_above": 0.9, "checked_share": 0.01}
 
 
 def model(*, blind: int = 1, threshold: dict[str, Any] | None = None) -> Any:
