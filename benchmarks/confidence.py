@@ -114,7 +114,9 @@ def print_halves(
         )
 
 
-def leave_out(products: Products, images: ImageStore, out: np.ndarray, seed: int) -> tuple[float, ...]:
+def leave_out(
+    products: Products, images: ImageStore, out: np.ndarray, seed: int
+) -> tuple[float, float, float, int]:
     """Shares flagged, and how many were left out.
 
     Returns:
@@ -145,7 +147,7 @@ def train(products: Products, images: ImageStore, folder: Path) -> Path:
     given: dict[str, Any] = {"products": folder / "products", "images": images.folder}
     write_products(products, given["products"])
     write_json(folder / "profile.json", profile_catalog(products, images))
-    left = {
+    left: dict[str, dict[str, Any]] = {
         which: {name: folder / f"{which}-{name}" for name in ("probabilities", "features", "model")}
         for which in ("text", "image")
     }
@@ -207,14 +209,14 @@ def main() -> None:
     parser.add_argument("--wrong", type=float, default=0.0)
     parser.add_argument("--leave-out", type=int, default=0)
     options = parser.parse_args()
-    products, *vote = read_vote(options.run)
+    products, voted, labels, groups = read_vote(options.run)
     if options.leave_out:
         print_left_out(options.run, products, options.leave_out)
     elif options.halves:
-        print_halves(*vote, options.target, options.halves, options.wrong)
+        print_halves(voted, labels, groups, options.target, options.halves, options.wrong)
     else:
-        print_calibration(*vote)
-        print_acceptance(*vote, options.target)
+        print_calibration(voted, labels, groups)
+        print_acceptance(voted, labels, groups, options.target)
 
 
 if __name__ == "__main__":
