@@ -5,6 +5,7 @@ import binascii
 import struct
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from kserve.errors import InferenceError, InvalidInput  # pyright: ignore[report
 from kserve.protocol.dataplane import DataPlane  # pyright: ignore[reportMissingImports]
 
 from components.core.errors import InputError
+from components.core.reading import parse_json_object
 from components.serving.answers import Answering, Answers
 from components.serving.products import FIELDS, products_of, rows_of
 
@@ -42,9 +44,8 @@ class Predictor(Model):
             if isinstance(payload, InferRequest):
                 answers = await self._answer(rows_of(_columns(payload)))
                 return self._response(payload, answers)
-            if not isinstance(payload, Mapping):
-                raise InputError('expected a JSON object with "instances"')
-            return {"predictions": (await self._answer(payload.get("instances"))).documents()}
+            instances = _object(payload).get("instances")
+            return {"predictions": (await self._answer(instances)).documents()}
         except InputError as error:
             raise InvalidInput(str(error)) from error
 
@@ -102,6 +103,20 @@ class StrictDataPlane(DataPlane):
             raise
         except MALFORMED as error:
             raise InvalidInput(f"malformed request: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _object(payload: Any) -> Mapping[str, Any]:
+    """The JSON object of a v1 request; KServe leaves one alone that is called a form, as curl has it.
+
+    Raises:
+        InputError: it is none.
+    """
+    if isinstance(payload, bytes):
+        with suppress(ValueError, RecursionError):
+            return parse_json_object(payload)
+    if not isinstance(payload, Mapping):
+        raise InputError('expected a JSON object with "instances"')
+    return payload
 
 
 def _columns(request: Any) -> dict[str, list[Any]]:

@@ -109,6 +109,15 @@ def test_by_v2_in_binary_it_answers_the_same(served: Served, table: pd.DataFrame
     assert outputs(found)["code"] == [row["code"].iloc[0]]
 
 
+@pytest.mark.parametrize("called", ["application/x-www-form-urlencoded", "text/plain", "image/png"])
+def test_an_object_that_is_called_something_else_is_read_all_the_same(served: Served, called: str):
+    headers, asked = {"content-type": called}, {"instances": [{"title": "roman"}]}
+    status, found = served.post("/v1/models/shop:predict", asked, headers)
+    assert (status, found["predictions"][0]["code"]) == (200, "10")
+    status, found = served.post("/v1/models/shop:predict", b"title=roman", headers)
+    assert (status, found) == (400, {"error": 'expected a JSON object with "instances"'})
+
+
 def test_who_asks_whether_it_is_ready_is_answered(served: Served):
     assert served.get("/v2/health/ready") == (200, '{"ready":true}')
     assert served.get("/v1/models/shop") == (200, '{"name":"shop","ready":true}')
