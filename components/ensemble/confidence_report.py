@@ -13,6 +13,7 @@ from components.reports.charts import line_chart, reliability_chart
 from components.reports.page import class_label, percent
 
 UNCALIBRATED = "uncalibrated"  # checkpoint of the ensemble: the vote's probabilities as the members have them
+DRAWN_FROM = 0.1  # coverage; on fewer products the interval is as wide as the chart
 NAMES = {
     "identity": "none",
     "temperature": "temperature",
@@ -65,10 +66,11 @@ def _sentence(sides: list[dict[str, Any]], kind: str, products: int) -> str:
 
 def acceptance_section(products: Products, ensemble: Classifier, accepted: Acceptance) -> dict[str, Any]:
     """What may be accepted unseen: by target, as a curve, and of every class at the chosen threshold."""
+    drawn = [each for each in accepted.curve if each.coverage >= DRAWN_FROM] or accepted.curve
     lines = {
-        "right, label noise taken away": [(each.coverage, each.corrected) for each in accepted.curve],
-        "lower end of its 95 % interval": [(each.coverage, each.corrected_low) for each in accepted.curve],
-        "as labeled": [(each.coverage, each.accuracy) for each in accepted.curve],
+        "right, label noise taken away": [(each.coverage, each.corrected) for each in drawn],
+        "lower end of its 95 % interval": [(each.coverage, each.corrected_low) for each in drawn],
+        "as labeled": [(each.coverage, each.accuracy) for each in drawn],
     }
     chosen = accepted.chosen
     series = {name: [(100 * x, 100 * y) for x, y in line] for name, line in lines.items()}

@@ -59,7 +59,7 @@ def predict_report(model: Model, products: Products, images: ImageStore, found: 
         ],
         rows=rows,
         cards={
-            "queue": cards.of(_one_of_each(found.queue, groups), SHOWN["queue"], settles=groups),
+            "queue": cards.of(_one_of_each(found, groups), SHOWN["queue"], settles=groups),
             "strange": cards.of(_strangest(found), SHOWN["strange"]),
             "disagree": cards.of(_disagreeing(found), SHOWN["disagree"]),
             "accepted": cards.of(_least_sure_accepted(found), SHOWN["accepted"]),
@@ -149,8 +149,9 @@ def _shift_check(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return check(False, f"Other shares than among the labeled products: {', '.join(named)}.")
 
 
-def _one_of_each(queue: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """The first product of every group of duplicates, in the order of the queue."""
+def _one_of_each(found: Answered, groups: np.ndarray) -> np.ndarray:
+    """The first product of every group of duplicates that is not accepted, in the order of the queue."""
+    queue = found.queue[~found.checked[found.queue]]
     return queue[np.sort(np.unique(groups[queue], return_index=True)[1])]
 
 
