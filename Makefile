@@ -81,7 +81,8 @@ install-test:
 	$(PYTHON) -m pip install --quiet --require-hashes --no-deps --requirement tests/constraints.txt
 	$(PYTHON) -m pip install --quiet --no-deps --editable .
 
-install-serving: install-test
+# Over what `make test` has installed.
+install-serving:
 	$(PYTHON) -m venv --without-pip $(SERVING)
 	$(PYTHON) -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
 	  > "$$($(SERVING)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/others.pth"
