@@ -137,7 +137,7 @@ class Model:
             pred_probs=pred_probs,
             classifiers={each["name"]: answers.classifier(each["name"]) for each in self.classifiers},
             members={each["name"]: probs for each, probs in zip(self.voters, stack, strict=True)},
-            without_image=np.array([not _has(store, key) for key in table["image"]], bool),
+            without_image=np.array([key not in store for key in table["image"]], bool),
         )
 
     @property
@@ -248,7 +248,3 @@ def load_model(path: Path | str, *, device: Accelerator = "auto", check: bool = 
     if missing := [name for name in (MODEL, PROFILE) if name not in listed]:
         raise InputError(f"{folder}: {', '.join(missing)} missing: no whole model package")
     return Model(folder, manifest, device)
-
-
-def _has(store: ImageStore, key: Any) -> bool:
-    return isinstance(key, str) and key in store

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from components.client.local import console
+from components.client.local.console import Console
 from components.client.local.finished_run import read_run, write_record
 from components.client.local.run import LOCK, RESULTS, LocalRun
 from components.core.errors import InputError
@@ -32,7 +35,8 @@ run_stage("text", work, inputs={}, outputs={}, metrics=None, report=SimpleNamesp
 class Pipeline:
     """A compiled pipeline that notes what it is given and fails."""
 
-    def __init__(self, **defaults: Any) -> None:
+    def __init__(self, *, error: BaseException | None = None, **defaults: Any) -> None:
+        self.error = error or RuntimeError("no stage")
         settings = {"cluster_accelerator_type": "", "cluster_accelerator_count": "0", **defaults}
         inputs = {name: SimpleNamespace(default=value) for name, value in settings.items()}
         self.component_spec = SimpleNamespace(inputs=inputs)
@@ -40,7 +44,7 @@ class Pipeline:
 
     def __call__(self, **arguments: Any) -> None:
         self.given = arguments
-        raise RuntimeError("no stage")
+        raise self.error
 
 
 @pytest.fixture(autouse=True)
@@ -168,3 +172,29 @@ def test_a_run_that_trains_nothing_leaves_its_plan_and_the_champions_predictions
     assert {"plan.json", "predictions.tsv", "predictions_detail.tsv", "run.json"} <= left
     with pytest.raises(InputError, match=r"this run trained nothing, so it has no figures"):
         read_run(tmp_path)
+
+
+def test_the_screen_says_what_is_at_work_when_it_is_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(console, "QUIET", 0.0)
+    running = Console(tmp_path / "run.log")
+    running.write("[image small] started\n    [text tfidf fold 0] started\nnoise of the runner\n")
+    running.write("[image small] of 12 epochs: epoch 3, loss 1.7, macro f1 0.2, seconds 100.0\n")
+    running.write("[text tfidf fold 0] finished in 2 s\n")
+    assert running.at_work() == "stage 4 of 7, image small: at work for 0 s, about 15 min left of its epochs"
+    with running.ticking():
+        time.sleep(1.5)
+    shown = capsys.readouterr().out
+    assert "... stage 4 of 7, image small: at work for" in shown
+    assert "noise of the runner" not in shown
+    running.write("[image small] finished in 900 s\n")
+    assert running.at_work() == "between two tasks"
+
+
+def test_a_run_that_is_stopped_says_how_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pipeline = Pipeline(error=KeyboardInterrupt())
+    with pytest.raises(SystemExit) as ended:
+        LocalRun(tmp_path / "run", catalog(tmp_path), fresh=False).execute(pipeline)
+    assert ended.value.code == 130
+    assert "Start it again with the same command" in capsys.readouterr().err

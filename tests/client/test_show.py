@@ -100,10 +100,17 @@ def test_another_result_that_was_changed_is_named(tmp_path: Path, caplog: pytest
 def test_an_unfinished_run_says_how_to_go_on_and_which_reports_it_has(tmp_path: Path):
     folder = finished_run(tmp_path / "one")
     write_sealed(folder / "run.json", {"parameters": {}, "finished": False})
-    output = command("show", folder, status=2).output
-    assert "did not finish" in output
+    (folder / "run.log").write_text("[text tfidf] started\n[text tfidf] error: no disk\n", encoding="utf-8")
+    (folder / "artifacts/r/denoise").mkdir(parents=True)
+    (folder / "artifacts/r/denoise/denoise_report").write_text(render("failure", reason="none"))
+    output = command("show", folder).output
+    assert "did not finish: [text tfidf] error: no disk" in output
     assert "same --output" in output
     assert "preprocess.html" in output
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert '<a href="reports/denoise.html">' in page
+    assert "no disk" in page
+    assert "same --output" in command("compare", folder, folder, status=2).output
 
 
 def test_compare_tells_the_parameters_the_rows_and_the_classes_that_differ(tmp_path: Path):

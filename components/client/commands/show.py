@@ -12,7 +12,13 @@ from components.client.cluster.connection import Access, connect
 from components.client.cluster.store import Store
 from components.client.commands.access import access_options, artifacts_option
 from components.client.commands.failure import exit_on_input_error
-from components.client.local.finished_run import FinishedRun, read_run
+from components.client.local.finished_run import (
+    FinishedRun,
+    find_reports,
+    gather_reports,
+    read_run,
+    without_figures,
+)
 from components.client.local.server_run import fetch_products, fetch_run
 from components.core.errors import InputError
 
@@ -60,18 +66,24 @@ def show(find: Callable[..., FinishedRun], run: str, browser: bool) -> None:
     """List a run's reports and open their index page.
 
     The run is a folder, or with --host and --artifacts the id of a server's run, which `runs` lists; what it
-    left is copied to runs/ID.
+    left is copied to runs/ID. Of a run that goes on or failed it shows what is there.
     """
     # Not at the top: compiling imports this module and needs kfp alone.
-    from components.client.local.pages import write_index
+    from components.client.local.pages import write_index, write_partial_index
 
     with exit_on_input_error():
-        finished = find(run)
-        index = write_index(finished)
-        for sentence in finished.metrics.get("verdict", []):
+        folder = Path(run)
+        if why := without_figures(folder):
+            gather_reports(folder)
+            sentences, index = [why], write_partial_index(folder, why)
+        else:
+            finished = find(run)
+            folder, sentences = finished.folder, finished.metrics.get("verdict", [])
+            index = write_index(finished)
+        for sentence in sentences:
             click.echo(sentence)
         click.echo()
-        for report in finished.reports:
+        for report in find_reports(folder):
             click.echo(f"{report.question:56} {report.path}")
         click.echo(f"\n{'All of them, on one page:':56} {index}")
         _open(index, browser)

@@ -1,15 +1,17 @@
 """A finished run's folder: what was asked of the run, what it found, which reports it has."""
 
 import html
+import json
 import logging
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.core.artifacts import read_sealed, sha256, write_sealed
+from components.core.artifacts import MANIFEST, read_sealed, sha256, write_sealed
 from components.core.errors import InputError
-from components.core.project import LIFECYCLE, STAGES
+from components.core.project import LIFECYCLE, STAGES, TRAININGS
 from components.core.reading import read_json
 
 log = logging.getLogger(__name__)
@@ -89,16 +91,8 @@ def read_run(folder: Path) -> FinishedRun:
             "such as runs/sample, or with --host a server's run"
         )
     record = read_sealed(folder / RUN, "the record of a run")
-    if not record.get("finished"):
-        raise InputError(
-            f"{folder}: this run did not finish; run.log says why. Start it again with the same --output: it "
-            f"goes on from its finished stages.{_listed('Its reports so far:', folder)}"
-        )
-    if METRICS not in record["files"]:
-        raise InputError(
-            f"{folder}: this run trained nothing, so it has no figures; plan.json says why."
-            f"{_listed('Its reports:', folder)}"
-        )
+    if why := without_figures(folder):
+        raise InputError(f"{folder}: {why}{_listed('Its reports so far:', folder)}")
     changed = [name for name, digest in record["files"].items() if _digest(folder / name) != digest]
     if METRICS in changed:
         raise InputError(
@@ -110,6 +104,21 @@ def read_run(folder: Path) -> FinishedRun:
     metrics = read_json(folder / METRICS, "the figures of a run")
     name = record.get("name", folder.name)
     return FinishedRun(folder, name, record["parameters"], record["seconds"], metrics)
+
+
+def without_figures(folder: Path) -> str:
+    """Why a run has no figures: it did not finish, or trained nothing; "" where it has, or is none."""
+    if not (folder / RUN).is_file():
+        return ""
+    record = read_sealed(folder / RUN, "the record of a run")
+    if record.get("finished"):
+        nothing = "this run trained nothing, so it has no figures; plan.json says why."
+        return "" if METRICS in record["files"] else nothing
+    again = "Start it again with the same --output: it goes on from its finished stages."
+    lines = (folder / LOG).read_text(encoding="utf-8").splitlines() if (folder / LOG).is_file() else []
+    errors = [line.strip() for line in lines if "] error: " in line]
+    why = errors[-1] if errors else "it is at work, or it was stopped; run.log has what it printed"
+    return f"this run did not finish: {why}. {again}"
 
 
 def _listed(heading: str, folder: Path) -> str:
@@ -137,6 +146,29 @@ def find_reports(folder: Path) -> list[Report]:
         if stage in QUESTIONS:
             found.append(Report(path, _title(path), QUESTIONS[stage]))
     return sorted(found, key=lambda report: _place(report.path.stem))
+
+
+def gather_reports(folder: Path) -> None:
+    """Copies the reports and lists that a run's tasks have left so far to where a person looks for them."""
+    artifacts = folder / "artifacts"
+    for component, outputs in LISTS.items():
+        for output, name in outputs.items():
+            for path in artifacts.glob(f"*/{component.replace('_', '-')}/{output}"):
+                shutil.copyfile(path, folder / name)
+    for path in sorted(artifacts.glob("**/*_report")):
+        target = folder / "reports" / f"{_report_name(path)}.html"
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def _report_name(report: Path) -> str:
+    component = report.name.removesuffix("_report")
+    manifest = report.parent / "probabilities" / MANIFEST
+    if component not in TRAININGS or not manifest.is_file():
+        return component.replace("_", "-")
+    metadata = json.loads(manifest.read_text(encoding="utf-8"))
+    fold = metadata["metadata"].get("fold")
+    return f"{component}-{metadata['name']}" + ("" if fold is None else f"-fold-{fold}")
 
 
 def _place(stem: str) -> tuple[int, bool, str]:

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import click
+
 from components.client.local.comparison import Comparison
-from components.client.local.finished_run import FinishedRun, files
+from components.client.local.finished_run import FinishedRun, files, find_reports
 from components.core.artifacts import write_text
 from components.modeling.metrics import ROWS
 from components.reports.acceptance import accepted_sentence, review_sentence
@@ -12,6 +14,7 @@ from components.reports.charts import gain_bar
 from components.reports.page import check, class_label_of, figure, many, percent, render, words
 
 INDEX = "index.html"
+WIDTH = 100  # characters of a line on the terminal
 
 
 def write_index(run: FinishedRun) -> Path:
@@ -32,22 +35,55 @@ def write_index(run: FinishedRun) -> Path:
         ],
         rows=[_row(key, row, test["rows"].get(key) if test else None) for key, row in table.items()],
         tested=test is not None,
-        reports=[
-            {
-                "href": report.path.relative_to(run.folder).as_posix(),
-                "title": report.title,
-                "question": report.question,
-                "kilobytes": max(1, round(report.path.stat().st_size / 1024)),
-            }
-            for report in run.reports
-        ],
-        files=[{"href": name, "what": what} for name, what in files(run.folder)],
+        **_contents(run.folder),
         parameters={
             name: words(value) for name, value in run.parameters.items() if value not in ("", {}, [])
         },
     )
     write_text(run.folder / INDEX, page)
     return run.folder / INDEX
+
+
+def write_partial_index(folder: Path, why: str) -> Path:
+    """Draws the page of a run without figures: why it has none, and what is there; returns its path."""
+    sections = {"answers": [], "figures": [], "rows": [], "tested": False, "parameters": {}}
+    page = render("index", name=folder.resolve().name, verdict=[why], **sections, **_contents(folder))
+    write_text(folder / INDEX, page)
+    return folder / INDEX
+
+
+def _contents(folder: Path) -> dict[str, Any]:
+    """The reports and files of a run's folder."""
+    reports = [
+        {
+            "href": report.path.relative_to(folder).as_posix(),
+            "title": report.title,
+            "question": report.question,
+            "kilobytes": max(1, round(report.path.stat().st_size / 1024)),
+        }
+        for report in find_reports(folder)
+    ]
+    return {"reports": reports, "files": [{"href": name, "what": what} for name, what in files(folder)]}
+
+
+def ending(run: FinishedRun) -> str:
+    """What a run prints at its end, for a terminal: the verdict, the results, the three answers."""
+    test = run.metrics.get("test")
+    lines = [click.wrap_text(sentence, WIDTH) for sentence in run.metrics.get("verdict", [])]
+    lines += [
+        "",
+        f"{'macro-F1, %':24}{'validation':>11}  {'95 % interval':15}{'test' if test else '':>7}  classifier",
+    ]
+    for key, row in run.metrics["validation"]["rows"].items():
+        low, high = (percent(bound, 1) for bound in row["macro_f1_interval"])
+        tested = percent(test["rows"][key]["macro_f1"]) if test and key in test["rows"] else ""
+        score = percent(row["macro_f1"])
+        lines.append(f"{ROWS[key]:24}{score:>11}  {f'{low} to {high}':15}{tested:>7}  {row['name']}".rstrip())
+    for each in _answers(run):
+        where = f" ({', '.join(each['links'])})" if each["links"] else ""
+        answer = click.wrap_text(f"{each['answer']}{where}", WIDTH, "  ", "  ")
+        lines += ["", each["question"], answer]
+    return "\n".join(lines)
 
 
 def _answers(run: FinishedRun) -> list[dict[str, Any]]:

@@ -14,10 +14,9 @@ from typing import Any
 import click
 
 from components.client.local.console import Console
-from components.client.local.finished_run import LISTS, LOG, METRICS, RUN, read_run, write_record
+from components.client.local.finished_run import LOG, METRICS, RUN, gather_reports, read_run, write_record
 from components.core.artifacts import MANIFEST, write_sealed
 from components.core.errors import InputError
-from components.core.project import TRAININGS
 from components.core.stage import (
     DECODED_VARIABLE,
     FINISHED_VARIABLE,
@@ -73,7 +72,7 @@ class LocalRun:
             SystemExit: a stage failed; its message was printed. Status 2 where the input is wrong.
         """
         # Not at the top: compiling imports this module and needs kfp alone.
-        from components.client.local.pages import write_index
+        from components.client.local.pages import ending, write_index
         from components.client.sample.catalog import denoising_seen, write_sample
 
         start = time.perf_counter()
@@ -95,8 +94,15 @@ class LocalRun:
         record = {"parameters": {**defaults, **arguments}}
         write_sealed(self.folder / RUN, {**record, "finished": False})
         try:
-            with contextlib.redirect_stdout(console), contextlib.redirect_stderr(console), console.logging():
+            with (
+                contextlib.redirect_stdout(console),
+                contextlib.redirect_stderr(console),
+                console.logging(),
+                console.ticking(),
+            ):
                 pipeline(**arguments)
+        except KeyboardInterrupt:
+            console.stopped()
         except Exception as error:
             self._gather()
             console.explain(error)
@@ -108,8 +114,9 @@ class LocalRun:
         if not (self.folder / METRICS).exists():
             click.echo(f"finished in {time.perf_counter() - start:.0f} s; its files lie in {self.folder}")
             return
-        write_index(read_run(self.folder))
-        click.echo((self.folder / "summary.md").read_text(encoding="utf-8"))
+        finished = read_run(self.folder)
+        write_index(finished)
+        click.echo(ending(finished))
         planted = self.folder / "sample" / "planted.tsv"
         if self.arguments["catalog_products"] == str(planted.with_name("X_train.tsv")):
             click.echo(denoising_seen(planted, self.folder / "label_issues.tsv"))
@@ -175,17 +182,10 @@ class LocalRun:
         return plan.is_file() and json.loads(plan.read_text(encoding="utf-8"))["training"] == "skip"
 
     def _gather(self) -> None:
-        for component, outputs in LISTS.items():
-            for output, name in outputs.items():
-                for path in self.artifacts.glob(f"*/{component.replace('_', '-')}/{output}"):
-                    shutil.copyfile(path, self.folder / name)
+        gather_reports(self.folder)
         for path in self.artifacts.glob("*/ensemble/ensemble_model"):
             # Second names for the artifact's files, which nothing rewrites.
             shutil.copytree(path, self.folder / MODEL, copy_function=os.link)
-        for path in sorted(self.artifacts.glob("**/*_report")):
-            target = self.folder / "reports" / f"{_report_name(path)}.html"
-            target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(path, target)
         if self._skips():  # then the champion's predictions are the run's
             for path in self.artifacts.glob("*/monitor/predictions/*.?sv"):
                 shutil.copyfile(path, self.folder / path.name)
@@ -198,13 +198,3 @@ def defaults_of(pipeline: Callable[..., Any]) -> dict[str, Any]:
     """Every parameter of a pipeline and the value that it has where none is given."""
     inputs = pipeline.component_spec.inputs  # type: ignore[attr-defined]
     return {name: value.default for name, value in inputs.items()}
-
-
-def _report_name(report: Path) -> str:
-    component = report.name.removesuffix("_report")
-    manifest = report.parent / "probabilities" / MANIFEST
-    if component not in TRAININGS or not manifest.is_file():
-        return component.replace("_", "-")
-    metadata = json.loads(manifest.read_text(encoding="utf-8"))
-    fold = metadata["metadata"].get("fold")
-    return f"{component}-{metadata['name']}" + ("" if fold is None else f"-fold-{fold}")
