@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import InputError
+from components.data.decisions import DROP, decisions_of
 from components.data.products import Products
 from components.data.tables.findings import DROPPED, FLAGGED, Finding, first_of
 from components.data.tables.read import read_table
@@ -87,7 +88,9 @@ def read_new(
         raise InputError("test_labels: there are no test products; name them too, or leave the labels out")
     waiting: list[Record] = []
     if "products" in paths and "labels" not in paths:
-        known = set(labeled.ids.tolist())  # of a product without a code a person may have decided
+        # Of a product without a code a person may have decided.
+        dropped = (each.product_id for each in decisions_of(labeled.metadata) if each.choice == DROP)
+        known = {*labeled.ids.tolist(), *dropped}
         catalog = take_unlabeled(read_catalog(paths["products"], None, config))
         waiting = [record for record in catalog if record.product_id not in known]
     if "test_products" not in paths:

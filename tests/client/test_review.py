@@ -222,7 +222,8 @@ def test_new_products_come_after_the_labels_and_have_none_to_keep(page: Page, fo
     asked = page.queue.questions[number:]
     assert [(each.part, each.given, each.suggested) for each in asked] == [("new", "", "20")] * 2
     assert "40 % sure; no image" in requests.get(f"{page.address}/question/{number}", timeout=30).text
-    assert page.post(f"/decide/{number}", choice="keep").status_code == 422
+    for choice in ("keep", "drop"):
+        assert page.post(f"/decide/{number}", choice=choice).status_code == 422
     page.post(f"/decide/{number}", choice="correct", code="30")
     assert page.decided[asked[0].product_id].code == "30"
     assert page.decided[asked[0].product_id].given == ""
@@ -238,10 +239,30 @@ def test_new_products_come_after_the_labels_and_have_none_to_keep(page: Page, fo
 
 def test_a_file_of_another_kind_is_refused(folder: Path, tmp_path: Path):
     (tmp_path / "other.tsv").write_text("name\tprice\na\t1\n")
-    with pytest.raises(InputError, match="missing columns"):
+    with pytest.raises(InputError, match="name one of its own"):
         DecisionsFile(str(tmp_path / "other.tsv"), seed=[], scratch=folder)
     with pytest.raises(InputError, match=r"expected the name of a \.tsv file"):
         DecisionsFile(str(tmp_path / "other.xlsx"), seed=[], scratch=folder)
+
+
+def test_a_list_of_issues_is_not_rewritten(folder: Path):
+    with pytest.raises(InputError, match="the page rewrites its file"):
+        DecisionsFile(str(folder / "label_issues.tsv"), seed=[], scratch=folder / "scratch")
+
+
+def test_a_run_that_trained_nothing_asks_about_its_new_products(folder: Path):
+    artifacts = folder / "artifacts" / "r"
+    (artifacts / "denoise/cleaned").rename(artifacts / "preprocess/products")
+    (folder / "label_issues.tsv").unlink()
+    assert [each.part for each in read_queue(folder).questions] == ["new", "new"]
+
+
+def test_a_list_of_another_run_is_named(folder: Path):
+    path = folder / "label_issues.tsv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([lines[0], "999" + lines[1]]) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"label_issues.tsv: product '999.* is none of the run's"):
+        read_queue(folder)
 
 
 def test_a_folder_without_its_artifacts_is_named(tmp_path: Path):

@@ -9,7 +9,7 @@ import click
 
 from components.client.commands.failure import exit_on_input_error
 from components.client.commands.show import run_options
-from components.client.local.finished_run import FinishedRun
+from components.client.local.finished_run import FinishedRun, without_figures
 
 DECISIONS = "review/decisions.tsv"  # in a run's folder
 
@@ -41,9 +41,10 @@ def review(
         ) from error
 
     with exit_on_input_error(), tempfile.TemporaryDirectory() as scratch:
-        finished = find(run, products=True)
-        queue = read_queue(finished.folder)
-        place = decisions or str(finished.folder / DECISIONS)
+        # A run that trained nothing has new products to look at.
+        folder = Path(run) if without_figures(Path(run)) else find(run, products=True).folder
+        queue = read_queue(folder)
+        place = decisions or str(folder / DECISIONS)
         file = DecisionsFile(place, seed=queue.decided, scratch=Path(scratch))
         command = f"python pipeline.py run ... --corrections {place}"
         server, socket = serve(review_app(Session(queue, file), command=command), port)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from components.core.artifacts import whole_file
 from components.core.errors import InputError
-from components.data.codes import defused
+from components.data.codes import clean_id, defused, revived
 from components.data.decisions import Decision, read_decisions
 from components.data.tables.read import read_table
 from components.data.uris import is_uri
@@ -25,7 +25,7 @@ class DecisionsFile:
 
     Args:
         place: a path, or a URI of s3 or gs; it need not exist.
-        seed: what is decided already where there is no file yet.
+        seed: what was decided elsewhere; of one product the file's decision counts.
         scratch: a folder of this machine.
 
     Raises:
@@ -39,9 +39,10 @@ class DecisionsFile:
         self.place, self._scratch = place, scratch / self._name
         self._objects = Objects(folder if is_uri(place) else folder or ".")
         self._notes: dict[str, tuple[str, str]] = {}
-        self.made = {each.product_id: each for each in seed}
+        self.made: dict[str, Decision] = {}
         self._tag = ""
         self.read()
+        self.made = {**{each.product_id: each for each in seed}, **self.made}
 
     def read(self) -> None:
         """Takes in what the file holds."""
@@ -51,10 +52,17 @@ class DecisionsFile:
         with whole_file(self._scratch) as temporary:
             temporary.write_bytes(content)
         table = read_table(self._scratch)
+        if table.header != list(COLUMNS):
+            raise InputError(
+                f"{self.place}: has the columns {table.named()}; expected {', '.join(COLUMNS)}: the page "
+                "rewrites its file, so name one of its own with --decisions"
+            )
         self.made = {each.product_id: each for each in read_decisions(table).made}
         for row in table.rows:
-            note = row.values.get("title", ""), row.values.get("decided", "")
-            self._notes[row.values["product_id"]] = note
+            self._notes[clean_id(row.values["product_id"])] = (
+                revived(row.values["title"]),
+                row.values["decided"],
+            )
 
     def decide(self, decision: Decision, title: str) -> None:
         """Adds a decision, or replaces the one of its product.
@@ -86,4 +94,7 @@ class DecisionsFile:
         except Changed:
             self.read()
             raise DecidedElsewhere from None
-        self.made, self._tag = made, self._objects.tagged(self._name)[1]
+        self.made = made
+        found, self._tag = self._objects.tagged(self._name)
+        if found != content:  # somebody has added to it already
+            self.read()

@@ -58,9 +58,14 @@ class Part:
         key = self.products.table["image"].iloc[row]
         return bytes(self.images.encoded(key)) if isinstance(key, str) and key in self.images else None
 
+    def row(self, product: str, where: Path) -> int:
+        """The row of a product that a file names; `InputError` where there is none."""
+        if product not in self._row_of:
+            raise InputError(f"{where}: product {product!r} is none of the run's: was the file changed?")
+        return self._row_of[product]
+
     @cached_property
-    def row_of(self) -> dict[str, int]:
-        """Row by product id."""
+    def _row_of(self) -> dict[str, int]:
         return {product: row for row, product in enumerate(self.products.ids.tolist())}
 
 
@@ -111,9 +116,10 @@ def read_queue(folder: Path) -> Queue:
     """What a run's folder asks.
 
     Raises:
-        InputError: it lacks the products, their pictures or the list of issues, or one is damaged.
+        InputError: it lacks the products or their pictures, or a file is damaged.
     """
-    labeled = _part(folder, "denoise/cleaned", "preprocess/images")
+    of_labeled = "preprocess/images"
+    labeled = _part(folder, "denoise/cleaned", of_labeled) or _part(folder, "preprocess/products", of_labeled)
     if labeled is None:
         raise InputError(f"{folder}: its artifacts lack the products or their pictures: run it again")
     parts = {"labeled": labeled}
@@ -133,13 +139,13 @@ def _part(folder: Path, products: str, images: str) -> Part | None:
 
 def _doubted_labels(folder: Path, labeled: Part) -> Iterator[Question]:
     path = folder / "label_issues.tsv"
-    if not path.is_file():
-        raise InputError(f"{path}: missing: the run did not come as far as its denoising")
+    if not path.is_file():  # the run trained nothing
+        return
     for issue in read_issue_rows(path).to_dict("records"):
         product, removed = issue["product_id"], "left out of training" if issue["removed"] else "trained on"
         why = f"score {issue['score']:.3f}, {removed}; 0 is surely wrong, 0.5 undecided"
         codes = issue["given_code"], issue["suggested_code"]
-        yield Question("labeled", labeled.row_of[product], product, *codes, why)
+        yield Question("labeled", labeled.row(product, path), product, *codes, why)
 
 
 def _new_products(folder: Path, new: Part) -> Iterator[Question]:
@@ -155,4 +161,4 @@ def _new_products(folder: Path, new: Part) -> Iterator[Question]:
             "next": row["second_class_name"] or row["second_code"],
         }
         why = [sure, *(f"{who}: {what}" for who, what in said.items() if what), row["flag"]]
-        yield Question("new", new.row_of[product], product, "", row["code"], "; ".join(filter(None, why)))
+        yield Question("new", new.row(product, path), product, "", row["code"], "; ".join(filter(None, why)))

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from components.client.review.decisions import DecidedElsewhere, DecisionsFile
 from components.client.review.queue import Queue
 from components.core.errors import InputError
-from components.data.decisions import CHOICES, CORRECT, KEEP, Decision
+from components.data.decisions import CHOICES, CORRECT, Decision
 from components.reports import page
 
 HERE = Path(__file__).parent
@@ -63,8 +63,8 @@ class Session:
         question = self.queue.questions[number]
         if choice == CORRECT and code not in self.queue.classes:
             raise InputError(f"{code!r} is none of the catalog's classes")
-        if choice == KEEP and not question.given:
-            raise InputError("a new product has no label to keep")
+        if choice != CORRECT and not question.given:
+            raise InputError("of a new product only its class is decided")
         decision = Decision(question.product_id, choice, code if choice == CORRECT else "", question.given)
         self.decisions.decide(decision, self.queue.shown(question)["title"])
         self.made.append(number)

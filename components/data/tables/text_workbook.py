@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from components.core.artifacts import whole_file
 
@@ -44,7 +45,6 @@ def write_text_workbook(path: Path, title: str, table: pd.DataFrame) -> None:
 
 
 def _text_cell(sheet: Any, value: str) -> Any:
-    kept = "".join(each for each in value[:LONGEST] if each.isprintable() or each in "\t\n")
-    cell = WriteOnlyCell(sheet, kept)
+    cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value[:LONGEST]))
     cell.data_type, cell.number_format = "s", "@"  # else "=A1" is a formula
     return cell

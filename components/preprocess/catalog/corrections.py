@@ -9,7 +9,7 @@ from pathlib import Path
 from components.core.errors import InputError
 from components.core.reading import read_json
 from components.data.codes import clean_code
-from components.data.decisions import CORRECT, DROP, Decision, counted, read_decisions
+from components.data.decisions import CORRECT, DROP, KEEP, Decision, counted, read_decisions
 from components.data.tables.findings import (
     DROPPED,
     FLAGGED,
@@ -25,6 +25,11 @@ from components.preprocess.catalog.records import Catalog, Record
 
 log = logging.getLogger(__name__)
 
+# Why a decision is not carried out.
+GONE = "of products that the products file does not have; one of a new product waits until it does"
+MOVED = "on another label than the catalog has by now, which it keeps"
+UNLABELED = "to keep the label of products that have none: write correct, and the code"
+
 
 def apply_corrections(catalog: Catalog, corrections: Table) -> list[Decision]:
     """Carries out what a person decided of a catalog's products, in place.
@@ -32,46 +37,55 @@ def apply_corrections(catalog: Catalog, corrections: Table) -> list[Decision]:
     A decision on another label than the catalog has by now is not carried out: the catalog wins.
 
     Returns:
-        The decisions that were carried out, by product; the catalog's findings name those that were not.
+        By product the decisions that were carried out, and those of new products that the products file does
+        not have yet; the catalog's findings name what was not carried out.
 
     Raises:
         InputError: the table cannot be used, or has a code that the catalog does not have.
     """
     decisions = read_decisions(corrections)
     by_id = {record.product_id: record for record in catalog.records}
-    _refuse_unknown_codes(decisions.made, by_id, corrections.path)
-    carried_out, gone, moved = [], [], []
+    carried_out, others = [], {why: [] for why in (GONE, MOVED, UNLABELED)}
     for decision in decisions.made:
         record = by_id.get(decision.product_id)
-        if record is None:
-            gone.append(decision)
-        elif not _fits(decision, record):
-            moved.append(decision)
-        else:
+        if why := _hindrance(decision, record):
+            others[why].append(decision)
+        elif record is not None:
             given = record.code if decision.given is None else decision.given
-            carried_out.append(replace(decision, given=given or "", line=0))
-            record.code = decision.code or record.code
-    dropped = dict.fromkeys(each.product_id for each in carried_out if each.choice == DROP)
-    for product in dropped:
-        catalog.findings.append(
-            by_id[product].finding(PERSON_DROPPED, DROPPED, f"by {corrections.path.name}")
-        )
+            carried_out.append(replace(decision, given=given or ""))
+    _refuse_unknown_codes(carried_out, {record.code for record in catalog.records}, corrections.path)
+    for decision in carried_out:
+        record = by_id[decision.product_id]
+        record.code = decision.code or record.code
+        if decision.choice == DROP:
+            catalog.findings.append(record.finding(PERSON_DROPPED, DROPPED, corrections.path.name))
+    dropped = {each.product_id for each in carried_out if each.choice == DROP}
     catalog.records = [record for record in catalog.records if record.product_id not in dropped]
-    catalog.findings += _of_another(gone, "of products that the catalog does not have", corrections.path)
-    catalog.findings += _of_another(
-        moved, "on another label than the catalog has by now, which it keeps", corrections.path
-    )
+    for why, some in others.items():
+        catalog.findings += _not_carried_out(some, why, corrections.path)
     undecided = f"; {decisions.undecided} rows undecided" if decisions.undecided else ""
     log.info("%s: %s%s", corrections.path.name, counted(carried_out), undecided)
-    return sorted(carried_out, key=lambda each: each.product_id)
+    waiting = [each for each in others[GONE] if each.given == ""]
+    kept = [replace(each, line=0) for each in (*carried_out, *waiting)]
+    return sorted(kept, key=lambda each: each.product_id)
 
 
-def _refuse_unknown_codes(decisions: Sequence[Decision], by_id: dict[str, Record], path: Path) -> None:
-    codes = {record.code for record in by_id.values()}
+def _hindrance(decision: Decision, record: Record | None) -> str:
+    """Why a decision cannot be carried out on what the catalog has by now; "" where it can."""
+    if record is None:
+        return GONE
+    if record.code is None and decision.choice == KEEP:
+        return UNLABELED
+    taken_over = decision.choice == CORRECT and decision.code == record.code
+    fits = decision.given is None or decision.given == (record.code or "")
+    return "" if taken_over or fits else MOVED
+
+
+def _refuse_unknown_codes(decisions: Sequence[Decision], codes: set[str | None], path: Path) -> None:
     wrong = [
         f"line {each.line}: code {shown(each.code)} is not in the catalog"
         for each in decisions
-        if each.choice == CORRECT and each.product_id in by_id and each.code not in codes
+        if each.choice == CORRECT and each.code not in codes
     ]
     if wrong:
         raise InputError(
@@ -80,20 +94,11 @@ def _refuse_unknown_codes(decisions: Sequence[Decision], by_id: dict[str, Record
         )
 
 
-def _fits(decision: Decision, record: Record) -> bool:
-    """Whether a decision can be carried out on what the catalog has by now."""
-    if decision.choice == CORRECT and decision.code == record.code:
-        return True
-    if record.code is None and decision.choice != CORRECT:
-        return False
-    return decision.given is None or decision.given == (record.code or "")
-
-
-def _of_another(decisions: Sequence[Decision], what: str, path: Path) -> list[Finding]:
+def _not_carried_out(decisions: Sequence[Decision], why: str, path: Path) -> list[Finding]:
     if not decisions:
         return []
     first = decisions[0]
-    detail = f"{len(decisions)} {'corrections are' if len(decisions) > 1 else 'correction is'} {what}"
+    detail = f"{len(decisions)} {'corrections are' if len(decisions) > 1 else 'correction is'} {why}"
     log.warning("%s: %s, the first is %s", path, detail, shown(first.product_id))
     return [Finding(path.name, first.line, first.product_id, "stale_corrections", IGNORED, detail)]
 

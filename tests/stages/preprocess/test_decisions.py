@@ -11,6 +11,7 @@ from tables import SOFFICE, saved_by_libreoffice
 from tiny_catalog import Prepared, TinyCatalog, column
 
 from components.core.errors import InputError
+from components.data.codes import clean_code
 from components.data.decisions import Decision, decisions_of, read_decisions
 from components.data.tables.read import read_table
 from components.denoise.issues import LabelIssues
@@ -57,12 +58,12 @@ def test_products_that_people_drop_are_not_rows_that_cannot_be_used(catalog: Tin
 
 def test_where_the_label_is_another_by_now_the_catalog_wins(catalog: TinyCatalog):
     catalog.codes[0], catalog.codes[2] = "20", "20"  # decided on 10 and 30
-    rows = ["5000\t10\tcorrect\t30", "5001\t20\tkeep\t", "5002\t30\tcorrect\t20", "gone\t10\tdrop\t"]
+    rows = ["5000\t10\tcorrect\t60", "5001\t20\tkeep\t", "5002\t30\tcorrect\t20", "gone\t10\tdrop\t"]
     prepared = decided(catalog, HEADER + "\n".join(rows) + "\n")
     assert column(prepared.products, "code")[:3] == ["20", "20", "20"]
     said = {finding["product_id"]: finding["detail"] for finding in prepared.findings_of("stale_corrections")}
     assert said["5000"] == "1 correction is on another label than the catalog has by now, which it keeps"
-    assert said["gone"] == "1 correction is of products that the catalog does not have"
+    assert said["gone"].startswith("1 correction is of products that the products file does not have")
     # The catalog has taken over what was decided of 5002: that is no contradiction.
     assert [each.product_id for each in decisions_of(prepared.products.metadata)] == ["5001", "5002"]
 
@@ -117,6 +118,26 @@ def test_a_new_product_that_was_decided_is_trained_on_and_never_validated_on(cat
     assert column(prepared.new, "product_id") == new[:1]
 
 
+def test_a_new_product_that_the_products_file_lacks_waits_for_it(catalog: TinyCatalog):
+    rows = ["5061\t\tcorrect\t10", "5062\t10\tcorrect\t20"]  # both are of the test file
+    prepared = decided(catalog, HEADER + "\n".join(rows) + "\n")
+    assert decisions_of(prepared.products.metadata) == [Decision("5061", "correct", "10", "")]
+    assert "5061" in column(prepared.new, "product_id")
+
+
+def test_a_new_product_is_dropped_and_has_no_label_to_keep(catalog: TinyCatalog):
+    config = in_one_file(catalog)
+    one, two, *_ = (row[4] for row in catalog.rows[-12:])
+    path = catalog.folder / "decisions.tsv"
+    path.write_text(f"{HEADER}{one}\t\tdrop\t\n{two}\t\tkeep\t\n", encoding="utf-8")
+    sources = replace(catalog.write(), labels="", test_products="", corrections=str(path))
+    prepared = Prepared(catalog.folder, sources, config)
+    assert one not in {*column(prepared.new, "product_id"), *column(prepared.products, "product_id")}
+    [finding] = prepared.findings_of("stale_corrections")
+    assert finding["product_id"] == two
+    assert finding["detail"].endswith("write correct, and the code")
+
+
 def test_without_decisions_hashes_alone_split(catalog: TinyCatalog):
     before = column(decided(catalog, HEADER + "5001\t20\tkeep\t\n").products, "split")
     after = column(decided(catalog, HEADER + "5001\t20\t\t\n").products, "split")
@@ -166,7 +187,7 @@ def test_codes_outlive_libreoffice(catalog: TinyCatalog, tmp_path: Path):
 
 
 def test_equal_issues_are_equal_files_and_codes_stay_texts(catalog: TinyCatalog, tmp_path: Path):
-    catalog.codes = [{"10": "0010", "20": "1e5", "30": "=A1"}[code] for code in catalog.codes]
+    catalog.codes = [{"10": "0010", "20": "1e5", "30": "=A\u200c1"}[code] for code in catalog.codes]
     table = flagged(decided(catalog, HEADER + "5001\t1e5\tkeep\t\n"))
     for name in ("one", "two"):
         write_issues(table, tmp_path / name, byte_order_mark=True)
@@ -176,6 +197,6 @@ def test_equal_issues_are_equal_files_and_codes_stay_texts(catalog: TinyCatalog,
     for file in (ISSUES, WORKBOOK):
         rows = read_table(tmp_path / "one" / file)
         assert not rows.numeric
-        assert [row.values["given_code"] for row in rows.rows] == table["given_code"].tolist()
+        assert [clean_code(row.values["given_code"]) for row in rows.rows] == table["given_code"].tolist()
         assert not read_decisions(rows).made
     assert read_issues(tmp_path / "one")["given_code"].tolist() == table["given_code"].tolist()
