@@ -46,12 +46,12 @@ class Champion:
     Attributes:
         promotion: the champion's; None where there never was one.
         earlier: those before, the latest first; the first is the predecessor.
-        tag: what the pointer must still have to be replaced.
+        tag: what the pointer must still have to be replaced; "" of one that was not read.
     """
 
     promotion: Promotion | None
     earlier: tuple[Promotion, ...] = ()
-    tag: str = field(default="", repr=False)
+    tag: str = field(default="", repr=False, compare=False)
 
     @property
     def version(self) -> str | None:
@@ -148,7 +148,8 @@ def _replace(
         store.objects.replace(_pointer(store), content, read.tag)
     except Changed:
         raise InputError(_who_was_faster(store, promotion, read)) from None
-    return read_champion(store)
+    # Not read again: a store that fails to answer now would have the promotion taken for refused.
+    return Champion(promotion, earlier[:EARLIER])
 
 
 def _document(promotion: Promotion, earlier: tuple[Promotion, ...]) -> Mapping[str, Any]:

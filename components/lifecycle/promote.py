@@ -132,10 +132,17 @@ def _already(champion: Champion) -> str:
 
 
 def _carry_out(models: ModelStore, version: Version, champion: Champion, document: dict[str, Any]) -> None:
-    """Promotes the version if the decision says so, and leaves the decision in the store."""
+    """Promotes the version if the decision says so, and leaves decision and training in the store."""
     if champion.version == version.id:
         _leave(models, version, document, over=False)
-        return
+    else:
+        _promote(models, version, champion, document)
+    last = {name: document[name] for name in ("training_digest", "at", "promote")}
+    models.write_json(LAST, {"version": version.id, **last})
+
+
+def _promote(models: ModelStore, version: Version, champion: Champion, document: dict[str, Any]) -> None:
+    """Promotes as decided. Where that fails the gate refused nothing, so the next run is to train again."""
     try:
         if document["promote"]:
             promote(models, version, instead_of=champion, why=document["why"])
@@ -146,7 +153,7 @@ def _carry_out(models: ModelStore, version: Version, champion: Champion, documen
 
 
 def _leave(models: ModelStore, version: Version, document: dict[str, Any], *, over: bool = True) -> None:
-    """Writes the decision by its version, and by the run where it has an id; and what was trained last.
+    """Writes the decision by its version, and by the run where it has an id.
 
     Args:
         over: what an earlier attempt has written; else only what is missing is.
@@ -154,8 +161,6 @@ def _leave(models: ModelStore, version: Version, document: dict[str, Any], *, ov
     for name in filter(None, (f"{models.root}/decisions/{version.id}.json", record_name("promote"))):
         if over or models.objects.read(name) is None:
             models.objects.write(name, as_json(document))
-    last = {name: document[name] for name in ("training_digest", "at", "promote")}
-    models.write_json(LAST, {"version": version.id, **last})
 
 
 def _rows(pairs: Pairs | None) -> dict[str, Any]:

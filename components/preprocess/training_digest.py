@@ -9,6 +9,7 @@ import pandas as pd
 
 from components.core.project import code_revision
 from components.core.stage import described
+from components.data.decisions import settled_products
 from components.data.products import Products
 from components.data.uris import state_of
 
@@ -39,11 +40,15 @@ def training_digest(products: Products, settings: str) -> str:
     Args:
         settings: see `settings_digest`.
     """
-    rows = hashlib.sha256()
-    for row in products.table.sort_values("product_id")[list(CONTENT)].itertuples(index=False):
+    rows, table = hashlib.sha256(), products.table
+    # Groups are numbered in the file's order: one is known by its first product.
+    first = table.groupby("group", dropna=False)["product_id"].transform("min")
+    for row in table.assign(group=first).sort_values("product_id")[list(CONTENT)].itertuples(index=False):
         rows.update("\0".join("" if pd.isna(value) else str(value) for value in row).encode() + b"\0\0")
     named = {name: products.metadata.get(name) for name in NAMED}
-    return _digest([rows.hexdigest(), products.classes, named, settings])
+    # What a person settled is not denoised, though its row is the same.
+    settled = sorted(settled_products(products.metadata))
+    return _digest([rows.hexdigest(), products.classes, named, settled, settings])
 
 
 def _weights(value: Any) -> Iterator[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sides import probabilities
 from small_package import KEPT, new_products
@@ -14,6 +15,7 @@ from weeks import Shop, usual, write_images
 from components import load_model
 from components.core.errors import InputError
 from components.core.stage import RUN_ID_VARIABLE
+from components.data.decisions import KEEP
 from components.data.image_store import ImageStore
 from components.data.prediction_files import DETAIL, QUEUE
 from components.data.products import Products
@@ -57,7 +59,8 @@ def test_the_first_week_trains_and_has_nothing_to_compare_with(shop: Shop):
 def test_an_unchanged_catalog_is_not_trained_again_in_whatever_order_it_comes(shop: Shop):
     version = shop.train(shop.week())
     products = usual()
-    shuffled = replace(products, table=products.table.sample(frac=1, random_state=0).reset_index(drop=True))
+    table = products.table.sample(frac=1, random_state=0).reset_index(drop=True)
+    shuffled = replace(products, table=table.assign(group=pd.factorize(table["group"])[0]))
     week = shop.week(shuffled)
     assert week.plan["training"] == "skip"
     assert week.plan["why"].startswith(f"unchanged since version {version}, the champion since 20")
@@ -111,6 +114,17 @@ def test_any_change_of_the_labeled_products_changes_the_digest(what: str):
     assert training_digest(products, "other settings") != training_digest(products, "")
     named = replace(products, metadata={**products.metadata, "class_names": {"10": "Books"}})
     assert training_digest(named, "") != training_digest(products, "")
+
+
+def test_a_label_that_a_person_kept_changes_the_digest_and_so_does_a_changed_group():
+    products = part(usual(), test=False)
+    decision = {"product_id": products.ids[0], "choice": KEEP, "code": "", "given": "10"}
+    kept = replace(products, metadata={**products.metadata, "decisions": [decision]})
+    groups = products.table["group"].tolist()
+    assert groups.count(groups[0]) > 1
+    alone = [max(groups) + 1, *groups[1:]]
+    digests = [training_digest(each, "") for each in (products, kept, changed(products, group=alone))]
+    assert len({*digests}) == 3
 
 
 SETTINGS = {"seed": 0, "images": "registry/<stage>:1", "text_configs": [{"name": "small", "epochs": 3}]}

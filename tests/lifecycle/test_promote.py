@@ -29,7 +29,7 @@ from components.lifecycle.champion import promote, read_champion
 from components.lifecycle.comparison import HELD_OUT, STORED, TRAIN_ONLY, TRAINED_ON, VOTE_SAW, read_side
 from components.lifecycle.config import GateConfig
 from components.lifecycle.promote import run_promote, score_by_package
-from components.lifecycle.store import ModelStore
+from components.lifecycle.store import LAST, ModelStore
 
 PRODUCTS = make_products(1500, 3)
 LABELED: Any = PRODUCTS.table[PRODUCTS.table["split"] != "test"]
@@ -185,6 +185,7 @@ def test_a_run_that_was_overtaken_ends_with_a_message_and_its_model_is_stored(
 ):
     task.run(write_package(task.folder / "first", 0.8))
     store = task.models
+    trained = store.read_json(LAST)
     other = store.add(write_package(task.folder / "other", 0.85, day=2))
     plain = promote_module.decide
 
@@ -200,6 +201,7 @@ def test_a_run_that_was_overtaken_ends_with_a_message_and_its_model_is_stored(
     kept = store.read_json(f"decisions/{task.decision['challenger']}.json")
     assert kept
     assert (kept["promote"], "run-2 made" in kept["why"]) == (False, True)
+    assert store.read_json(LAST) == trained  # the gate refused nothing: the next run trains again
 
 
 def test_a_package_scores_a_product_of_a_fold_as_it_did_out_of_fold(tmp_path: Path):
