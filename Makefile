@@ -75,7 +75,10 @@ pictures: install-test
 	$(PYTHON) tests/support/pictures.py runs/sample
 
 install-run:
-	$(PYTHON) -m pip install --quiet --editable ".[run]"
+	@if $(PYTHON) -c 'from importlib.util import find_spec; exit(not (find_spec("kfp") and find_spec("torch")))'; then quiet=--quiet; else quiet=; \
+	  echo 'Installing what the pipeline computes with: torch with CUDA is most of it, 6 GB on disk, minutes to fetch.'; \
+	  echo 'Without an NVIDIA GPU: pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu, first.'; \
+	fi; $(PYTHON) -m pip install $$quiet --editable ".[run]"
 
 install-test:
 	$(PYTHON) -m pip install --quiet --require-hashes --no-deps --requirement tests/constraints.txt
