@@ -26,6 +26,7 @@ from components.data.probabilities import read_classifier
 from components.data.products import Products, read_products, write_products
 from components.ensemble.confidence_report import UNCALIBRATED
 from components.ensemble.config import PARAMETERS as ENSEMBLE
+from components.ensemble.config import EnsembleConfig
 from components.ensemble.run import run_ensemble
 from components.fusion.config import PARAMETERS as FUSION
 from components.fusion.run import run_fusion
@@ -34,13 +35,11 @@ from components.image.run import run_image
 from components.lifecycle.model import load_model
 from components.modeling.acceptance import (
     UNLIKE,
-    LabeledPredictions,
     acceptance,
     entropy,
-    rounded,
-    without_noise,
 )
 from components.modeling.calibration import calibrated
+from components.modeling.label_noise import LabeledPredictions, rounded, without_noise
 from components.modeling.reliability import calibration_error, chance_band, log_loss
 from components.preprocess.profile.profile import profile_catalog
 from components.text.config import TEXT_KINDS
@@ -49,6 +48,7 @@ from components.text.run import run_text
 TEXT = {"name": "tfidf", "kind": "linear", "features": 0}
 IMAGE = {"name": "colors", "kind": "color_histogram"}
 FUSIONS = [{"name": name, "kind": name} for name in ("mean", "product", "logistic")]
+MAX_NOISE = EnsembleConfig().max_label_noise
 KEPT_AWAY = 0.2  # of the known products
 
 
@@ -75,8 +75,10 @@ def print_calibration(voted: np.ndarray, labels: np.ndarray, groups: np.ndarray)
 
 def print_acceptance(voted: np.ndarray, labels: np.ndarray, groups: np.ndarray, target: float) -> None:
     pred_probs = calibrated(voted, labels, groups).pred_probs
-    found = acceptance(LabeledPredictions.of(voted, pred_probs, labels, groups), labels, target=target)
-    print(f"label noise {found.noise:.1%}; highest supported {found.highest.corrected_low:.1%}")
+    known = LabeledPredictions.of(voted, pred_probs, labels, groups, max_noise=MAX_NOISE)
+    found = acceptance(known, labels, target=target)
+    print(f"label noise {found.estimated:.1%}, {found.noise:.1%} of it taken away")
+    print(f"highest supported {found.highest.corrected_low:.1%}")
     rows = {f"{each:.0%}": accepted for each, accepted in found.by_target.items()}
     rows[f"{target:.0%}, out of fold"] = found.out_of_fold
     for name, row in rows.items():
@@ -95,7 +97,7 @@ def print_halves(
         side = np.random.default_rng(seed).random(int(groups.max()) + 1)[groups] < 0.5
         given = voted[side], labels[side], groups[side]
         found = calibrated(*given)
-        known = LabeledPredictions.of(voted[side], found.pred_probs, *given[1:])
+        known = LabeledPredictions.of(voted[side], found.pred_probs, *given[1:], max_noise=MAX_NOISE)
         chosen = acceptance(known, labels[side], target=target).chosen
         if chosen is None:
             covered.append(0.0)

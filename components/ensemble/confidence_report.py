@@ -1,16 +1,19 @@
 """What the vote's report says of its probabilities."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from components.data.probabilities import Classifier
 from components.data.products import Products
-from components.modeling.acceptance import Acceptance, rounded
+from components.modeling.acceptance import Acceptance
 from components.modeling.intervals import effective_units, wilson
+from components.modeling.label_noise import rounded
 from components.modeling.reliability import calibration, chance_band
+from components.reports.acceptance import labeled_and_right
 from components.reports.charts import line_chart, reliability_chart
-from components.reports.page import class_label, percent
+from components.reports.page import class_label, percent, target_percent
 
 UNCALIBRATED = "uncalibrated"  # checkpoint of the ensemble: the vote's probabilities as the members have them
 DRAWN_FROM = 0.1  # coverage; on fewer products the interval is as wide as the chart
@@ -77,6 +80,7 @@ def acceptance_section(products: Products, ensemble: Classifier, accepted: Accep
     return {
         "sentence": acceptance_sentence(accepted),
         "noise": accepted.noise,
+        "estimated": accepted.estimated,
         "target": accepted.target,
         "chart": line_chart(
             series,
@@ -94,7 +98,7 @@ def acceptance_section(products: Products, ensemble: Classifier, accepted: Accep
 
 def acceptance_sentence(accepted: Acceptance) -> str:
     """What is accepted at the target, or the highest target that could be."""
-    target = percent(accepted.target, 0)
+    target = target_percent(accepted.target)
     chosen, honest, highest = accepted.chosen, accepted.out_of_fold, accepted.highest
     if chosen is None:
         return (
@@ -104,14 +108,15 @@ def acceptance_sentence(accepted: Acceptance) -> str:
         )
     checked = (
         f" Where the threshold was chosen on other products, it accepts {percent(honest.coverage, 0)} %, "
-        f"of which {percent(honest.accuracy, 1)} % have the label that they were given and "
-        f"{percent(honest.corrected, 1)} % are right, label noise taken away."
+        f"of which {labeled_and_right(asdict(honest), accepted.noise)}."
         if honest
         else ""
     )
+    known = labeled_and_right(asdict(chosen), accepted.noise)
     return (
         f"From a probability of {percent(chosen.probability, 1)} % on, {percent(chosen.coverage, 0)} % of "
-        f"the products are accepted unseen, and at least {target} % of them are right.{checked}"
+        f"the products are accepted unseen, for a target of {target} %: of these, on validation, "
+        f"{known}.{checked}"
     )
 
 

@@ -43,6 +43,12 @@ class EnsembleConfig(Config):
         "share of the new products accepted without a look that is to be right: the lower end of its 95 % "
         "interval, label noise taken away, must reach it",
     )
+    max_label_noise: Annotated[float, Field(ge=0, lt=0.5)] = setting(
+        0.025,
+        "share of labels that may at most be taken to be wrong, where the target is compared; confident "
+        "mistakes look like wrong labels, so this is about how far a promise may go beyond what the labels "
+        "say; 0 takes every label to be right",
+    )
     checked_share: ShareBelowOne = setting(
         0.01,
         "part of the accepted products that goes to review all the same, at random and at least 20 of them, "

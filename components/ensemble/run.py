@@ -22,9 +22,10 @@ from components.ensemble.voting import (
     out_of_fold_vote,
     starting_weights,
 )
-from components.modeling.acceptance import Acceptance, LabeledPredictions, acceptance, unlike_above
+from components.modeling.acceptance import Acceptance, acceptance, unlike_above
 from components.modeling.calibration import calibrated
 from components.modeling.cross_fitting import affordable_folds, chosen_macro_f1
+from components.modeling.label_noise import LabeledPredictions
 from components.modeling.metrics import macro_f1
 from components.modeling.reliability import calibration_error, log_loss
 from components.reports.page import safe_report
@@ -118,7 +119,7 @@ def _vote(
     classes = len(table.classes)
     score = macro_f1(labels, voted.argmax(axis=1), classes)
     found = calibrated(voted, labels, groups)
-    known = LabeledPredictions.of(voted, found.pred_probs, labels, groups)
+    known = LabeledPredictions.of(voted, found.pred_probs, labels, groups, max_noise=config.max_label_noise)
     accepted = acceptance(known, labels, target=config.target_accuracy)
     metadata = {
         "config": config.model_dump(),

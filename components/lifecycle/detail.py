@@ -14,7 +14,8 @@ from components.core.artifacts import whole_file
 from components.data.codes import revived
 from components.data.prediction_files import safe_cells
 from components.lifecycle.model import Model, Predictions
-from components.modeling.acceptance import DIGITS, entropy, rounded
+from components.modeling.acceptance import entropy
+from components.modeling.label_noise import DIGITS, rounded
 from components.preprocess.profile.profile import language_of
 
 NO_IMAGE, UNKNOWN_LANGUAGE, UNLIKE = "no image", "language not trained on", "unlike any class"

@@ -12,7 +12,13 @@ from components.lifecycle.detail import GUESSES, UNLIKE
 from components.lifecycle.model import Model
 from components.lifecycle.queue import Answered
 from components.modeling.acceptance import entropy
-from components.reports.acceptance import accepted_sentence, hours, no_threshold, review_sentence
+from components.reports.acceptance import (
+    accepted_sentence,
+    hours,
+    labeled_and_right,
+    no_threshold,
+    review_sentence,
+)
 from components.reports.charts import bar
 from components.reports.page import (
     Gallery,
@@ -23,6 +29,7 @@ from components.reports.page import (
     many,
     percent,
     render,
+    target_percent,
 )
 
 SHOWN = {"queue": 24, "strange": 12, "disagree": 12, "accepted": 12}  # products
@@ -99,13 +106,14 @@ def _promise_check(model: Model) -> dict[str, Any]:
     promised = model.threshold.get("out_of_fold")
     if not promised:
         return check(False, no_threshold(model.threshold) if not model.threshold.get("chosen") else NO_PROOF)
+    target = model.threshold["target"]
     low, high = (percent(promised[name], 1) for name in ("corrected_low", "corrected_high"))
     text = (
-        f"On validation products that had no part in the choice, {percent(promised['corrected'], 1)} % of "
-        f"the accepted were right (95 % interval {low} to {high}), label noise taken away; "
-        f"{percent(promised['accuracy'], 1)} % had the label that they were given."
+        "Where the threshold was chosen on other validation products, of the accepted "
+        f"{labeled_and_right(promised, model.threshold['label_noise'])}; the target is "
+        f"{target_percent(target)} %, the 95 % interval, label noise taken away, {low} to {high}."
     )
-    return check(promised["corrected_low"] >= model.threshold["target"] - 0.01, text)
+    return check(promised["corrected_low"] >= target, text)
 
 
 def _blind(blind: int, count: int) -> str:

@@ -1,75 +1,18 @@
 """Auto-accept: from which probability on predictions need no look, and how many of those are right."""
 
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from components.modeling.calibration import Calibrator, fit_temperature_and_floor
 from components.modeling.cross_fitting import choice_folds
 from components.modeling.intervals import DRAWS, effective_units, interval, wilson
+from components.modeling.label_noise import LabeledPredictions, without_noise
 from components.modeling.reliability import LEAST
 
-SUREST = 0.5  # of the products, among which label noise is looked for
 STEPS = 200  # coverages at which a threshold may lie
-DIGITS = 4  # of a probability, in files and where it is compared with a threshold
 UNLIKE = 0.05  # of the known products
 TARGETS = (0.9, 0.95, 0.98, 0.99)  # shown beside the one that is asked for
-
-
-@dataclass(frozen=True)
-class LabeledPredictions:
-    """Calibrated predictions of products whose labels are known, of what did not see them.
-
-    Attributes:
-        sure: (N,) probability of each predicted class, as files have it.
-        right: (N,) bool, whether the label is the same.
-        groups: (N,) integers from 0; products with one number are duplicates, the evidence of one.
-        surest: (N,) bool, the products among which label noise is looked for.
-        mistakes: the share of the surest that would be wrong if no label were.
-    """
-
-    sure: np.ndarray
-    right: np.ndarray
-    groups: np.ndarray
-    surest: np.ndarray
-    mistakes: float
-
-    @classmethod
-    def of(
-        cls, voted: np.ndarray, pred_probs: np.ndarray, labels: np.ndarray, groups: np.ndarray
-    ) -> "LabeledPredictions":
-        """Looks for the surest by a temperature and a floor that are fitted to the vote; see `label_noise`.
-
-        Args:
-            voted, pred_probs: (N, C) before and after calibration.
-        """
-        fitted = fit_temperature_and_floor(voted, labels)
-        confidence = Calibrator(fitted.kind, fitted.temperature)(voted).max(axis=1).astype(np.float64)
-        surest = np.zeros(len(labels), bool)
-        surest[np.argsort(-confidence, kind="stable")[: max(1, round(SUREST * len(labels)))]] = True
-        right, group = pred_probs.argmax(axis=1) == labels, np.unique(groups, return_inverse=True)[1]
-        mistakes = float((1 - confidence)[surest].mean())
-        return cls(rounded(pred_probs), right, group.reshape(-1), surest, mistakes)
-
-    def part(self, rows: np.ndarray) -> "LabeledPredictions":
-        """Of some products, (N,) bool."""
-        names = ("sure", "right", "groups", "surest")
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
-
-    @cached_property
-    def label_noise(self) -> float:
-        """The share of labels that are wrong at random.
-
-        Probabilities with a temperature alone, and no floor, are nearly always right on the surest half of
-        the products. What is wrong there beyond that are labels, or mistakes that no probability can show.
-        Where chance may explain it, it counts as 0: noise makes the accepted look better.
-        """
-        wrong = float((~self.right)[self.surest].mean())
-        groups = np.unique(self.groups[self.surest], return_inverse=True)[1].reshape(-1)
-        low, _ = wilson(wrong, effective_units(groups))
-        return wrong - self.mistakes if low > self.mistakes else 0.0
 
 
 @dataclass(frozen=True)
@@ -99,9 +42,11 @@ class Acceptance:
 
     Attributes:
         target: that accuracy, which `Accepted.corrected_low` must reach.
-        noise: share of labels that are wrong.
+        noise: share of labels taken to be wrong.
+        estimated: the share that the predictions let appear wrong; `noise` is no more than is taken away.
         chosen: what reaches the target and accepts most; None where nothing does.
-        out_of_fold: the accepted where each product's threshold was chosen on other products.
+        out_of_fold: the accepted where each product's threshold was chosen on other products; None where
+            nothing is chosen on all of them.
         highest: what reaches the highest accuracy of all.
         by_target: the same choice for other targets.
         curve: from the surest product to all of them.
@@ -109,6 +54,7 @@ class Acceptance:
 
     target: float
     noise: float
+    estimated: float
     chosen: Accepted | None
     out_of_fold: Accepted | None
     highest: Accepted
@@ -122,8 +68,14 @@ class Acceptance:
             for name, each in (("chosen", self.chosen), ("out_of_fold", self.out_of_fold))
         }
         probability = self.chosen.probability if self.chosen else None
-        given = {"probability": probability, "target": self.target, "label_noise": self.noise}
-        return {**given, **promised, "highest": asdict(self.highest)}
+        noise = {"label_noise": self.noise, "estimated_noise": self.estimated}
+        return {
+            "probability": probability,
+            "target": self.target,
+            **noise,
+            **promised,
+            "highest": asdict(self.highest),
+        }
 
 
 def acceptance(found: LabeledPredictions, labels: np.ndarray, *, target: float) -> Acceptance:
@@ -133,16 +85,18 @@ def acceptance(found: LabeledPredictions, labels: np.ndarray, *, target: float) 
         labels: (N,) classes, which are spread over the folds.
     """
     curve = curve_of(found)
+    chosen = _reaching(curve, target)
     folds = choice_folds(labels, found.groups)
     accepted = np.zeros(len(labels), bool)
     for fold in range(int(folds.max()) + 1 if folds.any() else 0):
-        if chosen := _reaching(curve_of(found.part(folds != fold)), target):
-            accepted |= (folds == fold) & (found.sure >= chosen.probability)
+        if here := _reaching(curve_of(found.part(folds != fold)), target):
+            accepted |= (folds == fold) & (found.sure >= here.probability)
     return Acceptance(
         target,
         found.label_noise,
-        _reaching(curve, target),
-        _Draws(found).of(accepted) if accepted.any() else None,
+        found.estimated_noise,
+        chosen,
+        _Draws(found).of(accepted) if chosen and accepted.any() else None,
         max(curve, key=lambda each: each.corrected_low),
         {each: _reaching(curve, each) for each in sorted({*TARGETS, target})},
         curve,
@@ -156,11 +110,6 @@ def curve_of(found: LabeledPredictions) -> list[Accepted]:
     ends = np.flatnonzero(np.append(sure[1:] != sure[:-1], True))  # equally sure ones go together
     steps = np.searchsorted(ends, np.linspace(0, len(order) - 1, STEPS))
     return _Draws(found).along(order, np.unique(ends[steps]) + 1)
-
-
-def rounded(pred_probs: np.ndarray) -> np.ndarray:
-    """(N, C) -> (N,) the largest probability of each row as files have it."""
-    return np.round(pred_probs.max(axis=1).astype(np.float64), DIGITS)
 
 
 def entropy(pred_probs: np.ndarray) -> np.ndarray:
@@ -178,14 +127,6 @@ def unlike_above(pred_probs: np.ndarray) -> float:
         pred_probs: (N, C) of known products, calibrated, by what did not see them.
     """
     return float(np.quantile(entropy(pred_probs), 1 - UNLIKE))
-
-
-def without_noise(accuracy: Any, noise: Any) -> Any:
-    """The share that is right, from the share that agrees with labels of which `noise` are wrong.
-
-    A prediction agrees with a label if both are right, or, at most, if both are wrong.
-    """
-    return np.clip((accuracy - noise) / (1 - 2 * np.minimum(noise, 0.4)), 0, 1)
 
 
 class _Draws:
@@ -206,7 +147,7 @@ class _Draws:
             weights = self._weights[found.groups[found.surest]]
             wrong = (~found.right)[found.surest].astype(np.float32) @ weights / weights.sum(axis=0)
             drawn = wrong - found.mistakes
-            self._noise = np.maximum(drawn - drawn.std(), 0)
+            self._noise = np.clip(drawn - drawn.std(), 0, found.max_noise)
 
     def of(self, accepted: np.ndarray) -> Accepted:
         """What is known of some accepted products, (N,) bool."""

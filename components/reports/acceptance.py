@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from components.reports.page import many, percent
+from components.reports.page import many, percent, target_percent
 
 SECONDS = 20  # that a person needs for one product
 
@@ -18,10 +18,27 @@ def accepted_sentence(counts: Mapping[str, int], threshold: Mapping[str, Any]) -
     if threshold.get("probability") is None:
         return no_threshold(threshold)
     products, unseen = counts["products"], counts["accepted"] - counts["checked"]
-    share, target = percent(unseen / products, 0), percent(threshold["target"], 0)
+    share, target = percent(unseen / products, 0), target_percent(threshold["target"])
+    known = threshold.get("out_of_fold") or threshold["chosen"]
     return (
         f"At {target} % accuracy, {share} % of the new products ({unseen:,} of {products:,}) are accepted "
-        "unseen."
+        f"unseen. On validation, of such products, {labeled_and_right(known, threshold['label_noise'])}."
+    )
+
+
+def labeled_and_right(accepted: Mapping[str, Any], noise: float) -> str:
+    """How many of the accepted have the label that they were given, and on which assumption more are right.
+
+    Args:
+        accepted: see `components.modeling.acceptance.Accepted`.
+        noise: the share of labels taken to be wrong.
+    """
+    as_labeled = f"{percent(accepted['accuracy'], 1)} % are right as labeled"
+    if not noise:
+        return as_labeled
+    return (
+        f"{as_labeled} ({percent(accepted['corrected'], 1)} % if, as the run assumes, {percent(noise, 1)} % "
+        "of these labels are wrong)"
     )
 
 
@@ -35,7 +52,7 @@ def no_threshold(threshold: Mapping[str, Any]) -> str:
     """Why nothing is accepted unseen."""
     if not threshold:
         return "The model package names no threshold: it is of an earlier release."
-    highest, target = threshold["highest"], percent(threshold["target"], 0)
+    highest, target = threshold["highest"], target_percent(threshold["target"])
     return (
         f"The labels do not support {target} % accuracy: at most {percent(highest['corrected_low'], 1)} %, "
         f"for {percent(highest['coverage'], 0)} % of the products. Nothing is accepted unseen."

@@ -89,6 +89,11 @@ def percent(value: float, digits: int = 2) -> str:
     return f"{100 * value:.{digits}f}"
 
 
+def target_percent(target: float) -> str:
+    """0.97 -> "97", 0.995 -> "99.5": never a target that was not asked for."""
+    return f"{100 * target:.6g}"
+
+
 def signed(value: float, digits: int = 2) -> str:
     """-2.1 -> "−2.10", with a minus sign as wide as the plus; nothing before a zero."""
     written = f"{value:+.{digits}f}".replace("-", "−")
@@ -196,6 +201,7 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters["percent"] = percent
+_ENVIRONMENT.filters["target_percent"] = target_percent
 _ENVIRONMENT.filters["signed"] = signed
 _ENVIRONMENT.filters["words"] = words
 _ENVIRONMENT.filters["count"] = lambda value: f"{value:,}"
