@@ -10,7 +10,7 @@ from typing import Any
 import click
 from kfp import dsl
 
-from components.client.cluster.settings import ClusterSettings
+from components.client.cluster.settings import REGISTRY_KEYS, ClusterSettings
 from components.client.commands.check import check
 from components.client.commands.cluster import runs, schedule, submit, upload
 from components.client.commands.compile import compile_command
@@ -91,8 +91,8 @@ def _train(
     raw, store, profile = (catalog.outputs[name] for name in ("products", "images", "profile"))
     trainings = Trainings(given, checked.outputs, place, store)
     folds = trainings.folds(raw, FOLDS_OF[preset["denoise_on"]])
-    config, keep_ids = given["denoise_config"], given["denoise_keep_ids"]
-    issues = place(denoise(products=raw, images=store, config=config, keep_ids=keep_ids, **folds))
+    kept = {"keep_ids": given["denoise_keep_ids"], "keep_ids_digest": checked.outputs["keep_ids"]}
+    issues = place(denoise(products=raw, images=store, config=given["denoise_config"], **kept, **folds))
     cleaned = {"products": issues.outputs["cleaned"], "images": store}
     classifiers = trainings.classifiers(cleaned["products"])
     fused = fusion(
@@ -139,7 +139,7 @@ def _keep(place: Placement, given: dict[str, Any], made: dict[str, Any], evaluat
         names = ("models_store", "models_name", "models_gate", "models_registries", "seed")
         asked = {name: given[name] for name in names}
         kept = promote(**made, **asked, training_digest=plan.outputs["digest"])
-        place(kept.after(evaluated)).set_caching_options(False)
+        place(kept.after(evaluated), keys=REGISTRY_KEYS).set_caching_options(False)
     with dsl.Else():
         place(no_models_store().after(evaluated)).set_caching_options(False)
 

@@ -14,6 +14,7 @@ def denoise(
     images: Input[Dataset],
     config: dict,
     keep_ids: str,
+    keep_ids_digest: str,
     cleaned: Output[Dataset],
     label_issues: Output[Dataset],
     denoise_metrics: Output[Metrics],
@@ -28,6 +29,7 @@ def denoise(
         images: the image store, for thumbnails.
         config: how many are removed; see DenoiseConfig.
         keep_ids: a file of product ids that are never removed; "" for none.
+        keep_ids_digest: of its content; for a server's cache, which goes by a task's parameters.
         cleaned: the product table with its removed column set.
         label_issues: a folder with label_issues.tsv and .xlsx: every flagged product, worst first.
         denoise_metrics: counts.

@@ -11,6 +11,7 @@ def image(
     products: Input[Dataset],
     images: Input[Dataset],
     config: dict,
+    weights_digest: str,
     fold: int,
     seed: int,
     checkpoints: str,
@@ -28,6 +29,7 @@ def image(
         products: the product table.
         images: the image store.
         config: one image configuration; see docs/configuration.md.
+        weights_digest: of their content; for a server's cache, which goes by a task's parameters.
         fold: train on the other folds, predict this one and validation; -1 for the whole training.
         seed: seed of every random draw.
         checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.

@@ -10,6 +10,7 @@ from typing import Any
 from components.core.errors import InputError
 from components.core.stage import RUN_FOLDER_VARIABLE
 from components.lifecycle.champion import utc_now
+from components.lifecycle.config import parse_address
 from components.lifecycle.objects import ABSENT, Changed, Objects
 from components.lifecycle.plan import SKIP, STOP
 from components.lifecycle.run_record import left, record_name, run_id
@@ -83,6 +84,7 @@ def message(run: Run) -> str:
 
 
 def _details(run: Run) -> Iterator[str]:
+    yield f"Look at {run.address}"  # first: a long message is cut at its end
     if run.monitor.get("training") in (SKIP, STOP):
         yield f"Nothing was trained: {run.monitor.get('why')}"
     if run.promote:
@@ -94,7 +96,6 @@ def _details(run: Run) -> Iterator[str]:
         yield f"... and {len(run.drifted) - MOST_LINES} aspects more"
     if run.trouble:
         yield run.trouble
-    yield f"Look at {run.address}"
 
 
 def run_alert(
@@ -115,7 +116,7 @@ def run_alert(
         state: see `Run`; so are `name` and `address`.
         store: of the models; "" for none.
         always: whether a quiet run is told of too.
-        address: of the server's pages; "" where nobody named it.
+        address: of the server's pages; "" where nobody named it. One that holds a password is left out.
         post: sends a text, and raises an InputError where it cannot; None where nobody named an address.
     """
     run = _read(state, name, store, _place(address))
@@ -136,8 +137,12 @@ def run_alert(
 
 
 def _place(address: str) -> str:
+    try:
+        address = parse_address(address)
+    except InputError:  # it may hold a password; the run's first task has said what is wrong
+        address = ""
     if address and run_id():
-        return f"{address.rstrip('/')}/#/runs/details/{run_id()}"
+        return f"{address}/#/runs/details/{run_id()}"
     return (
         os.environ.get(RUN_FOLDER_VARIABLE) or f"run {run_id() or '(without an id)'} in the pipelines' pages"
     )

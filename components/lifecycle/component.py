@@ -115,6 +115,7 @@ def monitor(
     new_images: Input[Dataset],
     models_store: str,
     models_name: str,
+    models_gate: dict,
     models_retrain: bool,
     drift_config: dict,
     catalog_earlier_profile: str,
@@ -133,6 +134,7 @@ def monitor(
         new_images: their images.
         models_store: a folder, s3://... or gs://..., "" for none.
         models_name: the model's in the store.
+        models_gate: what the gate asks for; a model that another gate refused is made again.
         models_retrain: trains whatever is found.
         drift_config: what counts as drift; see DriftConfig.
         catalog_earlier_profile: the profile to compare with, "" for the champion's.
@@ -161,6 +163,7 @@ def monitor(
             from components.lifecycle.run import predict_by_package as predict
         asked = Asked(
             PARAMETERS["drift_config"](drift_config),
+            gate=PARAMETERS["models_gate"](models_gate),
             store=models_store,
             name=models_name,
             settings_digest=settings_digest,

@@ -18,7 +18,7 @@ from components.data.products import Products, read_products
 from components.ensemble.package import PROFILE
 from components.lifecycle.champion import read_champion
 from components.lifecycle.comparison import read_side
-from components.lifecycle.config import DriftConfig
+from components.lifecycle.config import DriftConfig, GateConfig
 from components.lifecycle.drift import CLASSES, LABELED, NEW, Measure, of_answers, of_catalog, of_scores
 from components.lifecycle.monitor_report import monitor_report
 from components.lifecycle.plan import SKIP, TRAIN, Plan, make_plan, unchanged_since
@@ -42,6 +42,8 @@ class Asked:
     """What the task was asked for.
 
     Attributes:
+        config: what counts as drift.
+        gate: which would decide.
         store, name: of the models; "" for no store.
         settings_digest: of configurations, seed, weights and the images' tag.
         earlier_profile: path or URI of the profile to compare with; "" for the champion's.
@@ -49,6 +51,7 @@ class Asked:
     """
 
     config: DriftConfig
+    gate: GateConfig = field(default_factory=GateConfig)
     store: str = ""
     name: str = ""
     settings_digest: str = ""
@@ -70,6 +73,15 @@ class _Champion:
     profile: dict[str, Any] | None = None
     predicted: int = 0
     measures: list[Measure] = field(default_factory=list)
+
+    def cannot_compare(self, asked: Asked) -> str:
+        """Why its catalog is no baseline although there is none other; "" where it is one."""
+        if asked.earlier_profile or self.profile is None or self.profile.get("format") == FORMAT:
+            return ""
+        return (
+            f"The profile of the champion {self.version} has format {self.profile.get('format')!r}, this "
+            f"release reads {FORMAT!r}: drift of the catalog is not looked for; give catalog_earlier_profile"
+        )
 
 
 def run_monitor(
@@ -115,8 +127,10 @@ def run_monitor(
         leave(models.objects, STAGE, document)
     for each in found.drift:
         log.warning("drift: %s", each.text)
+    if trouble := champion.cannot_compare(asked):
+        log.warning("%s", trouble)
     log.info("%s: %s", found.training, found.why)
-    return Result(_scalars(found), safe_report(lambda: monitor_report(found, asked.config)))
+    return Result(_scalars(found), safe_report(lambda: monitor_report(found, asked.config, trouble)))
 
 
 def _plan(
@@ -126,7 +140,7 @@ def _plan(
     digest, unchanged = training_digest(labeled, asked.settings_digest), ""
     measures = [*measures, *champion.measures]
     if models is not None:
-        unchanged = unchanged_since(models, read_champion(models), digest)
+        unchanged = unchanged_since(models, read_champion(models), digest, asked.gate)
         measures += of_scores(models.read_json("scores.json"), asked.config)
     return make_plan(
         measures,
@@ -174,7 +188,7 @@ def _of_catalog(
 ) -> list[Measure]:
     """The catalog beside the profile that was named, else the champion's; nothing where there is neither."""
     earlier = fetch_profile(asked.earlier_profile) if asked.earlier_profile else champion.profile
-    if earlier is None or earlier.get("format") != FORMAT:
+    if earlier is None or champion.cannot_compare(asked):
         return []
     names = labeled.metadata.get("class_names", {})
     parts = {LABELED: profile}

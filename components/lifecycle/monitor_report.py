@@ -18,8 +18,8 @@ HEADINGS = {
 FULL = 0.5  # the distance whose bar is as long as can be
 
 
-def monitor_report(plan: Plan, config: DriftConfig) -> str:
-    """Draws the report of a plan."""
+def monitor_report(plan: Plan, config: DriftConfig, trouble: str = "") -> str:
+    """Draws the report of a plan; `trouble` says why the catalog was not compared, "" where it was."""
     return render(
         "monitor",
         title=TITLES[plan.training],
@@ -30,7 +30,7 @@ def monitor_report(plan: Plan, config: DriftConfig) -> str:
             figure("beyond their limit", f"{len(plan.drift)}"),
             figure("products predicted", f"{plan.predicted:,}"),
         ],
-        checks=_checks(plan),
+        checks=[check(False, trouble)] if trouble else _checks(plan),
         parts_of=[
             {"heading": heading, "rows": [_row(each) for each in plan.measures if each.part == part]}
             for part, heading in HEADINGS.items()

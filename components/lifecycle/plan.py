@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.lifecycle.champion import Champion, utc_now
-from components.lifecycle.config import DriftConfig
+from components.lifecycle.config import DriftConfig, GateConfig
 from components.lifecycle.drift import LABELED, Measure
 from components.lifecycle.store import LAST, ModelStore
 from components.reports.page import many
@@ -71,16 +71,22 @@ def make_plan(
     return Plan(TRAIN, why, measures=measures, **found)
 
 
-def unchanged_since(models: ModelStore, champion: Champion, digest: str) -> str:
-    """Why a training would only repeat the last one; "" where it would not, or its model is gone."""
+def unchanged_since(models: ModelStore, champion: Champion, digest: str, gate: GateConfig) -> str:
+    """Why a training would only repeat the last one; "" where it would not, or its model is gone.
+
+    Nor where another gate refused that model.
+    """
     last = models.read_json(LAST) or {}
     version = str(last.get("version"))
     if last.get("training_digest") != digest or version not in models.versions():
         return ""
+    asks = gate.model_dump()
     if version == champion.version and champion.promotion:
         stands = f"the champion since {champion.promotion.since[:10]}"
     elif last.get("promote"):
         stands = "which is not the champion any more"
+    elif last.get("gate", asks) != asks:
+        return ""
     else:
         stands = f"and refused by the gate on {str(last.get('at'))[:10]}"
     return f"unchanged since version {version}, {stands}"

@@ -138,7 +138,7 @@ def _carry_out(models: ModelStore, version: Version, champion: Champion, documen
     else:
         _promote(models, version, champion, document)
     last = {name: document[name] for name in ("training_digest", "at", "promote")}
-    models.write_json(LAST, {"version": version.id, **last})
+    models.write_json(LAST, {"version": version.id, **last, "gate": document["config"]})
 
 
 def _promote(models: ModelStore, version: Version, champion: Champion, document: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ def check_parameters(
     models_name: str,
     models_gate: dict,
     models_registries: dict,
+    models_retrain: bool,
     drift_config: dict,
     alert_address: str,
     cluster_accelerator_type: str,
@@ -34,7 +35,8 @@ def check_parameters(
     graph: dict,
 ) -> NamedTuple(
     "Checked",
-    [(name, str) for name in ("text_fold", "text", "image_fold", "image", "predict", "monitor", "digest")],  # type: ignore
+    [(name, str) for name in ("text_fold", "text", "image_fold", "image", "predict", "monitor")]  # type: ignore
+    + [(name, str) for name in ("weights", "keep_ids", "digest")],
 ):
     """Checks what a run was given before it reads a file: a run from a form passes no client.
 
@@ -57,6 +59,7 @@ def check_parameters(
         models_name: what the model is called there.
         models_gate: when a model replaces the champion.
         models_registries: who hears of it.
+        models_retrain: trains even what a server's cache holds.
         drift_config: what counts as drift.
         alert_address: of the pipelines' pages, "" for none.
         cluster_accelerator_type: the accelerator that trainings ask for, "" for a CPU.
@@ -67,25 +70,31 @@ def check_parameters(
 
     Returns:
         The accelerator that the tasks of each loop ask for, none where no configuration of it uses one; that
-        of the prediction, which asks for one where a classifier was trained on one; and where models are
-        stored, the same for the monitor, and the digest of all that a model follows from beside its products.
+        of the prediction, which asks for one where a classifier was trained on one; where models are stored,
+        the same for the monitor; digests of the contents of weights, with the run's id where that is to train
+        again, and of the products kept, by which a server's cache knows them; and where models are stored,
+        the digest of all that a model follows from beside its products.
     """
     given = dict(locals())
 
+    import os
+
     from components.core.parameters import check_checkpoints, parse_values, wants_gpu
-    from components.core.stage import process_of
-    from components.preprocess.training_digest import settings_digest
+    from components.core.stage import RUN_ID_VARIABLE, process_of
+    from components.preprocess.training_digest import content_digest, settings_digest, weights_digest
 
     with process_of("preprocess"):
         parse_values(given)
         check_checkpoints(cluster_checkpoints)
-        digest = settings_digest(given) if models_store else ""
+        again = os.environ.get(RUN_ID_VARIABLE, "") if models_retrain else ""
+        digests = [f"{weights_digest(given)}{again}", content_digest([denoise_keep_ids])]
+        digests.append(settings_digest(given) if models_store else "")
     loops = [("text", [text_fold_config]), ("text", text_configs)]
     loops += [("image", [image_fold_config]), ("image", image_configs)]
     wanted = [wants_gpu(*loop) for loop in loops]
     wanted.append(wanted[1] or wanted[3])  # what was trained on a GPU predicts on one
     wanted.append(wanted[-1] and models_store != "")  # only a stored champion predicts before any training
-    return (*(cluster_accelerator_type if each else "" for each in wanted), digest)
+    return (*(cluster_accelerator_type if each else "" for each in wanted), *digests)
 
 
 @dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -29,9 +29,23 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
         InputError: weights lie in a store that does not answer.
     """
     settings = {name: value for name, value in settings.items() if not name.startswith(BESIDE)}
-    places = sorted({*_weights(settings), str(settings.get("denoise_keep_ids", ""))})
-    states = {place: described(state_of(place)) for place in places}
-    return _digest([_plain(settings), states, code_revision()])
+    contents = [weights_digest(settings), content_digest([str(settings.get("denoise_keep_ids", ""))])]
+    return _digest([_plain(settings), contents, code_revision()])
+
+
+def weights_digest(settings: Mapping[str, Any]) -> str:
+    """`content_digest` of all weights that configurations name."""
+    return content_digest(_weights(settings))
+
+
+def content_digest(places: Iterable[str]) -> str:
+    """SHA-256 of what lies at paths and URIs, in hexadecimal; "" where none is named. A hub's name is itself.
+
+    Raises:
+        InputError: a store does not answer.
+    """
+    states = {place: described(state_of(place)) for place in sorted({*places}) if place}
+    return _digest(states) if states else ""
 
 
 def training_digest(products: Products, settings: str) -> str:

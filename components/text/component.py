@@ -10,6 +10,7 @@ from components.core.project import image_name
 def text(
     products: Input[Dataset],
     config: dict,
+    weights_digest: str,
     fold: int,
     seed: int,
     checkpoints: str,
@@ -26,6 +27,7 @@ def text(
     Args:
         products: the product table.
         config: one text configuration; see docs/configuration.md.
+        weights_digest: of their content; for a server's cache, which goes by a task's parameters.
         fold: train on the other folds, predict this one and validation; -1 for the whole training.
         seed: seed of every random draw.
         checkpoints: folder on a volume that outlives the pod, for resuming; "" for none.

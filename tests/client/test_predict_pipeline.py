@@ -30,7 +30,7 @@ def test_it_is_uploaded_submitted_and_scheduled_under_a_name_of_its_own(server: 
     since = ["--param", "catalog_since=last-run", "--param", "catalog_date_column=added"]
     asked = ["--pipeline", "predict", *OF_PREDICT, *since]
     said = server_command("schedule", server.host, "--cron", "0 0 3 * * 1", *asked).output
-    assert f"laptop-{NAME}-predict" in said
+    assert f"predict-laptop-{NAME}-predict" in said
     [run], [schedule] = server.kept["runs"], server.kept["recurringruns"]
     version = run["pipeline_version_reference"]["pipeline_version_id"]
     assert version == server.kept["versions"][1]["pipeline_version_id"]

@@ -14,7 +14,7 @@ from kustomize import MANIFESTS, build, one
 from pipelines_server import PipelinesServer
 
 from components.client.cluster.cron import parse_cron
-from components.client.cluster.settings import ALERT_KEYS, SECRET_KEYS
+from components.client.cluster.settings import ALERT_KEYS, REGISTRY_KEYS, SECRET_KEYS
 from components.core.project import NAME, REGISTRY, TAG
 from pipeline import main
 
@@ -50,7 +50,7 @@ def test_an_unknown_field_would_be_found(tmp_path: Path, resources: list[dict[st
 def test_the_secret_template_is_valid_and_holds_no_secret():
     validate(MANIFESTS / "secret-template.yaml")
     secret = yaml.safe_load((MANIFESTS / "secret-template.yaml").read_text(encoding="utf-8"))
-    assert secret["stringData"] == dict.fromkeys((*SECRET_KEYS, *ALERT_KEYS), "")
+    assert secret["stringData"] == dict.fromkeys((*SECRET_KEYS, *ALERT_KEYS, *REGISTRY_KEYS), "")
 
 
 def test_the_manifests_are_tidy():
@@ -168,7 +168,9 @@ def test_the_component_predict_has_the_job_register_a_second_schedule(tmp_path: 
     server.shutdown()
     [schedule] = server.kept["recurringruns"]
     asked = schedule["runtime_config"]["parameters"]
-    assert (asked["catalog_since"], asked["models_store"]) == ("last-run", "s3://bucket/shop")
+    assert (asked["catalog_since"], asked["predict_output"]) == ("last-run", "s3://bucket/predictions")
+    for name in ("models_store", "models_name", "alert_address"):
+        assert asked[name] == settings[name.upper()]
 
 
 def test_an_object_store_outside_the_servers_namespace_is_let_in_by_the_component(tmp_path: Path):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from components.client.cluster.settings import ALERT_KEYS, SECRET_KEYS, ClusterSettings
+from components.client.cluster.settings import ALERT_KEYS, REGISTRY_KEYS, SECRET_KEYS, ClusterSettings
 from components.client.commands.compile import compile_pipeline
 from components.core.errors import InputError
 from components.core.project import REGISTRY, TRAININGS, check_image
@@ -81,7 +81,8 @@ def test_the_secret_holds_nothing_that_the_launcher_reads(tmp_path: Path):
     _, executors = compiled_tasks(tmp_path, ClusterSettings(secret="keys"))
     for name, executor in executors.items():
         (secret,) = executor["secretAsEnv"]
-        expected = [*SECRET_KEYS, *ALERT_KEYS] if name == "exec-alert" else [*SECRET_KEYS]
+        own = {"exec-alert": ALERT_KEYS, "exec-promote": REGISTRY_KEYS}.get(name, ())
+        expected = [*SECRET_KEYS, *own]
         variables = [each["envVar"] for each in secret["keyToEnv"]]
         assert variables == [each["secretKey"] for each in secret["keyToEnv"]] == expected, name
         assert not any(variable.startswith(("AWS_", "GOOGLE_", "MINIO_")) for variable in variables)

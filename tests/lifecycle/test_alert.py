@@ -57,6 +57,17 @@ def test_a_failed_run_is_told_of_with_its_state_name_and_address(slack: Webhook,
     ]
 
 
+def test_a_password_in_the_address_is_not_posted_and_a_long_message_keeps_its_link(
+    slack: Webhook, store: str
+):
+    alert("FAILED", "", address="https://user:secret@kf.example/")
+    alert("FAILED", store, promote={**REFUSED, "why": "Lower. " * LONGEST})
+    without, long = slack.texts
+    assert without.endswith("\nLook at run run-1 in the pipelines' pages")
+    assert len(long) == LONGEST
+    assert "\nLook at https://kf.example/#/runs/details/run-1\n" in long
+
+
 @pytest.mark.parametrize("state", ["RUNNING", "CANCELED", "", "UNKNOWN"])
 def test_every_state_but_the_two_that_end_well_is_a_failure(slack: Webhook, store: str, state: str):
     alert(state, store, monitor=QUIET)

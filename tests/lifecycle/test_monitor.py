@@ -19,11 +19,13 @@ from components.data.decisions import KEEP
 from components.data.image_store import ImageStore
 from components.data.prediction_files import DETAIL, QUEUE
 from components.data.products import Products
+from components.lifecycle import monitor
 from components.lifecycle.champion import roll_back
-from components.lifecycle.config import DriftConfig
+from components.lifecycle.config import DriftConfig, GateConfig
 from components.lifecycle.drift import CLASSES
 from components.lifecycle.run import predict_by_package
 from components.lifecycle.run_record import left
+from components.lifecycle.store import LAST
 from components.preprocess.profile import profile
 from components.preprocess.training_digest import settings_digest, training_digest
 
@@ -80,6 +82,23 @@ def test_a_refused_challenger_is_not_trained_again_and_its_date_is_named(shop: S
     assert week.plan["why"].startswith(
         f"unchanged since version {refused}, and refused by the gate on 2026-01-09. The champion"
     )
+
+
+def test_a_refused_challenger_is_trained_again_for_another_gate(shop: Shop):
+    shop.train(shop.week(), promoted=False)
+    assert shop.week().plan["training"] == "skip"
+    last = shop.models.read_json(LAST) or {}
+    shop.models.write_json(LAST, {**last, "gate": GateConfig(margin=0.5).model_dump()})
+    assert shop.week().plan["training"] == "train"
+    assert shop.week(gate=GateConfig(margin=0.5)).plan["training"] == "skip"
+
+
+def test_a_champion_whose_profile_has_another_format_is_said_to_be_no_baseline(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    shop.train(shop.week())
+    monkeypatch.setattr(monitor, "FORMAT", "later")
+    assert "reads &#39;later&#39;: drift of the catalog is not looked for" in shop.week().result.report
 
 
 def test_new_products_alone_train_nothing_and_are_predicted_by_the_champion(shop: Shop):

@@ -19,6 +19,8 @@ SECRET_KEYS = (
 )
 # The last task's alone: whoever knows the address can post there.
 ALERT_KEYS = ("ALERT_WEBHOOK",)
+# Of the task promote alone: what MLflow's client logs in with.
+REGISTRY_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 BACKOFF = 2.0
 MOST_RETRIES = 20  # the waits double: before the twentieth it is two months
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -68,7 +70,9 @@ class ClusterSettings:
         14, "Days after which checkpoints that no training has touched are removed; 0 keeps them."
     )
     secret: str = _setting(
-        "", f"Secret with the keys {', '.join((*SECRET_KEYS, *ALERT_KEYS))}; each may be absent.", NAMED
+        "",
+        f"Secret with the keys {', '.join((*SECRET_KEYS, *ALERT_KEYS, *REGISTRY_KEYS))}; each may be absent.",
+        NAMED,
     )
     cache: bool = _setting(True, "Whether tasks take over the results of equal tasks of earlier runs.")
 

@@ -20,7 +20,8 @@ from components.client.cluster.store import Store
 from components.client.commands.access import access_options, artifacts_option
 from components.client.commands.compile import compile_options, compile_pipeline, pipeline_arguments
 from components.client.commands.failure import exit_on_input_error
-from components.client.graph.pipelines import Pipeline
+from components.client.graph.pipelines import PREDICT, Pipeline
+from components.client.graph.prediction import PREDICTION
 from components.core.project import NAME
 
 
@@ -84,7 +85,10 @@ def submit(
 @click.command()
 @server_options
 @click.option("--cron", required=True, help='Six fields, seconds first, UTC: "0 0 3 * * 1".')
-@click.option("--run-name", help="What the schedule and its runs are called. [preset, snapshot and --name]")
+@click.option(
+    "--run-name",
+    help="What the schedule and its runs are called. [preset, snapshot, --name]",
+)
 @compile_options
 @run_options
 def schedule(
@@ -114,8 +118,10 @@ def schedule(
         if source is not None and source.name == "DEFAULT":
             options["settings"] = dataclasses.replace(options["settings"], cache=False)
         client, package = _ready(access), _compile(pipeline, Path(folder), options)
-        # The server keeps the first 25 letters for its runs' names.
-        called = run_name or "-".join(filter(None, (preset, arguments.get("catalog_snapshot"), name)))
+        # The server keeps the first 25 letters for its runs' names, which tell the pipelines apart.
+        kind = PREDICT if pipeline.name == PREDICTION else ""
+        parts = (kind, preset, arguments.get("catalog_snapshot"), name)
+        called = run_name or "-".join(filter(None, parts))
         asked = {"cron": parsed, "params": arguments, **options}
         replaced = set_schedule(client, package, name=name, display_name=called, **asked)
     _print_replaced(replaced)

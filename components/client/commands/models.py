@@ -12,6 +12,8 @@ from components.client.commands.failure import exit_on_input_error
 from components.core.errors import InputError
 from components.core.project import NAME
 
+REGISTRIES = "No registry was told: `models register` does so, with --mlflow or --model-registry"
+
 
 @click.group()
 def models() -> None:
@@ -119,6 +121,7 @@ def promote(store: Any, version: str, why: str) -> None:
     click.echo(
         f"{found.id} is the champion" + (f", {champion.version} its predecessor" if champion.version else "")
     )
+    click.echo(REGISTRIES)
 
 
 @models.command()
@@ -130,6 +133,7 @@ def rollback(store: Any, why: str) -> None:
 
     champion: Any = roll_back(store, why=why)
     click.echo(f"{champion.version} is the champion again: {champion.promotion.why}")
+    click.echo(REGISTRIES)
 
 
 @models.command()

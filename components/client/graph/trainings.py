@@ -21,11 +21,12 @@ class Trainings:
     A graph is drawn before a run's parameters are known, and all tasks of a loop ask for the same. So what a
     run was given decides, when it starts: the tasks of a loop ask for `cluster_accelerator_type` where any
     configuration of that loop is of a kind that uses a GPU, and for none otherwise. Folds of TF-IDF ask for
-    none; TF-IDF beside a transformer in one list asks for what that one needs.
+    none; TF-IDF beside a transformer in one list asks for what that one needs. `checked` holds all of
+    that, the outputs of the task that checks parameters.
     """
 
     given: dict[str, Any]
-    accelerators: dict[str, Any]
+    checked: dict[str, Any]
     place: Placement
     store: Any
 
@@ -34,7 +35,7 @@ class Trainings:
         found = {}
         for stage in stages:
             with dsl.ParallelFor(self.given["denoise_folds"]) as fold:
-                config, accelerator = self.given[f"{stage}_fold_config"], self.accelerators[f"{stage}_fold"]
+                config, accelerator = self.given[f"{stage}_fold_config"], self.checked[f"{stage}_fold"]
                 task = self._train(stage, products, config, fold, accelerator)
             found[f"{stage}_folds"] = dsl.Collected(task.outputs["probabilities"])
         return found
@@ -44,7 +45,7 @@ class Trainings:
         tasks = {}
         for stage in COMPONENTS:
             with dsl.ParallelFor(self.given[f"{stage}_configs"]) as config:
-                tasks[stage] = self._train(stage, products, config, -1, self.accelerators[stage])
+                tasks[stage] = self._train(stage, products, config, -1, self.checked[stage])
         return tasks
 
     def _train(self, stage: str, products: Any, config: Any, fold: Any, accelerator: Any) -> Any:
@@ -52,6 +53,7 @@ class Trainings:
         task = COMPONENTS[stage](
             products=products,
             config=config,
+            weights_digest=self.checked["weights"],
             fold=fold,
             seed=self.given["seed"],
             checkpoints=self.given["cluster_checkpoints"],

@@ -20,6 +20,7 @@ def predict_plan(
     models_name: str,
     predict_output: str,
     predict_shard_size: int,
+    alert_address: str,
     cluster_accelerator_type: str,
     cluster_accelerator_count: str,
     ensemble_model: Output[Model],
@@ -36,6 +37,7 @@ def predict_plan(
         models_name: the model's in the store.
         predict_output: where predictions go: a folder, s3://... or gs://...
         predict_shard_size: of how many products a shard is.
+        alert_address: of the pipelines' pages, "" for none.
         cluster_accelerator_type: the accelerator that networks ask for, "" for a CPU.
         cluster_accelerator_count: how many.
         ensemble_model: the champion's package.

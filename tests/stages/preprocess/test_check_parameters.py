@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from components.client.presets import PRESETS
+from components.core.stage import RUN_ID_VARIABLE
 from components.preprocess.component import check_parameters
 
 GPU = "nvidia.com/gpu"
@@ -25,6 +26,7 @@ def check(preset: str = "laptop", **changed: Any) -> tuple[str, ...]:
         "models_name": "product-categorization",
         "models_gate": {},
         "models_registries": {},
+        "models_retrain": False,
         "drift_config": {},
         "alert_address": "",
         "denoise_keep_ids": "",
@@ -139,8 +141,9 @@ def test_a_volume_that_can_be_written_is_left_as_it_was(tmp_path: Path):
 def test_a_loop_asks_for_an_accelerator_where_a_kind_of_it_uses_one(
     preset: str, changed: dict[str, Any], asked: tuple[str, ...]
 ):
-    assert check(preset, **changed) == (*asked, "", "")  # no store, so nothing predicts before a training
-    *found, monitor, digest = check(preset, **changed, models_store="/mnt/training/models")
+    *found, monitor, _, _, digest = check(preset, **changed)
+    assert (tuple(found), monitor, digest) == (asked, "", "")  # no store: nothing predicts before a training
+    *found, monitor, _, _, digest = check(preset, **changed, models_store="/mnt/training/models")
     assert (tuple(found), monitor) == (asked, asked[-1])
     assert len(digest) == 64
 
@@ -161,3 +164,21 @@ def test_a_loop_asks_for_an_accelerator_where_a_kind_of_it_uses_one(
 def test_the_digest_changes_with_what_a_model_follows_from(changed: dict[str, Any], same: bool):
     stored = {"models_store": "/mnt/training/models"}
     assert (check(**stored, **changed)[-1] == check(**stored)[-1]) is same
+
+
+def test_a_servers_cache_knows_weights_and_the_products_kept_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    weights, keep = tmp_path / "weights", tmp_path / "keep.txt"
+    given = {"text_configs": [{"name": "a", "weights": str(weights)}], "denoise_keep_ids": str(keep)}
+    contents = [("1", "p1"), ("2", "p1"), ("2", "p2")]
+    found = []
+    for of_weights, of_keep in contents:
+        weights.write_text(of_weights)
+        keep.write_text(of_keep)
+        found.append(check(**given)[-3:-1])
+    (first, kept), (second, same), (unchanged, other) = found
+    assert (first != second, second == unchanged, kept == same, same != other) == (True,) * 4
+    monkeypatch.setenv(RUN_ID_VARIABLE, "run-1")
+    assert check(**given)[-3] == second
+    assert check(**given, models_retrain=True)[-3] == f"{second}run-1"
