@@ -111,9 +111,11 @@ class Shop:
         return self.collect(run, self.predict(run, plan))
 
     def written(self) -> dict[str, list[str]]:
-        """Folder of the output -> ids of its products."""
+        """Number of a folder of the output, which no two share -> ids of its products."""
         found = sorted(self.output.glob("*/predictions_detail.tsv"))
-        return {path.parent.name: [row[0] for row in rows(path)[1:]] for path in found}
+        written = {path.parent.name.partition("-")[0]: [row[0] for row in rows(path)[1:]] for path in found}
+        assert len(written) == len(found)
+        return written
 
     def kept(self) -> list[str]:
         """Ids of the predictions that the store keeps, as often as it keeps them."""
@@ -244,11 +246,32 @@ def test_of_two_runs_at_once_one_writes_and_the_other_says_why_it_does_not(shop:
     (first, plan), (second, other) = (shop.plan(name, since="last-run") for name in ("1", "2"))
     late = shop.predict(second, other)
     shop.collect(first, shop.predict(first, plan))
-    written = (shop.output / "000001" / "manifest.json").read_bytes()
+    [manifest] = shop.output.glob("*/manifest.json")
+    written = manifest.read_bytes()
     with pytest.raises(InputError, match="another run predicts what is new, or has predicted it"):
         shop.collect(second, late)
-    assert (shop.output / "000001" / "manifest.json").read_bytes() == written
+    assert [each.read_bytes() for each in shop.output.glob("*/manifest.json")] == [written]
     assert len(shop.kept()) == 7
+
+
+def test_a_slow_run_that_a_later_one_took_for_cut_off_mixes_with_it_nowhere(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    run, plan = shop.plan("slow", since="last-run")
+    shards, plain = shop.predict(run, plan), ModelStore.keep_predictions
+
+    def keep_slowly(self: ModelStore, *arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(ModelStore, "keep_predictions", plain)
+        shop.dates.append("2026-01-27")
+        shop.write()
+        shop.run("later", since="last-run")
+        return plain(self, *arguments, **options)
+
+    monkeypatch.setattr(ModelStore, "keep_predictions", keep_slowly)
+    with pytest.raises(InputError, match="another run predicts what is new, or has predicted it"):
+        shop.collect(run, shards)
+    assert shop.written() == {"000001": [f"p{number}" for number in range(8)]}
+    assert shop.kept() == [f"p{number}" for number in range(8)]
 
 
 def test_every_kind_of_store_takes_the_predictions_once_and_keeps_the_mark(shop: Shop, place: str):
@@ -256,9 +279,10 @@ def test_every_kind_of_store_takes_the_predictions_once_and_keeps_the_mark(shop:
     for name in ("1", "2"):
         shop.run(name, since="last-run")
     output = Objects(place)
-    assert output.names("") == ["000001", mark.MARK]
-    assert output.names("000001") == ["manifest.json", "predictions.tsv", DETAIL, "quarantine.tsv"]
-    assert output.read(f"000001/{DETAIL}") == (shop.folder / "1" / "predictions" / DETAIL).read_bytes()
+    folder, marked = output.names("")
+    assert (folder[:7], marked) == ("000001-", mark.MARK)
+    assert output.names(folder) == ["manifest.json", "predictions.tsv", DETAIL, "quarantine.tsv"]
+    assert output.read(f"{folder}/{DETAIL}") == (shop.folder / "1" / "predictions" / DETAIL).read_bytes()
 
 
 def damage_mark(shop: Shop) -> None:

@@ -14,7 +14,7 @@ from components.core.errors import InputError
 from components.core.reading import read_json
 from components.core.stage import Result
 from components.data.prediction_files import DETAIL, file_name
-from components.lifecycle.batch.mark import read_mark, write_mark
+from components.lifecycle.batch.mark import folder_of, read_mark, write_mark
 from components.lifecycle.batch.plan import QUARANTINE, Plan, read_plan
 from components.lifecycle.batch.shard import CODES, COUNTS
 from components.lifecycle.detail import send_some_to_review
@@ -122,16 +122,22 @@ def _publish(plan: Plan, model: Model, predictions: Path, output: Objects, model
         output.put(predictions / file, f"{plan.folder}/{file}")
     models.keep_predictions(predictions / DETAIL, model.version, when=plan.moment, token=plan.token)
     if plan.after is not None:
-        write_mark(output, plan.after.finished(plan.token), tag)
+        try:
+            write_mark(output, plan.after.finished(plan.token), tag)
+        except InputError:
+            found, _ = read_mark(output, plan.after.column)
+            if plan.token not in (found.last, *found.writing[-1:]):  # a later run took this one for cut off
+                _put_away([plan.token], plan.after.number, output, models)
+            raise
     log.info("wrote %s/%s", output.place, plan.folder)
 
 
 def _claim(plan: Plan, output: Objects, models: ModelStore) -> str | None:
     """The tag of the mark that says that this run writes; None where it has written everything.
 
-    What runs that were cut off kept in the store of models is put away: this run predicts it again.
+    What runs that were cut off wrote is put away: this run predicts it again.
     """
-    if plan.mark is None:
+    if plan.mark is None or plan.after is None:
         return ""
     found, tag = read_mark(output, plan.mark.column)
     if found.last == plan.token:
@@ -139,8 +145,17 @@ def _claim(plan: Plan, output: Objects, models: ModelStore) -> str | None:
     if found.writing[-1:] != [plan.token]:
         found = plan.mark.claimed(plan.token)
         tag = write_mark(output, found, plan.tag)
-    cut_off = tuple(f"-{token}.tsv" for token in found.writing[:-1])
-    for name, _, _ in models.predictions() if cut_off else ():
-        if name.endswith(cut_off):
-            models.objects.remove(f"{models.root}/predictions/{name}")
+    _put_away(found.writing[:-1], plan.after.number, output, models)
     return tag
+
+
+def _put_away(tokens: Sequence[str], number: int, output: Objects, models: ModelStore) -> None:
+    """Deletes what runs of these tokens wrote into the output and kept in the store of models."""
+    for folder in (folder_of(number, token) for token in tokens):
+        for file in (MANIFEST, *output.names(folder)):
+            output.remove(f"{folder}/{file}")
+        output.remove_folders(folder)
+    kept = tuple(f"-{token}.tsv" for token in tokens)
+    for name, _, _ in models.predictions() if kept else ():
+        if name.endswith(kept):
+            models.objects.remove(f"{models.root}/predictions/{name}")

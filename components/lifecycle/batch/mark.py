@@ -69,6 +69,11 @@ class Mark:
         return replace(self, last=token, writing=[])
 
 
+def folder_of(number: int, token: str) -> str:
+    """The folder of the output that a run writes into: no two share one, so a slow one mixes with none."""
+    return f"{number:06d}-{token}"
+
+
 def read_mark(output: Objects, column: str) -> tuple[Mark, str]:
     """The mark of an output, and the tag with which alone it is replaced.
 

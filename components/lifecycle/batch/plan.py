@@ -17,7 +17,7 @@ from components.core.errors import InputError
 from components.core.reading import read_json
 from components.data.tables.findings import DROPPED, Finding, shown
 from components.image.config import IMAGE_KINDS
-from components.lifecycle.batch.mark import Mark, read_mark
+from components.lifecycle.batch.mark import Mark, folder_of, read_mark
 from components.lifecycle.catalog import read_records, reading_config
 from components.lifecycle.champion import read_champion
 from components.lifecycle.config import LAST_RUN, check_since, moment_of, parse_since
@@ -169,8 +169,9 @@ class _News:
 
     def plan(self, products: int, left_out: int, shards: int) -> Plan:
         """The plan for so many products."""
+        token = secrets.token_hex(8)
         plan = Plan(
-            token=secrets.token_hex(8),
+            token=token,
             at=self._now.isoformat(),
             folder=self._now.strftime(MOMENT),
             products=products,
@@ -180,8 +181,9 @@ class _News:
         if self._mark is None:
             return plan
         after = self._mark.after(self._found, self._now) if self._found else self._mark
-        folder = f"{after.number:06d}"
-        return replace(plan, folder=folder, mark=self._mark, tag=self._tag, after=after)
+        return replace(
+            plan, folder=folder_of(after.number, token), mark=self._mark, tag=self._tag, after=after
+        )
 
     def _is_new(self, product: str, moment: datetime) -> bool:
         if self._mark is not None:
