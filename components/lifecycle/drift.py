@@ -135,17 +135,31 @@ def of_answers(
 def of_scores(scores: Mapping[str, Any] | None, config: DriftConfig) -> list[Measure]:
     """How far the accuracy of the latest week whose codes are known is below its floor; none without one.
 
+    And of the latest week whose accepted products were checked, whether they were right as often as promised.
+
     Args:
         scores: what `models score` left in the store.
     """
-    weeks = [week for week in (scores or {}).get("weeks", []) if week.get("accuracy") is not None]
-    if not weeks or not config.min_accuracy:
-        return []
-    week = max(weeks, key=lambda each: each["week"])
-    accuracy = float(week["accuracy"])
+    weeks = sorted((scores or {}).get("weeks", []), key=lambda each: each["week"])
+    measures = [_of_promise(week) for week in weeks if week.get("checked_interval") and week["promised"]][-1:]
+    known = [week for week in weeks if week.get("accuracy") is not None]
+    if not known or not config.min_accuracy:
+        return measures
+    week, accuracy = known[-1], float(known[-1]["accuracy"])
     change = f"{percent(accuracy, 1)} % of {many(week['known'], 'product')} of {week['week']} were right"
     beyond = accuracy < config.min_accuracy
-    return [Measure(SCORES, "accuracy", accuracy, config.min_accuracy, beyond, change)]
+    return [*measures, Measure(SCORES, "accuracy", accuracy, config.min_accuracy, beyond, change)]
+
+
+def _of_promise(week: Mapping[str, Any]) -> Measure:
+    """How often the accepted of a week that were checked at random were right, beside what was promised."""
+    accuracy, (low, high) = float(week["checked_accuracy"]), week["checked_interval"]
+    change = (
+        f"{percent(accuracy, 1)} % of {many(week['checked'], 'accepted product')} of {week['week']} that "
+        f"were checked at random were right (95 % interval {percent(low, 1)} to {percent(high, 1)})"
+    )
+    beyond = bool(week.get("broken"))
+    return Measure(SCORES, "accuracy of the accepted", accuracy, week["promised"], beyond, change)
 
 
 def _written(value: float, aspect: str) -> str:

@@ -15,6 +15,7 @@ from components.preprocess.images.decoding import image_key, upright_jpeg
 from components.preprocess.images.sources import MAX_BYTES, BadImage
 from components.serving.products import Product
 
+MAX_FETCHED = 200 * 2**20  # bytes of all images of one request that come from stores
 STORES = ("s3", "s3a", "gs", "gcs")
 
 
@@ -117,12 +118,19 @@ def pack(
         The store, and every product's key in it; None for one without an image.
 
     Raises:
-        InputError: an image cannot be fetched or used; the message names the product.
+        InputError: an image cannot be fetched or used, or they are too large together; the
+            message names the product.
     """
     packed: dict[str, tuple[str, int, int, bytes]] = {}
-    keys = []
+    keys, fetched = [], 0
     for number, product in enumerate(products):
         data = stores.fetch(product.image_url) if product.image_url else product.image
+        fetched += len(data) if data is not None and product.image_url else 0
+        if fetched > MAX_FETCHED:
+            raise InputError(
+                f"product {number}, image: over {MAX_FETCHED:,} bytes of images from stores in one request: "
+                "send fewer products in each"
+            )
         keys.append(None if data is None else image_key(data))
         if data is not None and keys[-1] not in packed:
             packed[keys[-1]] = (keys[-1], *_checked(data, max_pixels, f"product {number}, image"))

@@ -10,6 +10,8 @@ from model_package import write_package
 
 from components.lifecycle import retention
 from components.lifecycle.champion import promote, read_champion
+from components.lifecycle.config import DriftConfig
+from components.lifecycle.drift import of_scores
 from components.lifecycle.retention import prune, readers, reading
 from components.lifecycle.store import ModelStore
 
@@ -228,6 +230,13 @@ def test_score_sets_what_was_checked_at_random_beside_the_promise(
     assert "of 40 accepted products that were checked at random" in last
     assert f"{(40 - wrong) / 40:.1%} were right" in last
     assert last.endswith(ends)
+    scores = store.read_json("scores.json")
+    assert scores
+    assert scores["weeks"][0]["broken"] == (wrong > 0)
+    [measure] = of_scores(scores, DriftConfig())
+    assert measure.beyond == (wrong > 0)
+    labels.write_text("id\tcode\n" + "\n".join(codes[:30]) + "\n")  # no random sample of the 40 drawn
+    assert "checked at random" not in models(store, "score", "--labels", labels)
 
 
 def test_without_kept_predictions_score_says_so(store: ModelStore, tmp_path: Path):

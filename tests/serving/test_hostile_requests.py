@@ -292,6 +292,16 @@ def test_what_is_too_large_or_missing_in_a_store_is_refused(served: Served, stor
         assert reason in said
 
 
+def test_images_that_are_too_large_together_are_refused_by_the_product_that_is_too_much(
+    served: Served, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("components.serving.images.MAX_FETCHED", 2 * len(GOOD))
+    product = {"title": "a", "image_url": "s3://shop/pictures/good.jpg"}
+    assert served.predict(product, product)[0] == 200
+    said = refused(served.predict(product, product, product))
+    assert "product 2, image: over" in said
+
+
 def test_a_place_that_is_no_store_cannot_be_allowed():
     for place in ("https://shop.example", "file:///data", "/data", "s3://", "s3://shop/../x"):
         with pytest.raises(InputError):

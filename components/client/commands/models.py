@@ -207,5 +207,5 @@ def score(store: Any, labels: Path, threshold: float) -> None:
             click.echo(
                 f"{week.week}: of {week.checked:,} accepted products that were checked at random "
                 f"{week.checked_accuracy:.1%} were right (95 % interval {low:.1%} to {high:.1%}), "
-                f"{week.promised:.0%} promised{': the promise does not hold' if week.broken else ''}"
+                f"{100 * week.promised:.6g}% promised{': the promise does not hold' if week.broken else ''}"
             )

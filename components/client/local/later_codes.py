@@ -21,6 +21,7 @@ from components.lifecycle.store import ModelStore
 from components.modeling.intervals import wilson
 from components.modeling.reliability import calibration
 
+LEAST_KNOWN = 0.9  # of the products that were drawn; codes of fewer are no random sample of them
 COLUMNS = ("product_id", "code", "probability")
 
 
@@ -37,7 +38,8 @@ class Week:
         accuracy: share of the covered that were right; None where there are none.
         calibration_error: expected, of the known.
         checked: the known of those that were accepted but sent to review at random.
-        checked_accuracy, checked_interval: share of these that was right, and its 95 % interval (Wilson's).
+        checked_accuracy, checked_interval: share of these that was right, and its 95 % interval (Wilson's);
+            None where the codes of a part of those that were drawn are missing.
         promised: the accuracy that the models aimed at for what they accept; None where they accept nothing.
     """
 
@@ -102,9 +104,8 @@ def score(store: ModelStore, labels: Path, *, threshold: float = 0.0) -> list[We
         )
         for week, rows in predicted.items()
     ]
-    store.write_json(
-        "scores.json", {"at": utc_now(), "threshold": threshold, "weeks": [asdict(each) for each in weeks]}
-    )
+    written = [{**asdict(each), "broken": each.broken} for each in weeks]
+    store.write_json("scores.json", {"at": utc_now(), "threshold": threshold, "weeks": written})
     return weeks
 
 
@@ -172,12 +173,11 @@ def _checked(
     rows: dict[str, _Kept], codes: dict[str, str], thresholds: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Of a `Week`, how often the accepted that were checked at random were right, beside the promise."""
-    right = [
-        rows[product].code == codes[product] for product in rows if rows[product].checked and product in codes
-    ]
+    drawn = [product for product in rows if rows[product].checked]
+    right = [rows[product].code == codes[product] for product in drawn if product in codes]
     targets = [each["target"] for each in thresholds if each]
     found: dict[str, Any] = {"checked": len(right), "promised": min(targets, default=None)}
-    if right:
+    if right and len(right) >= LEAST_KNOWN * len(drawn):
         accuracy = sum(right) / len(right)
         low, high = wilson(accuracy, len(right))
         found |= {"checked_accuracy": accuracy, "checked_interval": (float(low), float(high))}
