@@ -129,7 +129,7 @@ def _classes(products: Products, ensemble: Classifier, threshold: float) -> list
     entries = []
     for label in np.unique(predicted).tolist():
         accepted = (predicted == label) & (sure >= threshold)
-        units = effective_units(np.unique(groups[accepted], return_inverse=True)[1].reshape(-1))
+        units = effective_units(groups[accepted])
         accuracy = float(right[accepted].mean()) if accepted.any() else 0.0
         low, high = wilson(accuracy, units)
         entries.append(

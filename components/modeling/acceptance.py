@@ -163,7 +163,7 @@ class _Draws:
         lost = np.add.reduceat(weights * wrong[:, None], starts).cumsum(axis=0)
         accepted = []
         for place, count in enumerate(counts.tolist()):
-            units = effective_units(np.unique(groups[:count], return_inverse=True)[1].reshape(-1))
+            units = effective_units(groups[:count])
             more = self._pseudo * (count / units)
             drawn = 1 - (lost[place] + more) / (total[place] + more)
             accuracy = 1 - float(wrong[:count].mean())

@@ -103,7 +103,7 @@ def effective_units(groups: np.ndarray) -> float:
     """The number of products of which none is another's duplicate that weigh as much (Kish, 1965).
 
     Args:
-        groups: (N,) integers from 0; products with one number are duplicates.
+        groups: (N,) integers from 0, some of which may be missing; products with one number are duplicates.
     """
     sizes = np.bincount(groups).astype(float)
     return float(sizes.sum() ** 2 / max((sizes**2).sum(), 1.0))

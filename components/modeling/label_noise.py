@@ -81,8 +81,7 @@ class LabeledPredictions:
         if not self.surest.any():
             return 0.0
         wrong = float((~self.right)[self.surest].mean())
-        groups = np.unique(self.groups[self.surest], return_inverse=True)[1].reshape(-1)
-        low, _ = wilson(wrong, effective_units(groups))
+        low, _ = wilson(wrong, effective_units(self.groups[self.surest]))
         return wrong - self.mistakes if low > self.mistakes else 0.0
 
 
