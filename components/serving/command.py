@@ -54,8 +54,8 @@ def serve(
         from components.lifecycle.model import load_model
         from components.serving.answers import Answering
         from components.serving.images import AllowedStores
+        from components.serving.listener import listening
         from components.serving.predictor import Predictor
-        from components.serving.server import listening
         from components.serving.server import serve as serve_forever
 
         stores, listener = AllowedStores(images_from), listening(host, port)

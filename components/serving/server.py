@@ -12,29 +12,8 @@ from kserve.protocol.model_repository_extension import (  # pyright: ignore[repo
 )
 from kserve.protocol.rest.server import RESTServer  # pyright: ignore[reportMissingImports]
 
-from components.core.errors import InputError
 from components.serving.body import BodyLimit
 from components.serving.predictor import Predictor, StrictDataPlane
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there; of port 0 any free one.
-
-    Raises:
-        InputError: the port is taken, or the address is not one of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        found.bind((host, port))
-        found.listen()
-    except OSError as error:
-        found.close()
-        raise InputError(
-            f"{host}, port {port}: cannot listen there: {error.strerror}; choose another --port"
-        ) from error
-    return found
 
 
 def serve(predictor: Predictor, listener: socket.socket, *, max_bytes: int) -> None:

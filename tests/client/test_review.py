@@ -10,19 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+import uvicorn
 from browser import Browser
 from hostile import hostile_titles
 from synthetic import make_products, write_issues, write_run
 
 from components.client.review.decisions import DecidedElsewhere, DecisionsFile
 from components.client.review.queue import Queue, read_queue
-from components.client.review.server import Session, review_app, serve
+from components.client.review.server import Session, review_app
 from components.core.errors import InputError
 from components.data.decisions import Decision, read_decisions
 from components.data.products import read_products
 from components.data.tables.read import read_table
 from components.lifecycle.detail import COLUMNS
 from components.lifecycle.queue import write_queue
+from components.serving.listener import listening
 
 
 @pytest.fixture
@@ -56,7 +58,10 @@ class Page:
         self.queue, self.path = read_queue(folder), folder / "review" / "decisions.tsv"
         file = DecisionsFile(str(self.path), seed=self.queue.decided, scratch=folder)
         app = review_app(Session(self.queue, file), command="run")
-        self._server, socket = serve(app, 0)
+        self._server, socket = (
+            uvicorn.Server(uvicorn.Config(app, log_level="warning")),
+            listening("127.0.0.1", 0),
+        )
         self.address = f"http://127.0.0.1:{socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [socket]})
         self._thread.start()

@@ -20,8 +20,9 @@ collect_ignore_glob = [] if find_spec("kserve") else ["test_*.py"]
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     from components.serving.answers import Answering
     from components.serving.images import AllowedStores
+    from components.serving.listener import listening
     from components.serving.predictor import Predictor
-    from components.serving.server import listening, server_of
+    from components.serving.server import server_of
 
     run = tmp_path_factory.mktemp("run")
     model = load_model(write_package_of_both(run), device="cpu")

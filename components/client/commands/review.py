@@ -32,9 +32,12 @@ def review(
     """
     # Not at the top: compiling imports this module and needs kfp alone.
     try:
+        import uvicorn
+
         from components.client.review.decisions import DecisionsFile
         from components.client.review.queue import read_queue
-        from components.client.review.server import Session, review_app, serve
+        from components.client.review.server import LOOPBACK, Session, review_app
+        from components.serving.listener import listening
     except ImportError as error:
         raise click.ClickException(
             f"{error}: install what the page needs: pip install -e '.[run]'"
@@ -47,13 +50,13 @@ def review(
         place = decisions or str(folder / DECISIONS)
         file = DecisionsFile(place, seed=queue.decided, scratch=Path(scratch))
         command = f"python pipeline.py run ... --corrections {place}"
-        server, socket = serve(review_app(Session(queue, file), command=command), port)
-        address = f"http://127.0.0.1:{socket.getsockname()[1]}/"
+        app, socket = review_app(Session(queue, file), command=command), listening(LOOPBACK[0], port)
+        address = f"http://{LOOPBACK[0]}:{socket.getsockname()[1]}/"
         click.echo(
             f"{len(queue.questions)} questions, on the page {address}\n"
             f"Every decision is written at once, to {place}; Ctrl-C ends the page."
         )
         if browser and not webbrowser.open(address):
             click.echo("No browser could be opened here: open the page yourself.")
-        server.run(sockets=[socket])
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[socket])
         click.echo(f"\n{len(file.made)} decisions are in {place}. For the next run: {command}")

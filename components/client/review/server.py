@@ -1,13 +1,11 @@
 """The server of the page: one question at a time, decided by a key, written at once."""
 
 import contextlib
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import uvicorn
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -93,26 +91,6 @@ def review_app(session: Session, *, command: str) -> Starlette:
         Route("/{file}", handlers.file),
     ]
     return Starlette(routes=routes, middleware=[Middleware(BaseHTTPMiddleware, dispatch=_guard)])
-
-
-def serve(app: Starlette, port: int) -> tuple[uvicorn.Server, socket.socket]:
-    """A server for this machine alone, and its socket, which takes connections before the server runs.
-
-    Args:
-        port: 0 for any that is free.
-
-    Raises:
-        InputError: the port is taken.
-    """
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((LOOPBACK[0], port))
-    except OSError as error:
-        raise InputError(f"--port {port}: {error.strerror}; another page may use it") from error
-    listening.listen()
-    return server, listening
 
 
 async def _guard(request: Request, answer: Callable[[Request], Any]) -> Response:
