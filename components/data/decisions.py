@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from components.core.errors import InputError
@@ -80,12 +81,17 @@ def read_decisions(table: Table) -> Decisions:
     made = [row for row in rows if row.choice]
     wrong = [*(f"line {one.line}: {one.detail}" for one in table.findings if one.action == DROPPED)]
     wrong += _problems(made)
+    refuse_wrong(wrong, table.path)
+    return Decisions(made, len(rows) - len(made))
+
+
+def refuse_wrong(wrong: Sequence[str], path: Path) -> None:
+    """Refuses a table of which some lines cannot be carried out, naming them; nothing where all can."""
     if wrong:
         raise InputError(
-            f"{table.path}: {len(wrong)} corrections cannot be made\n{first_of(wrong)}\n"
+            f"{path}: {len(wrong)} corrections cannot be made\n{first_of(wrong)}\n"
             "Mend these lines, or take them out."
         )
-    return Decisions(made, len(rows) - len(made))
 
 
 def _decision(row: Row, optional: set[str]) -> Decision:

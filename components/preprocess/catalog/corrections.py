@@ -9,14 +9,13 @@ from pathlib import Path
 from components.core.errors import InputError
 from components.core.reading import read_json
 from components.data.codes import clean_code
-from components.data.decisions import CORRECT, DROP, KEEP, Decision, counted, read_decisions
+from components.data.decisions import CORRECT, DROP, KEEP, Decision, counted, read_decisions, refuse_wrong
 from components.data.tables.findings import (
     DROPPED,
     FLAGGED,
     IGNORED,
     PERSON_DROPPED,
     Finding,
-    first_of,
     shown,
 )
 from components.data.tables.table import Table
@@ -87,11 +86,7 @@ def _refuse_unknown_codes(decisions: Sequence[Decision], codes: set[str | None],
         for each in decisions
         if each.choice == CORRECT and each.code not in codes
     ]
-    if wrong:
-        raise InputError(
-            f"{path}: {len(wrong)} corrections cannot be made\n{first_of(wrong)}\n"
-            "Mend these lines, or take them out."
-        )
+    refuse_wrong(wrong, path)
 
 
 def _not_carried_out(decisions: Sequence[Decision], why: str, path: Path) -> list[Finding]:
