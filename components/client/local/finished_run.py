@@ -72,11 +72,6 @@ class FinishedRun:
     seconds: float
     metrics: dict[str, Any]
 
-    @property
-    def reports(self) -> list[Report]:
-        """Every report, in the order of reading."""
-        return find_reports(self.folder)
-
 
 def read_run(folder: Path) -> FinishedRun:
     """Reads a run's folder.
@@ -90,9 +85,11 @@ def read_run(folder: Path) -> FinishedRun:
             f"{folder}: not the folder of a run: it has no {RUN}. Name what `run --output` was given, "
             "such as runs/sample, or with --host a server's run"
         )
-    record = read_sealed(folder / RUN, "the record of a run")
     if why := without_figures(folder):
-        raise InputError(f"{folder}: {why}{_listed('Its reports so far:', folder)}")
+        reports = "".join(f"\n  {report.path}" for report in find_reports(folder))
+        listed = f"\nIts reports so far:{reports}" if reports else ""
+        raise InputError(f"{folder}: {why}{listed}")
+    record = read_sealed(folder / RUN, "the record of a run")
     changed = [name for name, digest in record["files"].items() if _digest(folder / name) != digest]
     if METRICS in changed:
         raise InputError(
@@ -119,11 +116,6 @@ def without_figures(folder: Path) -> str:
     errors = [line.strip() for line in lines if "] error: " in line]
     why = errors[-1] if errors else "it is at work, or it was stopped; run.log has what it printed"
     return f"this run did not finish: {why}. {again}"
-
-
-def _listed(heading: str, folder: Path) -> str:
-    reports = "".join(f"\n  {report.path}" for report in find_reports(folder))
-    return f"\n{heading}{reports}" if reports else ""
 
 
 def write_record(folder: Path, **record: Any) -> None:

@@ -33,7 +33,7 @@ def write_index(run: FinishedRun) -> Path:
             figure("products evaluated", f"{run.metrics['validation']['products']:,}"),
             figure("minutes", f"{run.seconds / 60:.0f}"),
         ],
-        rows=[_row(key, row, test["rows"].get(key) if test else None) for key, row in table.items()],
+        rows=_rows(run),
         tested=test is not None,
         **_contents(run.folder),
         parameters={
@@ -74,11 +74,11 @@ def ending(run: FinishedRun) -> str:
         "",
         f"{'macro-F1, %':24}{'validation':>11}  {'95 % interval':15}{'test' if test else '':>7}  classifier",
     ]
-    for key, row in run.metrics["validation"]["rows"].items():
-        low, high = (percent(bound, 1) for bound in row["macro_f1_interval"])
-        tested = percent(test["rows"][key]["macro_f1"]) if test and key in test["rows"] else ""
-        score = percent(row["macro_f1"])
-        lines.append(f"{ROWS[key]:24}{score:>11}  {f'{low} to {high}':15}{tested:>7}  {row['name']}".rstrip())
+    for row in _rows(run):
+        low, high = (percent(bound, 1) for bound in row["interval"])
+        tested = "" if row["test"] is None else percent(row["test"])
+        figures = f"{percent(row['macro_f1']):>11}  {f'{low} to {high}':15}{tested:>7}"
+        lines.append(f"{row['name']:24}{figures}  {row['classifier']}".rstrip())
     for each in _answers(run):
         where = f" ({', '.join(each['links'])})" if each["links"] else ""
         answer = click.wrap_text(f"{each['answer']}{where}", WIDTH, "  ", "  ")
@@ -111,15 +111,20 @@ def _answers(run: FinishedRun) -> list[dict[str, Any]]:
     ]
 
 
-def _row(key: str, row: dict[str, Any], test: dict[str, Any] | None) -> dict[str, Any]:
-    return {
-        "name": ROWS[key],
-        "classifier": row["name"],
-        "macro_f1": row["macro_f1"],
-        "interval": row["macro_f1_interval"],
-        "test": test["macro_f1"] if test else None,
-        "chief": key == "ensemble",
-    }
+def _rows(run: FinishedRun) -> list[dict[str, Any]]:
+    """The results of a run, by row of the paper's table, on validation and where it is known on test."""
+    tested = (run.metrics.get("test") or {}).get("rows", {})
+    return [
+        {
+            "name": ROWS[key],
+            "classifier": row["name"],
+            "macro_f1": row["macro_f1"],
+            "interval": row["macro_f1_interval"],
+            "test": tested[key]["macro_f1"] if key in tested else None,
+            "chief": key == "ensemble",
+        }
+        for key, row in run.metrics["validation"]["rows"].items()
+    ]
 
 
 def _product(mistake: dict[str, Any], compared: Comparison) -> dict[str, Any]:
