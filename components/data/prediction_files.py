@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from components.core.artifacts import whole_file
-from components.data.codes import defused
+from components.data.codes import defused, revived
 
 _BREAKS = re.compile("[\t\v\f\r\n\x1c-\x1e\x85\u2028\u2029]")  # some reader ends a cell or a row there
 LABELS_COLUMNS = (
@@ -55,6 +55,12 @@ def prediction_rows(path: Path, form: Mapping[str, Any], delimiter: str = "") ->
     columns = form.get("labels_columns") or LABELS_COLUMNS
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         yield PredictionRows(file, columns, delimiter or form.get("delimiter") or "\t")
+
+
+def read_cells(path: Path) -> pd.DataFrame:
+    """A TSV of ours as a table of texts: each as it was before a cell was kept from being run."""
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    return pd.DataFrame({name: table[name].map(revived) for name in table.columns})
 
 
 def safe_cells(row: Iterable[str]) -> list[str]:

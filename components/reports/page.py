@@ -16,8 +16,8 @@ from PIL import Image
 
 from components.core.artifacts import read_manifest
 from components.core.errors import InputError
-from components.data.codes import revived
 from components.data.image_store import ImageStore
+from components.data.prediction_files import read_cells
 from components.data.products import Products
 
 log = logging.getLogger(__name__)
@@ -78,8 +78,7 @@ def read_issue_rows(path: Path) -> pd.DataFrame:
 
     What people decided before, which stands after it, is left out.
     """
-    issues = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    issues = issues.apply(lambda column: column.map(revived))
+    issues = read_cells(path)
     issues = issues.loc[issues["score"] != ""].reset_index(drop=True)
     return issues.assign(score=issues["score"].astype(float), removed=issues["removed"] == "true")
 

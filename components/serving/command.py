@@ -15,13 +15,19 @@ from components.core.project import NAME
 MEGABYTE = 2**20
 
 
-@click.command()
-@click.option(
+model_option = click.option(
     "--model",
     required=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A model package, such as runs/mine/model.",
 )
+device_option = click.option(
+    "--device", type=click.Choice(get_args(Accelerator)), default="auto", show_default=True
+)
+
+
+@click.command()
+@model_option
 @click.option("--name", default=NAME, show_default=True, help="The model's in the addresses of requests.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 for every network.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for any.")
@@ -33,7 +39,7 @@ MEGABYTE = 2**20
 @click.option(
     "--max-megabytes", type=click.IntRange(1, 1024), default=32, show_default=True, help="Of a request."
 )
-@click.option("--device", type=click.Choice(get_args(Accelerator)), default="auto", show_default=True)
+@device_option
 def serve(
     model: Path,
     name: str,

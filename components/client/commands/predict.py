@@ -2,22 +2,17 @@
 
 import logging
 from pathlib import Path
-from typing import get_args
 
 import click
 
 from components.client.commands.access import existing
 from components.client.commands.failure import exit_on_input_error
 from components.core.configuration import Accelerator
+from components.serving.command import device_option, model_option
 
 
 @click.command()
-@click.option(
-    "--model",
-    required=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A model package, such as runs/mine/model.",
-)
+@model_option
 @click.option(
     "--products", required=True, type=existing, help="Products to categorize, in any form that `run` reads."
 )
@@ -34,7 +29,7 @@ from components.core.configuration import Accelerator
     show_default=True,
     help="NAME.csv or NAME.tsv; NAME_detail.tsv goes beside it.",
 )
-@click.option("--device", type=click.Choice(get_args(Accelerator)), default="auto", show_default=True)
+@device_option
 def predict(
     model: Path, products: Path, images: Path | None, columns: str, output: Path, device: Accelerator
 ) -> None:

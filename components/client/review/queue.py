@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from components.core.errors import InputError
-from components.data.codes import revived
 from components.data.decisions import Decision, decisions_of
 from components.data.image_store import ImageStore
-from components.data.prediction_files import QUEUE
+from components.data.prediction_files import QUEUE, read_cells
 from components.data.products import Products, read_products
 from components.reports.page import class_label_of, plain, read_issue_rows
 
@@ -152,8 +150,7 @@ def _new_products(folder: Path, new: Part) -> Iterator[Question]:
     path = folder / QUEUE
     if not path.is_file():
         return
-    for row in pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False).to_dict("records"):
-        row = {name: revived(value) for name, value in row.items()}
+    for row in read_cells(path).to_dict("records"):
         product, sure = row["product_id"], f"{100 * float(row['probability']):.0f} % sure"
         said = {
             "text": row["text"],
