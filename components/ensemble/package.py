@@ -19,6 +19,7 @@ from components.core.artifacts import read_manifest, whole_file, write_json, wri
 from components.core.errors import InputError
 from components.core.project import VERSION, code_revision
 from components.core.reading import read_json
+from components.data.class_tree import PATHS
 from components.data.features import SVD
 from components.data.probabilities import Classifier
 from components.data.products import FOLDS, Products
@@ -31,8 +32,8 @@ FEATURE_LEVEL = "feature_level"
 PARTS = {MEMBERS: "fusion", FEATURE_LEVEL: FEATURE_LEVEL}  # of what fusion leaves -> of the package
 CHECKPOINT = "@"  # between the name of a classifier and a further checkpoint of it
 FURTHER = ("epoch-", "stage1")  # what the folders of such checkpoints start with
-# Of the products' metadata, how a catalog is read and how predictions go out.
-FORM = ("dialect", "delimiter", "labels_columns", "preprocess")
+# Of the products' metadata, how a catalog is read, how predictions go out, and which parents classes have.
+FORM = ("dialect", "delimiter", "labels_columns", "preprocess", PATHS)
 
 
 @dataclass(frozen=True)

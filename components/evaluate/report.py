@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from components.data.class_tree import PATHS
 from components.data.image_store import ImageStore
 from components.data.products import Products
 from components.evaluate.advice import advice
@@ -31,7 +32,7 @@ SHOWN_CLASSES = 15  # the others are folded away
 COUNTED = 30  # classes up to which a confusion's cells have room for counts
 PAIRS = 5  # of classes, among the label issues
 CHALLENGE = ("tsv", "csv")  # the dialects of the challenge's own catalogs
-NO_LINEAGE = ("class_names", "labels_columns", "delimiter", "digests")
+NO_LINEAGE = ("class_names", PATHS, "labels_columns", "delimiter", "digests")
 
 
 def evaluate_report(

@@ -122,7 +122,7 @@ def preprocess(
         catalog_products: the products file; like all of these a mounted path or a URI, "" for none.
         catalog_labels: the labels file.
         catalog_images: a folder or a zip of images.
-        catalog_class_names: JSON of code to name.
+        catalog_class_names: JSON or a table of code, name and parent.
         catalog_corrections: TSV of product_id and code: labels that a person put right.
         catalog_earlier_profile: the profile that an earlier run left, to tell drift by; "" for none.
         config: how the catalog is read and split; see PreprocessConfig.

@@ -24,7 +24,7 @@ class Sources:
     test_products: str = ""
     test_images: str = ""
     test_labels: str = ""
-    class_names: str = ""  # JSON: code -> name
+    class_names: str = ""  # JSON or a table: code -> name, and the parents' names or codes
     corrections: str = ""  # TSV with product_id and code: labels that a person put right
 
     @property
@@ -98,6 +98,14 @@ class PreprocessConfig(Config):
     small_classes: Literal["keep", "drop", "merge"] = setting(
         "keep", "what happens to them; of too few different products none is validated or denoised"
     )
+    class_separator: str = setting(
+        " > ",
+        'between the names of a class\'s parents and its own in the file of class names, "Shoes > Boots"; '
+        "empty to take every name as it is",
+    )
+    class_columns: str = setting(
+        "", "code=column,name=column,parent=column of a table of class names; empty for these three names"
+    )
     merged_class: str = setting("other", "code of the class that small ones are merged into")
     max_quarantined: Share = setting(0.02, "share of rows that may be left out before the run stops")
 
@@ -106,6 +114,8 @@ class PreprocessConfig(Config):
     def problems(self) -> Iterator[str]:
         if not self.merged_class.strip():
             yield "merged_class is empty: expected the code of a class"
+        if self.class_separator and not self.class_separator.strip():
+            yield "class_separator is a space: names have spaces too; expected a sign, or an empty text"
         try:
             "".encode(self.encoding or "utf-8")
         except LookupError:

@@ -11,7 +11,8 @@ from components.data.products import Products
 from components.data.tables.findings import DROPPED, FLAGGED, Finding, first_of
 from components.data.tables.read import read_table
 from components.data.tables.table import Table
-from components.preprocess.catalog.corrections import apply_corrections, read_class_names, unused_names
+from components.preprocess.catalog.class_file import read_classes, tree_metadata, unused_names
+from components.preprocess.catalog.corrections import apply_corrections
 from components.preprocess.catalog.records import (
     Catalog,
     Record,
@@ -53,10 +54,12 @@ def read_labeled(
     findings += labeled.findings
     codes = {record.code for record in labeled.records if record.code}
     findings += similar_codes(codes, labeled.products.path.name)
-    names = {}
+    names, tree = {}, {}
     if "class_names" in paths:
-        names = read_class_names(paths["class_names"])
-        findings += unused_names(names, codes, paths["class_names"])
+        names, parents = read_classes(paths["class_names"], config)
+        tree = tree_metadata(parents, codes)
+        if not tree:  # a tree has nodes without products
+            findings += unused_names(names, codes, paths["class_names"])
     read_as = _read_as({"products": labeled.products, "labels": labeled.labels})
     return labeled.records, {
         "dialect": labeled.dialect.name,
@@ -65,6 +68,7 @@ def read_labeled(
         "labels_columns": labels_columns(labeled),
         "rows": {"labeled": labeled.rows - len(waiting)},
         "class_names": names,
+        **tree,
         "decisions": decisions,
         "preprocess": config.model_dump(),
     }

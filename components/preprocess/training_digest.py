@@ -9,6 +9,7 @@ import pandas as pd
 
 from components.core.project import code_revision
 from components.core.stage import described
+from components.data.class_tree import PATHS
 from components.data.decisions import settled_products
 from components.data.products import Products
 from components.data.uris import state_of
@@ -16,7 +17,7 @@ from components.data.uris import state_of
 BESIDE = ("models_", "drift_", "alert_", "cluster_")  # parameters that change no model
 CONTENT = ("product_id", "title", "description", "image", "code", "split", "fold", "group")
 # Of the products' metadata, what a package takes over.
-NAMED = ("class_names", "dialect", "delimiter", "labels_columns")
+NAMED = ("class_names", PATHS, "dialect", "delimiter", "labels_columns")
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:

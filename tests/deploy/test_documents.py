@@ -16,7 +16,7 @@ PATTERNS = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/[!c]*.md",
-    "docs/cluster.md",
+    "docs/cl*.md",
     "components/*/README.md",
     "benchmarks/*.md",
 )

@@ -41,7 +41,11 @@ OPTIONS = (
     click.option(
         "--test-labels", type=existing, help="Their codes, if known: scored too, never learned from."
     ),
-    click.option("--class-names", type=existing, help='JSON of code to name: {"10": "Books"}.'),
+    click.option(
+        "--class-names",
+        type=existing,
+        help='JSON of code to name, {"10": "Books > Novels"}, or a table of code, name and parent.',
+    ),
     click.option("--corrections", type=existing, help="TSV of product_id and code: labels you put right."),
     click.option("--keep-ids", type=existing, help="Product ids that denoising must not remove, one a line."),
     click.option(

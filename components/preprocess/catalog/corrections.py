@@ -1,25 +1,19 @@
-"""What people decided of labels, carried out on a catalog; and the names of classes."""
+"""What people decided of labels, carried out on a catalog."""
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from components.core.errors import InputError
-from components.core.reading import read_json
-from components.data.codes import clean_code
 from components.data.decisions import CORRECT, DROP, KEEP, Decision, counted, read_decisions, refuse_wrong
 from components.data.tables.findings import (
     DROPPED,
-    FLAGGED,
     IGNORED,
     PERSON_DROPPED,
     Finding,
     shown,
 )
 from components.data.tables.table import Table
-from components.preprocess.catalog.cleaning import clean_text
 from components.preprocess.catalog.records import Catalog, Record
 
 log = logging.getLogger(__name__)
@@ -96,28 +90,3 @@ def _not_carried_out(decisions: Sequence[Decision], why: str, path: Path) -> lis
     detail = f"{len(decisions)} {'corrections are' if len(decisions) > 1 else 'correction is'} {why}"
     log.warning("%s: %s, the first is %s", path, detail, shown(first.product_id))
     return [Finding(path.name, first.line, first.product_id, "stale_corrections", IGNORED, detail)]
-
-
-def read_class_names(path: Path) -> dict[str, str]:
-    """Reads a JSON object of code to name.
-
-    Raises:
-        InputError: not one, or two of its codes are one code once they are normalized.
-    """
-    names = read_json(path, 'a JSON object of code to name, {"10": "Books"}')
-    pairs = [(clean_code(code), clean_text(str(name))) for code, name in names.items()]
-    times = Counter(code for code, _ in pairs)
-    twice = [code for code, count in times.items() if count > 1]
-    if twice:
-        raise InputError(f"{path}: code {shown(twice[0])} has {times[twice[0]]} names; give it one")
-    return dict(pairs)
-
-
-def unused_names(names: Iterable[str], codes: set[str], path: Path) -> list[Finding]:
-    """One finding where classes are named that the catalog does not have."""
-    unused = sorted(set(names) - codes)
-    if not unused:
-        return []
-    listed = ", ".join(map(shown, unused[:5])) + (", ..." if len(unused) > 5 else "")
-    detail = f"{len(unused)} names are of codes that no product has: {listed}"
-    return [Finding(path.name, 0, "", "unused_class_names", FLAGGED, detail)]

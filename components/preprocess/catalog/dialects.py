@@ -1,6 +1,7 @@
 """Which columns of a catalog's files hold what: the challenge's two dialects, and a mapping of the user's."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.core.errors import InputError
@@ -59,22 +60,35 @@ def parse_mapping(text: str) -> dict[str, str]:
     Raises:
         InputError: not of this form, an unknown field, a field twice, or product_id, title or code missing.
     """
+    return _mapping("columns", text, FIELDS, (*REQUIRED, "code"))
+
+
+def class_columns(text: str) -> dict[str, str]:
+    """Reads `code=id,name=label,parent=parent_id` in the same way; a parent is optional.
+
+    Raises:
+        InputError: as `parse_mapping`.
+    """
+    return _mapping("class_columns", text, ("code", "name", "parent"), ("code", "name"))
+
+
+def _mapping(option: str, text: str, known: Sequence[str], required: Sequence[str]) -> dict[str, str]:
     # A comma ends a column's name where another `field=` follows it.
     pairs = [item.split("=", 1) for item in re.split(r",(?=\s*\w+\s*=|\s*$)", text) if item.strip()]
     if any(len(pair) != 2 for pair in pairs):
-        raise InputError(f"columns: {text!r}: expected field=column,field=column")
+        raise InputError(f"{option}: {text!r}: expected field=column,field=column")
     fields = [name.strip() for name, _ in pairs]
     mapping = {name: " ".join(column.split()) for name, (_, column) in zip(fields, pairs, strict=True)}
     problems = {
-        "unknown": sorted(set(fields) - set(FIELDS)),
-        "missing": sorted({*REQUIRED, "code"} - set(fields)),
+        "unknown": sorted(set(fields) - set(known)),
+        "missing": sorted(set(required) - set(fields)),
         "without a column": sorted(name for name, column in mapping.items() if not column),
         "named twice": sorted({name for name in fields if fields.count(name) > 1}),
     }
     found = [f"{what}: {', '.join(names)}" for what, names in problems.items() if names]
     if found:
         raise InputError(
-            f"columns: {'; '.join(found)}. Expected each of the fields once: {', '.join(FIELDS)}"
+            f"{option}: {'; '.join(found)}. Expected each of the fields once: {', '.join(known)}"
         )
     return mapping
 
