@@ -37,7 +37,7 @@ FORM = ("dialect", "delimiter", "labels_columns", "preprocess", PATHS)
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModels:
     """Where the stages left what they trained: folders of models, and the catalog's profile.
 
     Attributes:
@@ -51,12 +51,16 @@ class Trained:
 
 
 def write_package(
-    folder: Path, products: Products, voters: Sequence[Classifier], ensemble: Classifier, trained: Trained
+    folder: Path,
+    products: Products,
+    members: Sequence[Classifier],
+    ensemble: Classifier,
+    trained: TrainedModels,
 ) -> None:
     """Writes the package of an ensemble: what its vote weighs, and what that reads, and nothing else.
 
     Args:
-        voters: the members, and the feature-level classifiers that vote beside them.
+        members: those of decision-level fusion, and the feature-level classifiers that vote beside them.
         ensemble: the vote; its metadata name the members, and say what each weighs.
 
     Raises:
@@ -64,16 +68,16 @@ def write_package(
     """
     if folder.exists():  # left by an attempt that was cut off
         shutil.rmtree(folder)
-    members = _copy_members(folder, voters, ensemble.metadata, trained.fusion)
-    read = {name for member in members for name in member["inputs"]}
-    pooled = {n for each in members if each["folder"].startswith(FEATURE_LEVEL) for n in each["inputs"]}
+    entries = _copy_members(folder, members, ensemble.metadata, trained.fusion)
+    read = {name for entry in entries for name in entry["inputs"]}
+    pooled = {n for each in entries if each["folder"].startswith(FEATURE_LEVEL) for n in each["inputs"]}
     classifiers = _copy_classifiers(folder, sorted(read), pooled, trained)
     form = {name: products.metadata[name] for name in FORM if name in products.metadata}
     document = {
         "classes": list(products.classes),
         "class_names": products.metadata.get("class_names", {}),
         **form,
-        "vote": {"config": ensemble.metadata["config"], "members": members},
+        "vote": {"config": ensemble.metadata["config"], "members": entries},
         "classifiers": classifiers,
         "calibration": ensemble.metadata["calibration"],
         "threshold": ensemble.metadata["threshold"],
@@ -110,31 +114,31 @@ def content_digests(table: pd.DataFrame) -> list[str]:
 
 
 def _copy_members(
-    folder: Path, voters: Sequence[Classifier], metadata: Mapping[str, Any], fusion: Path
+    folder: Path, members: Sequence[Classifier], metadata: Mapping[str, Any], fusion: Path
 ) -> list[dict[str, Any]]:
-    """Copies the voters that weigh anything; what `model.json` says of them, in the order of the vote."""
+    """Copies the members that weigh anything; what `model.json` says of them, in the order of the vote."""
     weights = dict(zip(metadata["members"], metadata["weights"], strict=True))
     named = read_manifest(fusion)
     models = {part: {name: fusion / where for name, where in named.get(part, {}).items()} for part in PARTS}
     entries, numbers = [], dict.fromkeys(PARTS, 0)
-    for voter in [voter for voter in voters if weights[voter.name] > 0]:
-        part = next((part for part in PARTS if voter.name in models[part]), MEMBERS)
+    for member in [member for member in members if weights[member.name] > 0]:
+        part = next((part for part in PARTS if member.name in models[part]), MEMBERS)
         target = f"{PARTS[part]}/{numbers[part]:02d}"
         numbers[part] += 1
-        _copy(_found(models[part], voter.name, fusion), folder / target)
-        entry = {"name": voter.name, "weight": weights[voter.name], "folder": target}
-        entries.append({**entry, "inputs": _inputs(voter)})
+        _copy(_found(models[part], member.name, fusion), folder / target)
+        entry = {"name": member.name, "weight": weights[member.name], "folder": target}
+        entries.append({**entry, "inputs": _inputs(member)})
     return entries
 
 
-def _inputs(voter: Classifier) -> list[str]:
+def _inputs(member: Classifier) -> list[str]:
     """The classifiers that it asks when it predicts; one trained end to end has their networks itself."""
-    whole = voter.metadata.get("config", {}).get("training") == "end_to_end"
-    return [] if whole else voter.metadata.get("inputs", [])
+    whole = member.metadata.get("config", {}).get("training") == "end_to_end"
+    return [] if whole else member.metadata.get("inputs", [])
 
 
 def _copy_classifiers(
-    folder: Path, names: Sequence[str], pooled: Set[str], trained: Trained
+    folder: Path, names: Sequence[str], pooled: Set[str], trained: TrainedModels
 ) -> list[dict[str, str]]:
     """Copies the text and image classifiers of some names; what `model.json` says of them.
 

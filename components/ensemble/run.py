@@ -13,7 +13,7 @@ from components.data.probabilities import Classifier, Probabilities, read_classi
 from components.data.products import Products, read_products
 from components.ensemble.confidence_report import UNCALIBRATED
 from components.ensemble.config import EnsembleConfig
-from components.ensemble.package import Trained, write_package
+from components.ensemble.package import TrainedModels, write_package
 from components.ensemble.report import ensemble_report
 from components.ensemble.voting import (
     agreement,
@@ -73,7 +73,7 @@ def run_ensemble(
     classifiers, start = _read_members(members, feature_level, config, table)
     ensemble, accepted = _vote(table, classifiers, config, start)
     write_classifier(probabilities, ensemble)
-    trained = Trained(text_models, image_models, fusion_model, profile)
+    trained = TrainedModels(text_models, image_models, fusion_model, profile)
     write_package(ensemble_model, table, classifiers, ensemble, trained)
     metadata = ensemble.metadata
     scores = {

@@ -14,14 +14,14 @@ from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import PlainNetwork
 from components.image.predict import predict
 from components.modeling import schedules
-from components.modeling.callbacks import Evaluation, LateWeights
+from components.modeling.callbacks import EpochEvaluation, LateWeights
 from components.modeling.checkpoint import Checkpoints
 from components.modeling.image.augmentation import PIXEL, Buffers, ImageBatch, augment, uniforms
 from components.modeling.image.cache import ImageCache
 from components.modeling.processes import interleaved, process_count, process_rank, share
 from components.modeling.step import OptimizerStep
 from components.modeling.termination import Termination
-from components.modeling.training import Plan, TrainingLoop, shuffled_batches
+from components.modeling.training import TrainingLoop, TrainingPlan, shuffled_batches
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class StageTraining:
         self.pixels = torch.empty(0)  # of the newest batch: the next one is written over it
         self.cache: ImageCache
         self.optimizer, plan = self._optimizer(), self._plan()
-        self.evaluation = Evaluation(
+        self.evaluation = EpochEvaluation(
             self._predict,
             {split: examples.labels[rows] for split, rows in examples.predict.items()},
             keeps=lambda epoch: epoch >= plan.epochs - config.late_checkpoints,
@@ -117,7 +117,7 @@ class StageTraining:
         images = self.examples.images[rows[process_rank() :: process_count()]]
         return predict(self.network, self.stage, self.cache, images, self.examples.prior, pause=pause)
 
-    def _compilation(self, plan: Plan) -> dict[str, Compilation]:
+    def _compilation(self, plan: TrainingPlan) -> dict[str, Compilation]:
         compilation = Compilation(self.network, plan.epochs * plan.epoch_steps, plan.name)
         if self.device.type == "cpu" or self.config.compile == "off":
             return {}
@@ -127,7 +127,7 @@ class StageTraining:
         # Batch norm over several processes would cut what is compiled into pieces at each layer.
         return {"compilation": compilation} if process_count() == 1 else {}
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> TrainingPlan:
         stage, config = self.stage, self.config
         # The last, smaller batch is left out: batch norm of a few images is noise.
         epoch_steps = max(1, len(self.examples.fit) // stage.batch_size)
@@ -142,7 +142,9 @@ class StageTraining:
 
         name = f"classifier {config.name}, {stage.kind} stage"
         minutes = config.checkpoint_minutes
-        return Plan(name, epochs, epoch_steps, learning_rate, seed=self.seed, checkpoint_minutes=minutes)
+        return TrainingPlan(
+            name, epochs, epoch_steps, learning_rate, seed=self.seed, checkpoint_minutes=minutes
+        )
 
     def _optimizer(self) -> torch.optim.SGD:
         return torch.optim.SGD(

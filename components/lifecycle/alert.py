@@ -77,7 +77,7 @@ class Run:
 
 
 def message(run: Run) -> str:
-    """What is told of a run: what happened, how much, where to look; text for Slack and what is like it."""
+    """What is said of a run: what happened, how much, where to look; text for Slack and what is like it."""
     lines = [f"*{_escaped(run.name)}*: {run.headline or 'nothing to report'}", *map(_escaped, _details(run))]
     text = "\n".join(lines)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
@@ -115,7 +115,7 @@ def run_alert(
     Args:
         state: see `Run`; so are `name` and `address`.
         store: of the models; "" for none.
-        always: whether a quiet run is told of too.
+        always: whether a quiet run is reported too.
         address: of the server's pages; "" where nobody named it. One that holds a password is left out.
         post: sends a text, and raises an InputError where it cannot; None where nobody named an address.
     """

@@ -32,7 +32,7 @@ FIELDS = ("product_id", "title", "description", "image", "row_id", "image_id")
 
 
 @dataclass(frozen=True)
-class Predicted:
+class CatalogPredictions:
     """What became of a catalog: counts of its rows, and the files written."""
 
     products: int
@@ -43,7 +43,7 @@ class Predicted:
 
 def predict_catalog(
     model: Model, products: str, images: str, output: Path, *, columns: str = ""
-) -> Predicted:
+) -> CatalogPredictions:
     """Predicts every product of a catalog, and writes its codes and, beside them, their detail.
 
     The table's texts are held in memory; pictures and probabilities are of `PREDICTED_AT_ONCE` products at a
@@ -75,7 +75,7 @@ def predict_catalog(
             if findings:
                 write_findings(findings, quarantine)
     blind = sum(record.image is None for record in records)
-    return Predicted(len(records), left_out, blind, (*files, *([quarantine] if findings else [])))
+    return CatalogPredictions(len(records), left_out, blind, (*files, *([quarantine] if findings else [])))
 
 
 def reading_config(model: Model, columns: str) -> PreprocessConfig:

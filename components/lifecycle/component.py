@@ -151,7 +151,7 @@ def monitor(
 
     from components.core.stage import Result, paths_of, run_stage
     from components.lifecycle.config import PARAMETERS
-    from components.lifecycle.monitor import Asked, run_monitor
+    from components.lifecycle.monitor import MonitorRequest, run_monitor
 
     artifacts = {"products": products, "profile": profile, "new_products": new_products}
     inputs = paths_of(**artifacts, new_images=new_images)
@@ -161,7 +161,7 @@ def monitor(
         predict = None
         if models_store:  # else nothing is predicted, and torch not needed
             from components.lifecycle.run import predict_by_package as predict
-        asked = Asked(
+        asked = MonitorRequest(
             PARAMETERS["drift_config"](drift_config),
             gate=PARAMETERS["models_gate"](models_gate),
             store=models_store,
@@ -218,7 +218,7 @@ def alert(
         status: how all other tasks ended.
         run_name: what the run is called.
         models_store: where the deciding tasks left what they decided, "" for nowhere.
-        alert_always: whether a quiet run is told of too.
+        alert_always: whether a quiet run is reported too.
         alert_address: of the pipelines' pages, for a link to the run; "" for none.
     """
     from components.core.stage import process_of

@@ -65,7 +65,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Decision:
+class GateDecision:
     """What the gate says.
 
     Attributes:
@@ -102,7 +102,7 @@ class Decision:
 
 def decide(
     labels: np.ndarray, predicted: np.ndarray, pairs: Pairs | None, config: GateConfig, *, seed: int = 0
-) -> Decision:
+) -> GateDecision:
     """Decides whether a challenger becomes the champion.
 
     Args:
@@ -120,17 +120,17 @@ def decide(
     else:
         difference = _difference(pairs, seed)
         checks += [_margin_check(difference, config), _class_check(difference, config)]
-    return Decision(tuple(checks), *scores, difference)
+    return GateDecision(tuple(checks), *scores, difference)
 
 
-def confirm(labels: np.ndarray, predicted: np.ndarray, why: str) -> Decision:
+def confirm(labels: np.ndarray, predicted: np.ndarray, why: str) -> GateDecision:
     """What is said of a model that is the champion already: it stays.
 
     Args:
         labels, predicted: see `decide`.
         why: in words.
     """
-    return Decision((Check("champion", True, why),), *_scores(labels, predicted), None)
+    return GateDecision((Check("champion", True, why),), *_scores(labels, predicted), None)
 
 
 def _floors(score: float, accuracy: float, config: GateConfig) -> Iterator[Check]:

@@ -125,8 +125,8 @@ class Model:
                 predict; -1 for none.
         """
         answers = _Answers(self, table, store, refit)
-        stack = np.stack([answers.member(entry, folds) for entry in self.voters])
-        weights = np.array([entry["weight"] for entry in self.voters])
+        stack = np.stack([answers.member(entry, folds) for entry in self.members])
+        weights = np.array([entry["weight"] for entry in self.members])
         pred_probs = self._calibrator(vote(self._config, stack, weights)[0])
         codes = np.array(self.classes, dtype=object)[pred_probs.argmax(axis=1)]
         names = self.document["class_names"]
@@ -136,7 +136,7 @@ class Model:
             names=np.array([names.get(code, "") for code in codes], dtype=object),
             pred_probs=pred_probs,
             classifiers={each["name"]: answers.classifier(each["name"]) for each in self.classifiers},
-            members={each["name"]: probs for each, probs in zip(self.voters, stack, strict=True)},
+            members={each["name"]: probs for each, probs in zip(self.members, stack, strict=True)},
             without_image=np.array([key not in store for key in table["image"]], bool),
         )
 
@@ -146,7 +146,7 @@ class Model:
         return self.document["classifiers"]
 
     @property
-    def voters(self) -> list[dict[str, Any]]:
+    def members(self) -> list[dict[str, Any]]:
         """What it says of everything that votes, in order: name, weight, folder, and the inputs it reads."""
         return self.document["vote"]["members"]
 

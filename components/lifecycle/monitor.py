@@ -21,7 +21,7 @@ from components.lifecycle.comparison import read_side
 from components.lifecycle.config import DriftConfig, GateConfig
 from components.lifecycle.drift import CLASSES, LABELED, NEW, Measure, of_answers, of_catalog, of_scores
 from components.lifecycle.monitor_report import monitor_report
-from components.lifecycle.plan import SKIP, TRAIN, Plan, make_plan, unchanged_since
+from components.lifecycle.plan import SKIP, TRAIN, RunPlan, make_plan, unchanged_since
 from components.lifecycle.retention import reading
 from components.lifecycle.run_record import leave
 from components.lifecycle.store import ModelStore
@@ -38,7 +38,7 @@ Predict = Callable[[Path, Products, ImageStore, Path], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Asked:
+class MonitorRequest:
     """What the task was asked for.
 
     Attributes:
@@ -74,7 +74,7 @@ class _Champion:
     predicted: int = 0
     measures: list[Measure] = field(default_factory=list)
 
-    def cannot_compare(self, asked: Asked) -> str:
+    def cannot_compare(self, asked: MonitorRequest) -> str:
         """Why its catalog is no baseline although there is none other; "" where it is one."""
         if asked.earlier_profile or self.profile is None or self.profile.get("format") == FORMAT:
             return ""
@@ -90,7 +90,7 @@ def run_monitor(
     new_products: Path,
     new_images: Path,
     *,
-    asked: Asked,
+    asked: MonitorRequest,
     predict: Predict | None,
     plan: Path,
     predictions: Path,
@@ -134,8 +134,12 @@ def run_monitor(
 
 
 def _plan(
-    models: ModelStore | None, labeled: Products, champion: _Champion, measures: list[Measure], asked: Asked
-) -> Plan:
+    models: ModelStore | None,
+    labeled: Products,
+    champion: _Champion,
+    measures: list[Measure],
+    asked: MonitorRequest,
+) -> RunPlan:
     """What the run does, by what the store knows of the last training and by all measures."""
     digest, unchanged = training_digest(labeled, asked.settings_digest), ""
     measures = [*measures, *champion.measures]
@@ -184,7 +188,7 @@ def _of_catalog(
     new: Products,
     images: ImageStore,
     champion: _Champion,
-    asked: Asked,
+    asked: MonitorRequest,
 ) -> list[Measure]:
     """The catalog beside the profile that was named, else the champion's; nothing where there is neither."""
     earlier = fetch_profile(asked.earlier_profile) if asked.earlier_profile else champion.profile
@@ -199,7 +203,7 @@ def _of_catalog(
     ]
 
 
-def _scalars(plan: Plan) -> dict[str, float]:
+def _scalars(plan: RunPlan) -> dict[str, float]:
     decided = {"training": float(plan.training == TRAIN), "skipped": float(plan.training == SKIP)}
     decided |= {"drift": float(len(plan.drift)), "products_predicted": float(plan.predicted)}
     own = {each.aspect.replace(" ", "_"): each.distance for each in plan.measures if each.part not in CATALOG}

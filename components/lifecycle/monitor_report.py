@@ -4,7 +4,7 @@ from typing import Any
 
 from components.lifecycle.config import DriftConfig
 from components.lifecycle.drift import ANSWERS, LABELED, NEW, SCORES, Measure
-from components.lifecycle.plan import SKIP, STOP, TRAIN, Plan
+from components.lifecycle.plan import SKIP, STOP, TRAIN, RunPlan
 from components.reports.charts import bar
 from components.reports.page import check, figure, many, render, words
 
@@ -18,7 +18,7 @@ HEADINGS = {
 FULL = 0.5  # the distance whose bar is as long as can be
 
 
-def monitor_report(plan: Plan, config: DriftConfig, trouble: str = "") -> str:
+def monitor_report(plan: RunPlan, config: DriftConfig, trouble: str = "") -> str:
     """Draws the report of a plan; `trouble` says why the catalog was not compared, "" where it was."""
     return render(
         "monitor",
@@ -39,7 +39,7 @@ def monitor_report(plan: Plan, config: DriftConfig, trouble: str = "") -> str:
     )
 
 
-def _checks(plan: Plan) -> list[dict[str, Any]]:
+def _checks(plan: RunPlan) -> list[dict[str, Any]]:
     if not plan.measures:
         return [check(True, "There is no champion and no earlier profile to compare with.")]
     if not plan.drift:

@@ -14,7 +14,7 @@ TRAIN, SKIP, STOP = "train", "skip", "stop"
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """What a run does, and what was found before.
 
     Attributes:
@@ -47,7 +47,7 @@ class Plan:
 
 def make_plan(
     measures: Sequence[Measure], config: DriftConfig, *, unchanged: str, retrain: bool, **found: Any
-) -> Plan:
+) -> RunPlan:
     """Decides whether a run trains.
 
     Args:
@@ -58,7 +58,7 @@ def make_plan(
     if unchanged and not retrain:
         # How its labeled products had drifted was said by the run that trained on them.
         others = [each for each in measures if each.part != LABELED]
-        return Plan(SKIP, f"{unchanged}. {_predicted(**found)}", measures=others, **found)
+        return RunPlan(SKIP, f"{unchanged}. {_predicted(**found)}", measures=others, **found)
     drift = [each for each in measures if each.beyond]
     if drift and config.on_drift == STOP and not retrain:
         aspects = ", ".join(f"{each.aspect} of {each.part}" for each in drift)
@@ -66,9 +66,9 @@ def make_plan(
             f"the catalog has drifted ({aspects}) and drift_config says stop: look at the report of monitor, "
             "mend the catalog, or train once with models_retrain"
         )
-        return Plan(STOP, why, measures=measures, **found)
+        return RunPlan(STOP, why, measures=measures, **found)
     why = "models_retrain asks for it" if retrain else "nothing that is stored was trained on just this"
-    return Plan(TRAIN, why, measures=measures, **found)
+    return RunPlan(TRAIN, why, measures=measures, **found)
 
 
 def unchanged_since(models: ModelStore, champion: Champion, digest: str, gate: GateConfig) -> str:

@@ -19,7 +19,7 @@ from components.data.products import read_products
 from components.lifecycle.champion import Champion, promote, read_champion, utc_now
 from components.lifecycle.comparison import Pairs, Score, Side, compare, read_side
 from components.lifecycle.config import GateConfig
-from components.lifecycle.gate import Decision, confirm, decide
+from components.lifecycle.gate import GateDecision, confirm, decide
 from components.lifecycle.model import load_model
 from components.lifecycle.promote_report import promote_report
 from components.lifecycle.retention import reading, registered
@@ -169,7 +169,7 @@ def _rows(pairs: Pairs | None) -> dict[str, Any]:
     return {"compared": len(pairs.ids), "scored": pairs.scored, "left_out": pairs.left_out}
 
 
-def _scalars(decision: Decision, pairs: Pairs | None) -> dict[str, float]:
+def _scalars(decision: GateDecision, pairs: Pairs | None) -> dict[str, float]:
     found = decision.difference
     scalars = {"promoted": float(decision.promote), "macro_f1": decision.macro_f1}
     if pairs is not None:

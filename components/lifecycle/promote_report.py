@@ -8,7 +8,7 @@ from components.data.image_store import ImageStore
 from components.data.products import Products
 from components.lifecycle.comparison import Pairs
 from components.lifecycle.config import GateConfig
-from components.lifecycle.gate import Decision, Difference
+from components.lifecycle.gate import Difference, GateDecision
 from components.reports.charts import gain_bar
 from components.reports.page import (
     Gallery,
@@ -28,7 +28,7 @@ SHOWN_CLASSES = 15  # the others are folded away
 def promote_report(
     products: Products,
     images: ImageStore,
-    decision: Decision,
+    decision: GateDecision,
     pairs: Pairs | None,
     *,
     challenger: str,
@@ -62,7 +62,7 @@ def promote_report(
     )
 
 
-def _figures(decision: Decision, pairs: Pairs | None) -> list[dict[str, str]]:
+def _figures(decision: GateDecision, pairs: Pairs | None) -> list[dict[str, str]]:
     found = decision.difference
     if found is None or pairs is None:
         return [figure("macro-F1 on validation", percent(decision.macro_f1), "%")]

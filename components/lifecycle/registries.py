@@ -28,7 +28,7 @@ ALIAS = "champion"
 
 @dataclass(frozen=True)
 class Release:
-    """What a registry is told of a champion.
+    """What a registry is given of a champion.
 
     Attributes:
         name: of the model, in the registry as in the store.

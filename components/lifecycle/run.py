@@ -114,7 +114,7 @@ def _write_classifiers(model: Model, found: Predictions, matrices: _Matrices, fo
     for number, each in enumerate(model.classifiers):
         name, modality = each["name"], each["modality"]
         write(f"{modality}/{number:03d}", name, modality, matrices.read("classifiers", name))
-    for number, each in enumerate(model.voters):
+    for number, each in enumerate(model.members):
         part = FOLDERS[each["folder"].split("/")[0]]
         write(f"{part}/{number:03d}", each["name"], "fusion", matrices.read("members", each["name"]))
 

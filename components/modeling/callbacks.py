@@ -30,7 +30,7 @@ class Average(Callback):
         self.average.load_state_dict(tensors)
 
 
-class Evaluation(Callback):
+class EpochEvaluation(Callback):
     """Scores every epoch on a split, and keeps what the newest epochs make of all splits.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from components.modeling.schedules import one_cycle
 from components.modeling.step import OptimizerStep
-from components.modeling.training import Plan, TrainingLoop
+from components.modeling.training import TrainingLoop, TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def train_one_cycle(
 
     random = np.random.default_rng(seed)
     loop = TrainingLoop(
-        OptimizerStep(net, optimizer, backward), Plan(name, epochs, epoch_steps, learning_rate)
+        OptimizerStep(net, optimizer, backward), TrainingPlan(name, epochs, epoch_steps, learning_rate)
     )
     loop.run(lambda *_: np.split(random.permutation(fit)[: epoch_steps * size], epoch_steps))
     return loop.curves[-1]["loss"]

@@ -58,7 +58,7 @@ class Callback:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How long and how fast something is trained.
 
     Attributes:
@@ -91,7 +91,7 @@ class TrainingLoop:
     def __init__(
         self,
         step: Step,
-        plan: Plan,
+        plan: TrainingPlan,
         callbacks: Mapping[str, Callback] | None = None,
         *,
         checkpoints: Checkpoints | None = None,

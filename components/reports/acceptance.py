@@ -1,4 +1,4 @@
-"""What a person is told of the new products: which are accepted unseen, and which to look at."""
+"""What a person reads of the new products: which are accepted unseen, and which to look at."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -5,14 +5,14 @@ from transformers import PreTrainedModel
 
 from components.data.products import Task
 from components.modeling import schedules
-from components.modeling.callbacks import Average, BestEpoch, Evaluation, LateWeights
+from components.modeling.callbacks import Average, BestEpoch, EpochEvaluation, LateWeights
 from components.modeling.checkpoint import Checkpoints
 from components.modeling.cross_fitting import choice_folds
 from components.modeling.processes import interleaved, process_count, process_rank
 from components.modeling.termination import Termination
 from components.modeling.text.encoder import head
 from components.modeling.text.tokens import Tokens
-from components.modeling.training import Plan, TrainingLoop, shuffled_batches
+from components.modeling.training import TrainingLoop, TrainingPlan, shuffled_batches
 from components.text.kinds.transformer import TransformerConfig
 from components.text.predict import predict
 from components.text.step import class_weights, make_step
@@ -68,11 +68,11 @@ class Training:
         """Trains to the end; see `TrainingLoop.run`."""
         self.loop.run(self._batches)
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> TrainingPlan:
         config = self.config
         epoch_steps = -(-len(self.task.fit) // config.batch_size)
         steps = config.epochs * epoch_steps
-        return Plan(
+        return TrainingPlan(
             f"classifier {config.name}",
             config.epochs,
             epoch_steps,
@@ -81,12 +81,12 @@ class Training:
             checkpoint_minutes=config.checkpoint_minutes,
         )
 
-    def _evaluation(self, labels: np.ndarray, groups: np.ndarray, newest: int) -> Evaluation:
+    def _evaluation(self, labels: np.ndarray, groups: np.ndarray, newest: int) -> EpochEvaluation:
         of_split = {split: labels[rows] for split, rows in self.task.predict.items()}
         validation = self.task.predict.get("validation", np.empty(0, np.int64))
         chooses = len(validation) > 0 and not self.task.of_fold
         folds = choice_folds(labels[validation], groups[validation]) if chooses else None
-        return Evaluation(self._predict, of_split, keeps=self._is_late, newest=newest, folds=folds)
+        return EpochEvaluation(self._predict, of_split, keeps=self._is_late, newest=newest, folds=folds)
 
     def _is_late(self, epoch: int) -> bool:
         late = self.config.late_checkpoints

@@ -47,7 +47,7 @@ def alert(
     run_alert(state, name="weekly <1>", store=store, always=always, address=address, post=poster())
 
 
-def test_a_failed_run_is_told_of_with_its_state_name_and_address(slack: Webhook, store: str):
+def test_a_failed_run_is_reported_with_its_state_name_and_address(slack: Webhook, store: str):
     alert("FAILED", store)
     assert slack.posted == [
         (
@@ -75,7 +75,7 @@ def test_every_state_but_the_two_that_end_well_is_a_failure(slack: Webhook, stor
 
 
 @pytest.mark.parametrize(
-    ("left", "told"),
+    ("left", "expected"),
     [
         (
             {"promote": REFUSED},
@@ -91,11 +91,11 @@ def test_every_state_but_the_two_that_end_well_is_a_failure(slack: Webhook, stor
     ids=["gated", "promoted", "drifted", "both"],
 )
 def test_a_webhook_receives_exactly_one_message(
-    slack: Webhook, store: str, left: dict[str, Any], told: list[str]
+    slack: Webhook, store: str, left: dict[str, Any], expected: list[str]
 ):
     alert("COMPLETE", store, **left)
     assert len(slack.texts) == 1
-    assert all(each in slack.texts[0] for each in told), slack.texts[0]
+    assert all(each in slack.texts[0] for each in expected), slack.texts[0]
     alert("COMPLETE", store, **left)  # a second attempt of the task
     assert len(slack.texts) == 1
 
@@ -112,7 +112,7 @@ def test_a_run_that_drift_stopped_says_so(slack: Webhook, store: str):
 
 
 @pytest.mark.parametrize("state", ["COMPLETE", "SUCCEEDED"])
-def test_a_quiet_week_is_not_told_of_unless_it_is_asked_for(slack: Webhook, store: str, state: str):
+def test_a_quiet_week_is_not_reported_unless_it_is_asked_for(slack: Webhook, store: str, state: str):
     confirmed = {**PROMOTED, "champion": "12ab"}
     alert(state, store, monitor=QUIET)
     alert(state, store, monitor=QUIET, promote=confirmed)
@@ -123,7 +123,7 @@ def test_a_quiet_week_is_not_told_of_unless_it_is_asked_for(slack: Webhook, stor
     assert "unchanged since version 12ab" in text
 
 
-def test_without_a_store_or_where_none_answers_the_state_is_told(
+def test_without_a_store_or_where_none_answers_the_state_is_reported(
     slack: Webhook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     alert("COMPLETE", "")

@@ -20,7 +20,7 @@ from components.data.prediction_files import DETAIL
 from components.lifecycle.batch import mark
 from components.lifecycle.batch.collect import run_collect
 from components.lifecycle.batch.mark import Mark
-from components.lifecycle.batch.plan import Asked, Plan, run_plan
+from components.lifecycle.batch.plan import PredictionPlan, PredictionRequest, run_plan
 from components.lifecycle.batch.shard import run_shard
 from components.lifecycle.catalog import predict_catalog
 from components.lifecycle.champion import promote, read_champion
@@ -75,9 +75,9 @@ class Shop:
         header = "sku\tname\tpicture\tadded"
         (self.folder / "shop.tsv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
 
-    def plan(self, name: str = "run", size: int = 100, since: str = "") -> tuple[Path, Plan]:
+    def plan(self, name: str = "run", size: int = 100, since: str = "") -> tuple[Path, PredictionPlan]:
         """Plans a run into a folder of its name."""
-        asked = Asked(
+        asked = PredictionRequest(
             catalog_products=str(self.folder / "shop.tsv"),
             catalog_columns=COLUMNS,
             catalog_date_column="added" if since else "",
@@ -92,7 +92,7 @@ class Shop:
         assert not networks
         return run, plan
 
-    def predict(self, run: Path, plan: Plan) -> list[Path]:
+    def predict(self, run: Path, plan: PredictionPlan) -> list[Path]:
         """Predicts the shards of a run, the last one first."""
         shards = [run / f"shard-{number}" for number in reversed(range(plan.shards))]
         for number, shard in zip(reversed(range(plan.shards)), shards, strict=True):

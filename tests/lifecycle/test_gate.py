@@ -20,20 +20,20 @@ from components.lifecycle.comparison import (
     read_side,
 )
 from components.lifecycle.config import GateConfig
-from components.lifecycle.gate import Decision, decide
+from components.lifecycle.gate import GateDecision, decide
 
 LABELS = np.random.default_rng(0).integers(0, len(CLASSES), 4000)
 CHAMPION = answers(LABELS, 0.8, seed=1)
 ONE_CLASS_WORSE = np.array([0.5, 0.88, 0.88, 0.88, 0.88, 0.88])
 
 
-def decision(challenger: np.ndarray, champion: np.ndarray = CHAMPION, **config: float) -> Decision:
+def decision(challenger: np.ndarray, champion: np.ndarray = CHAMPION, **config: float) -> GateDecision:
     """What the gate says of predictions of `LABELS`."""
     pairs = make_pairs(LABELS, champion, challenger)
     return decide(LABELS, challenger, pairs, GateConfig(**config))  # type: ignore[arg-type]
 
 
-def failed(found: Decision) -> list[str]:
+def failed(found: GateDecision) -> list[str]:
     return [check.name for check in found.checks if not check.holds]
 
 

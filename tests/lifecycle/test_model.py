@@ -57,8 +57,8 @@ def test_it_holds_what_the_vote_weighs_and_what_that_reads_alone(run: Path):
         *("manifest.json", "model.json", "profile.json", "products.parquet", "validation.safetensors"),
         *("text", "fusion"),
     }
-    assert [entry["weight"] for entry in model.voters] == [1.0]
-    assert [entry["name"] for entry in model.classifiers] == model.voters[0]["inputs"]
+    assert [entry["weight"] for entry in model.members] == [1.0]
+    assert [entry["name"] for entry in model.classifiers] == model.members[0]["inputs"]
     assert model.document["calibration"] == read_classifier(run / "ensemble").metadata["calibration"]
     assert model.threshold["probability"] is None  # 18 products support no target of 97 %
     assert model.threshold["highest"]["corrected_low"] > 0.5

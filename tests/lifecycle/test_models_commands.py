@@ -60,7 +60,7 @@ def test_promote_and_rollback_move_the_champion(store: ModelStore):
     first, second, third, *_ = ids(store)
     said = models(store, "promote", third[:6], "--why", "shoes")
     assert said.startswith(
-        f"{third} is the champion, {second} its predecessor\nNo registry was told: `models register`"
+        f"{third} is the champion, {second} its predecessor\nNo registry was given this: `models register`"
     )
     assert readers(store) == {}
     assert f"{third} is the champion already" in models(store, "promote", third, "--why", "x", status=2)

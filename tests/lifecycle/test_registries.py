@@ -167,7 +167,7 @@ def test_the_task_promote_registers_what_it_promoted(tmp_path: Path, monkeypatch
         return Result({"promoted": 1.0}, "<html>")
 
     monkeypatch.setattr("components.lifecycle.promote.run_promote", promoted)
-    monkeypatch.setattr(registries, "_to_mlflow", lambda *told: heard.append(told))
+    monkeypatch.setattr(registries, "_to_mlflow", lambda *given: heard.append(given))
     named = ("ensemble_model", "products", "images", "predictions", "decision", "promote_report")
     artifacts = {name: SimpleNamespace(path=str(tmp_path / name)) for name in named}
     artifacts["ensemble_model"].path = str(package)

@@ -12,11 +12,11 @@ import torch
 
 from components.core.errors import InputError
 from components.modeling import training
-from components.modeling.callbacks import Average, BestEpoch, Evaluation
+from components.modeling.callbacks import Average, BestEpoch, EpochEvaluation
 from components.modeling.checkpoint import Checkpoints
 from components.modeling.step import OptimizerStep
 from components.modeling.termination import catch_sigterm
-from components.modeling.training import Callback, Plan, TrainingLoop, shuffled_batches
+from components.modeling.training import Callback, TrainingLoop, TrainingPlan, shuffled_batches
 
 ROWS = np.arange(12)
 INPUTS = torch.randn(12, 4, generator=torch.Generator().manual_seed(1))
@@ -39,7 +39,7 @@ class Line:
             settings["checkpoints"] = Checkpoints(lambda: folder)
         self.loop = TrainingLoop(
             OptimizerStep(self.model, optimizer, self.backward, max_grad_norm=1.0),
-            Plan(**{"name": "the line", **plan, **options}),
+            TrainingPlan(**{"name": "the line", **plan, **options}),
             callbacks(self),
             **settings,
         )
@@ -72,7 +72,7 @@ def everything(line: Line) -> dict[str, Callback]:
 
     average = Average(line.model, 0.5)
     labels = {"validation": ROWS % 2, "test": ROWS}
-    evaluation = Evaluation(predict, labels, keeps=lambda _: True, newest=2, folds=ROWS % 3)
+    evaluation = EpochEvaluation(predict, labels, keeps=lambda _: True, newest=2, folds=ROWS % 3)
     return {"average": average, "evaluation": evaluation, "best": BestEpoch(average.average.module)}
 
 
@@ -85,7 +85,9 @@ def test_a_product_is_predicted_at_the_epoch_that_is_best_on_others():
         epochs.append(split)
         return np.eye(2, dtype=np.float32)[np.where(folds == right_on, labels, 1 - labels)]
 
-    evaluation = Evaluation(predict, {"validation": labels}, keeps=lambda _: False, newest=1, folds=folds)
+    evaluation = EpochEvaluation(
+        predict, {"validation": labels}, keeps=lambda _: False, newest=1, folds=folds
+    )
     loop: Any = None
     for epoch in range(1, 5):
         evaluation.on_epoch_end(loop, {"epoch": epoch})

@@ -157,7 +157,7 @@ def _files(folder: Path) -> Iterator[tuple[str, str]]:
     for option in (*tables, "--class-names", "--earlier-profile"):
         for name in contents:
             is_json = option in ("--class-names", "--earlier-profile")
-            no_rows = name == "header.tsv" and (is_json or option == "--test-products")  # those are told
+            no_rows = name == "header.tsv" and (is_json or option == "--test-products")  # those are reported
             if not no_rows:
                 yield option, str(folder / name)
     yield "--images", str(folder / "noise.bin")

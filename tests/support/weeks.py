@@ -18,7 +18,7 @@ from components.data.products import Products, write_products
 from components.ensemble.package import MODEL, PRODUCTS, PROFILE, VALIDATION, content_digests
 from components.lifecycle.champion import promote, read_champion
 from components.lifecycle.config import DriftConfig
-from components.lifecycle.monitor import Asked, run_monitor
+from components.lifecycle.monitor import MonitorRequest, run_monitor
 from components.lifecycle.store import LAST, ModelStore
 from components.preprocess.profile.profile import profile_catalog
 
@@ -64,7 +64,7 @@ class Shop:
         write_json(paths["profile"], profile_catalog(labeled, ImageStore(self.images, check=False)))
         given = {"store": self.store, "name": self.models.name, "settings_digest": "settings", **asked}
         out = {name: self.folder / name for name in ("plan", "predictions")}
-        asked_for = Asked(config or DriftConfig(), **given)
+        asked_for = MonitorRequest(config or DriftConfig(), **given)
         predict = self._predict if given["store"] else None
         result = run_monitor(**paths, new_images=self.images, asked=asked_for, predict=predict, **out)
         return Week(json.loads(out["plan"].read_text(encoding="utf-8")), result)

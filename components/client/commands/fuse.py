@@ -68,7 +68,7 @@ def _repeated(args: list[str]) -> Iterator[str]:
     "--quotes",
     type=click.Choice(["", "none", "doubled"]),
     default="",
-    help="In the labels: none where quotes are text, doubled where they enclose fields. [told by the file]",
+    help="In the labels: none where quotes are text, doubled where they enclose fields. [as the file has it]",
 )
 @click.option("--folds", type=click.IntRange(min=2), default=8, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)

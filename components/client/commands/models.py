@@ -12,7 +12,7 @@ from components.client.commands.failure import exit_on_input_error
 from components.core.errors import InputError
 from components.core.project import NAME
 
-REGISTRIES = "No registry was told: `models register` does so, with --mlflow or --model-registry"
+REGISTRIES = "No registry was given this: `models register` does so, with --mlflow or --model-registry"
 
 
 @click.group()

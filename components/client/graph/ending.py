@@ -13,6 +13,6 @@ from components.lifecycle.component import alert
 
 def alerting(place: Placement, given: dict[str, Any]) -> dsl.ExitHandler:
     """The group of all other tasks; `given` holds the pipeline's parameters by name."""
-    told = {name: given[name] for name in ("models_store", "alert_always", "alert_address")}
-    last = alert(run_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, **told)
+    asked = {name: given[name] for name in ("models_store", "alert_always", "alert_address")}
+    last = alert(run_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, **asked)
     return dsl.ExitHandler(place(last, keys=ALERT_KEYS).set_caching_options(False))

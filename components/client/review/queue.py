@@ -45,7 +45,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Part:
+class CatalogPart:
     """Products with their pictures."""
 
     products: Products
@@ -76,7 +76,7 @@ class Queue:
         decided: what people had decided before the run.
     """
 
-    parts: dict[str, Part]
+    parts: dict[str, CatalogPart]
     questions: list[Question]
     decided: list[Decision] = field(default_factory=list)
 
@@ -128,14 +128,14 @@ def read_queue(folder: Path) -> Queue:
     return Queue(parts, questions, decisions_of(labeled.products.metadata))
 
 
-def _part(folder: Path, products: str, images: str) -> Part | None:
+def _part(folder: Path, products: str, images: str) -> CatalogPart | None:
     found = [next((folder / "artifacts").glob(f"*/{name}"), None) for name in (products, images)]
     if found[0] is None or found[1] is None:
         return None
-    return Part(read_products(found[0]), ImageStore(found[1]))
+    return CatalogPart(read_products(found[0]), ImageStore(found[1]))
 
 
-def _doubted_labels(folder: Path, labeled: Part) -> Iterator[Question]:
+def _doubted_labels(folder: Path, labeled: CatalogPart) -> Iterator[Question]:
     path = folder / "label_issues.tsv"
     if not path.is_file():  # the run trained nothing
         return
@@ -146,7 +146,7 @@ def _doubted_labels(folder: Path, labeled: Part) -> Iterator[Question]:
         yield Question("labeled", labeled.row(product, path), product, *codes, why)
 
 
-def _new_products(folder: Path, new: Part) -> Iterator[Question]:
+def _new_products(folder: Path, new: CatalogPart) -> Iterator[Question]:
     path = folder / QUEUE
     if not path.is_file():
         return

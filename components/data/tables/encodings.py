@@ -42,7 +42,7 @@ CODE_PAGES = (
     *("koi8_r", "cp866", "cp850", "cp852", "mac_roman", "cp874", "cp932", "euc_jp", "gb18030"),
     *("big5", "cp949"),
 )
-SAMPLE = 2**15  # bytes of distinct words that an older encoding is told by
+SAMPLE = 2**15  # bytes of distinct words that tell an older encoding
 ODDS = 7.0  # logarithm of the odds (1,100 to 1) from which on a reading is taken
 RARE = math.log(1e-4)  # of a letter that the language does not use, or of a sign where none belongs
 SIGN = math.log(1 / 50)

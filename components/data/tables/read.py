@@ -1,4 +1,4 @@
-"""Reads a table that a person names, whatever its format, which is told by its content."""
+"""Reads a table that a person names, whatever its format, which its content shows."""
 
 import gzip
 import io

@@ -27,7 +27,7 @@ class Table:
 
     Attributes:
         header: the columns' names, without spaces around them.
-        form: what the file was read as: "utf-8 text, delimited by tabs, quotes are text", and what told.
+        form: what the file was read as: "utf-8 text, delimited by tabs, quotes are text", and why.
         delimiter: of a delimited text, else "".
         numeric: columns that hold numbers as such, so that zeros before a number are lost.
         nested: columns that hold lists or objects.

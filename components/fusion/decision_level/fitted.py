@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from components.core.reading import reading
 from components.fusion.decision_level.logistic import Stacked
 from components.fusion.decision_level.nets import TrainedNet, predict_folds
-from components.fusion.decision_level.product import Product
+from components.fusion.decision_level.product import ProductRule
 from components.modeling.cross_fitting import weighted_mean
 from components.modeling.trained import TENSORS
 from components.modeling.voting import majority_vote, voted_probabilities
@@ -105,7 +105,7 @@ def load_mean(folder: Path) -> CrossFitted:
 
 def load_product(folder: Path) -> CrossFitted:
     """Reads the products of a member."""
-    return _load_fits(Product, folder)
+    return _load_fits(ProductRule, folder)
 
 
 def _load_fits(kind: Callable[..., Any], folder: Path) -> CrossFitted:

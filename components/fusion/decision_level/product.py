@@ -23,7 +23,7 @@ CLIP_MIN = 1e-5
 
 
 @dataclass(frozen=True)
-class Product:
+class ProductRule:
     """A fitted product: `exponents` (V,) and the logarithms of the class frequencies, (C,)."""
 
     exponents: np.ndarray
@@ -38,7 +38,7 @@ class Product:
 
 
 @threadpool_limits.wrap(limits=1)
-def fit_product(pred_probs: np.ndarray, labels: np.ndarray) -> Product:
+def fit_product(pred_probs: np.ndarray, labels: np.ndarray) -> ProductRule:
     """Fits the exponents by maximum likelihood.
 
     Args:
@@ -61,7 +61,7 @@ def fit_product(pred_probs: np.ndarray, labels: np.ndarray) -> Product:
         return fit + 0.5 * (exponents - equal).square().sum()
 
     exponents = minimize(loss, equal, rows=rows)
-    return Product(exponents.numpy(), log_prior.numpy())
+    return ProductRule(exponents.numpy(), log_prior.numpy())
 
 
 def _logits(logs: Tensor, exponents: Tensor, log_prior: Tensor) -> Tensor:

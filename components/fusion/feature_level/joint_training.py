@@ -30,7 +30,7 @@ from components.modeling.step import OptimizerStep
 from components.modeling.text.packing import make_batch
 from components.modeling.text.tokens import Tokens, table_tokens
 from components.modeling.trained import Predicted, predict_in_parts
-from components.modeling.training import Plan, TrainingLoop
+from components.modeling.training import TrainingLoop, TrainingPlan
 
 WARMUP = 0.1  # share of the steps in which learning rates rise; then they fall to 0 (section 4.1, of texts)
 
@@ -175,7 +175,7 @@ def _fit(
         return linear(step, steps, peak=config.learning_rate, warmup=WARMUP)
 
     step = OptimizerStep(network, _optimizer(network, config), backward)
-    plan = Plan(f"fusion {config.name}", config.epochs, epoch_steps, learning_rate)
+    plan = TrainingPlan(f"fusion {config.name}", config.epochs, epoch_steps, learning_rate)
     TrainingLoop(step, plan).run(batches)
 
 

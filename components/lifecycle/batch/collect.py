@@ -15,7 +15,7 @@ from components.core.reading import read_json
 from components.core.stage import Result
 from components.data.prediction_files import DETAIL, file_name
 from components.lifecycle.batch.mark import folder_of, read_mark, write_mark
-from components.lifecycle.batch.plan import QUARANTINE, Plan, read_plan
+from components.lifecycle.batch.plan import QUARANTINE, PredictionPlan, read_plan
 from components.lifecycle.batch.shard import CODES, COUNTS
 from components.lifecycle.detail import send_some_to_review
 from components.lifecycle.model import Model, load_model
@@ -80,7 +80,7 @@ def run_collect(
     return Result({name: float(value) for name, value in metrics.items()}, report)
 
 
-def _read_shards(plan: Plan, folders: Sequence[Path]) -> list[Shard]:
+def _read_shards(plan: PredictionPlan, folders: Sequence[Path]) -> list[Shard]:
     shards = []
     for folder in folders:
         read_manifest(folder)
@@ -106,7 +106,9 @@ def _join(files: Sequence[Path], target: Path) -> None:
                 shutil.copyfileobj(file, joined)
 
 
-def _publish(plan: Plan, model: Model, predictions: Path, output: Objects, models: ModelStore) -> None:
+def _publish(
+    plan: PredictionPlan, model: Model, predictions: Path, output: Objects, models: ModelStore
+) -> None:
     """Writes a run's files and keeps its predictions; a second attempt writes them over the first one's.
 
     Raises:
@@ -132,7 +134,7 @@ def _publish(plan: Plan, model: Model, predictions: Path, output: Objects, model
     log.info("wrote %s/%s", output.place, plan.folder)
 
 
-def _claim(plan: Plan, output: Objects, models: ModelStore) -> str | None:
+def _claim(plan: PredictionPlan, output: Objects, models: ModelStore) -> str | None:
     """The tag of the mark that says that this run writes; None where it has written everything.
 
     What runs that were cut off wrote is put away: this run predicts it again.

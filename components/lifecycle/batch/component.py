@@ -53,11 +53,11 @@ def predict_plan(
 
     from components.core.parameters import parse_values
     from components.core.stage import paths_of, process_of
-    from components.lifecycle.batch.plan import Asked, run_plan
+    from components.lifecycle.batch.plan import PredictionRequest, run_plan
 
     with process_of("predict plan"):
         parse_values(given)
-        asked = Asked(**{field.name: given[field.name] for field in fields(Asked)})
+        asked = PredictionRequest(**{field.name: given[field.name] for field in fields(PredictionRequest)})
         outputs = paths_of(ensemble_model=ensemble_model, new_products=new_products)
         plan, networks = run_plan(asked, **outputs)
     shards = [{"number": number} for number in range(plan.shards)]

@@ -37,7 +37,7 @@ KEPT_FIELDS = tuple(field.name for field in fields(Record) if field.name not in 
 
 
 @dataclass(frozen=True)
-class Asked:
+class PredictionRequest:
     """What a run is asked for: the parameters of these names."""
 
     catalog_products: str
@@ -54,7 +54,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PredictionPlan:
     """What was decided once, for all tasks of a run.
 
     Attributes:
@@ -85,7 +85,9 @@ class Plan:
         return moment_of(self.at)
 
 
-def run_plan(asked: Asked, *, ensemble_model: Path, new_products: Path) -> tuple[Plan, bool]:
+def run_plan(
+    asked: PredictionRequest, *, ensemble_model: Path, new_products: Path
+) -> tuple[PredictionPlan, bool]:
     """Copies the champion out of its store, and what is to be predicted out of the catalog.
 
     Whatever becomes of the store then, the run has its model. `new_products` receives the cleaned products, a
@@ -119,7 +121,7 @@ def run_plan(asked: Asked, *, ensemble_model: Path, new_products: Path) -> tuple
     return plan, _has_networks(model)
 
 
-def read_plan(new_products: Path) -> Plan:
+def read_plan(new_products: Path) -> PredictionPlan:
     """Reads the plan of a run.
 
     Raises:
@@ -128,7 +130,7 @@ def read_plan(new_products: Path) -> Plan:
     read_manifest(new_products)
     found = read_json(new_products / PLAN, "the plan of a run")
     marks = {name: Mark(**found[name]) for name in ("mark", "after") if found[name] is not None}
-    return Plan(**{**found, **marks})
+    return PredictionPlan(**{**found, **marks})
 
 
 def read_shard(new_products: Path, number: int) -> list[Record]:
@@ -140,7 +142,7 @@ def read_shard(new_products: Path, number: int) -> list[Record]:
 class _News:
     """Which products of a catalog are new, and the plan that follows from it."""
 
-    def __init__(self, asked: Asked, now: datetime) -> None:
+    def __init__(self, asked: PredictionRequest, now: datetime) -> None:
         self.column, self._now = asked.catalog_date_column, now
         self._since, self._mark, self._tag = parse_since(asked.catalog_since), None, ""
         if asked.catalog_since == LAST_RUN:
@@ -167,10 +169,10 @@ class _News:
                 kept.append(record)
         catalog.records = kept
 
-    def plan(self, products: int, left_out: int, shards: int) -> Plan:
+    def plan(self, products: int, left_out: int, shards: int) -> PredictionPlan:
         """The plan for so many products."""
         token = secrets.token_hex(8)
-        plan = Plan(
+        plan = PredictionPlan(
             token=token,
             at=self._now.isoformat(),
             folder=self._now.strftime(MOMENT),
@@ -191,7 +193,7 @@ class _News:
         return self._since is None or moment >= self._since
 
 
-def _fetch_champion(asked: Asked, folder: Path) -> Model:
+def _fetch_champion(asked: PredictionRequest, folder: Path) -> Model:
     store = ModelStore(asked.models_store, asked.models_name)
     champion = read_champion(store)
     if champion.version is None:
@@ -212,7 +214,7 @@ def _has_networks(model: Model) -> bool:
         registries[each["modality"]].kind_in(model.folder / each["folder"], check=False)
         for each in model.classifiers
     )
-    end_to_end = ((model.folder / each["folder"] / ENCODER).is_dir() for each in model.voters)
+    end_to_end = ((model.folder / each["folder"] / ENCODER).is_dir() for each in model.members)
     return any(kind.uses_gpu is not False for kind in kinds) or any(end_to_end)
 
 

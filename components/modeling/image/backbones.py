@@ -36,7 +36,7 @@ class Backbone(nn.Module):
         """Builds `name` with random weights for images of `crop` = (height, width).
 
         Args:
-            of_hub: what an earlier backbone of this name and size was told.
+            of_hub: what an earlier backbone of this name and size was given.
 
         Raises:
             InputError: there is no such network, or it cannot be had for this size.

@@ -11,7 +11,7 @@ from components.core.artifacts import write_json, write_manifest
 from components.core.reading import read_json
 from components.data.probabilities import Classifier, Probabilities
 from components.data.products import FOLDS
-from components.ensemble.package import Trained, write_package
+from components.ensemble.package import TrainedModels, write_package
 
 
 def model(folder: Path, name: str, *files: str) -> Path:
@@ -23,7 +23,7 @@ def model(folder: Path, name: str, *files: str) -> Path:
 
 
 @pytest.fixture
-def trained(tmp_path: Path) -> Trained:
+def trained(tmp_path: Path) -> TrainedModels:
     text = model(tmp_path / "text", "words", "model.json", "svd.safetensors", "refit/model.json")
     image = model(tmp_path / "image", "pictures", "model.json", "stage1/model.json", "epoch-001/model.json")
     fusion = tmp_path / "fusion"
@@ -34,20 +34,20 @@ def trained(tmp_path: Path) -> Trained:
     write_json(fusion / FOLDS, {})
     write_manifest(fusion, **folders)
     write_json(tmp_path / "profile.json", {})
-    return Trained([text], [image], fusion, tmp_path / "profile.json")
+    return TrainedModels([text], [image], fusion, tmp_path / "profile.json")
 
 
-def packed(trained: Trained, name: str, inputs: list[str], config: dict[str, Any]) -> set[str]:
+def packed(trained: TrainedModels, name: str, inputs: list[str], config: dict[str, Any]) -> set[str]:
     """The files of the classifiers in the package of a vote that has one member."""
     products = text_products()
     rows = products.rows("validation")
     pred_probs = np.full((len(rows), len(products.classes)), 1 / len(products.classes), np.float32)
     matrices = {"chosen": {"validation": Probabilities(products.ids[rows], products.classes, pred_probs)}}
-    voter = Classifier(name, "fusion", matrices, {"inputs": inputs, "config": config})
+    member = Classifier(name, "fusion", matrices, {"inputs": inputs, "config": config})
     metadata = {"members": [name], "weights": [1.0], "config": {}, "macro_f1": 0.5}
     metadata |= {"calibration": {"kind": "identity"}, "threshold": None}
     folder = trained.profile.parent / "package"
-    write_package(folder, products, [voter], Classifier("vote", "ensemble", matrices, metadata), trained)
+    write_package(folder, products, [member], Classifier("vote", "ensemble", matrices, metadata), trained)
     read = {each["name"] for each in read_json(folder / "model.json", "a description")["classifiers"]}
     assert read == ({*inputs} if config.get("training") != "end_to_end" else set())
     parts = [path for part in ("text", "image") for path in (folder / part).rglob("*")]
@@ -71,6 +71,6 @@ IMAGE = {"image/pictures/model.json"}
     ids=["probabilities", "stage1", "late", "features", "end-to-end"],
 )
 def test_it_takes_what_prediction_reads_and_no_more(
-    trained: Trained, name: str, inputs: list[str], config: dict[str, Any], expected: set[str]
+    trained: TrainedModels, name: str, inputs: list[str], config: dict[str, Any], expected: set[str]
 ):
     assert packed(trained, name, inputs, config) == expected
