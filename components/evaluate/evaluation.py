@@ -8,6 +8,7 @@ import numpy as np
 
 from components.core.artifacts import MANIFEST, read_manifest
 from components.core.errors import InputError
+from components.data.decisions import settled_products
 from components.data.probabilities import Classifier, read_classifier, read_classifiers
 from components.data.products import Products
 from components.evaluate.scores import Score, score
@@ -70,6 +71,7 @@ class Evaluation:
         classifiers: every classifier, scored.
         best: row of results -> the classifier that stands for it. Where it was chosen on this split among
             several, the predictions and the score are those of the choice on other products.
+        decided: the ensemble's score on the labels that people kept or corrected; None where there are none.
     """
 
     split: str
@@ -79,6 +81,7 @@ class Evaluation:
     flagged: np.ndarray
     classifiers: list[Scored]
     best: dict[str, Scored]
+    decided: Score | None = None
 
     def macro_f1_without_flagged(self, scored: Scored) -> float | None:
         """Macro-F1 on the products whose label is not doubted; None where none is, or all are.
@@ -173,7 +176,18 @@ def evaluate_split(
         if of_row := [each for each in scored if each.row == row]:
             best[row] = _best_of(of_row, labels, folds, posterior)
     doubted = np.isin(products.ids[rows].astype(str), list(flagged))
-    return Evaluation(split, rows, labels, len(np.unique(groups)), doubted, scored, best)
+    decided = _on_decisions(products, rows, best["ensemble"], seed) if "ensemble" in best else None
+    return Evaluation(split, rows, labels, len(np.unique(groups)), doubted, scored, best, decided)
+
+
+def _on_decisions(products: Products, rows: np.ndarray, scored: Scored, seed: int) -> Score | None:
+    """The score on those of the rows whose label a person kept or corrected; None where there are none."""
+    decided = np.isin(products.ids[rows].astype(str), list(settled_products(products.metadata)))
+    if not decided.any():
+        return None
+    labels, groups = products.labels[rows][decided], products.table["group"].to_numpy()[rows][decided]
+    posterior = Posterior(labels, groups, len(products.classes), seed=seed)
+    return score(labels, scored.predicted[decided], posterior)
 
 
 def _scored(

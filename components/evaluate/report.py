@@ -98,6 +98,9 @@ def _figures(validation: Evaluation, test: Evaluation | None) -> list[dict[str, 
     without = validation.macro_f1_without_flagged(validation.best["ensemble"])
     if without is not None:
         figures.insert(1, figure("without doubted labels, an upper bound", percent(without), "%"))
+    if validation.decided:
+        count = f"on the {int(validation.decided.support.sum()):,} labels that people decided"
+        figures.insert(2, figure(count, percent(validation.decided.macro_f1), "%"))
     if test:
         on_test = percent(test.best["ensemble"].score.macro_f1)
         figures.insert(1, figure("macro-F1 on the test split", on_test, "%"))

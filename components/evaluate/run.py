@@ -25,6 +25,7 @@ from components.evaluate.evaluation import (
     with_best_of,
 )
 from components.evaluate.report import evaluate_report
+from components.evaluate.scores import Score
 from components.evaluate.summary import PUBLISHED, reduced_confusion, summary, verdict
 from components.modeling.metrics import ROWS, confusion
 from components.reports.page import plain, read_issues, safe_report
@@ -148,6 +149,7 @@ def _split_document(products: Products, evaluation: Evaluation) -> dict[str, Any
         "products": len(evaluation.rows),
         "groups": evaluation.groups,
         "flagged": int(evaluation.flagged.sum()),
+        "decided": _decided(evaluation.decided),
         "rows": {
             row: {
                 **_entry(products, scored),
@@ -159,6 +161,14 @@ def _split_document(products: Products, evaluation: Evaluation) -> dict[str, Any
         "classifiers": [{**_entry(products, scored), "row": scored.row} for scored in evaluation.classifiers],
         "mistakes": _mistakes(products, evaluation),
     }
+
+
+def _decided(score: Score | None) -> dict[str, Any] | None:
+    """The ensemble on the labels that people decided alone; None where there are none."""
+    if score is None:
+        return None
+    figures = {"macro_f1": score.macro_f1, "macro_f1_interval": list(score.interval)}
+    return {"products": int(score.support.sum()), **figures, "accuracy": score.accuracy}
 
 
 def _mistakes(products: Products, evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -61,8 +61,25 @@ def verdict(products: Products, new: Products, evaluation: Evaluation) -> list[s
     """Three sentences: how good, worth how much, and where to look next; before them what spoils the run."""
     ensemble = evaluation.best["ensemble"]
     low, high = (percent(bound) for bound in ensemble.score.interval)
+    return [
+        *_test_without_images(products, new, evaluation),
+        f"The ensemble reaches a macro-F1 of {percent(ensemble.score.macro_f1)} % on "
+        f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {low} to {high})"
+        f"{_few(evaluation)}.",
+        *_upper_bound(evaluation),
+        *_on_decisions(evaluation),
+        f"{_against_single(evaluation)}{_better_alone(evaluation)}.",
+        _where_to_look(products, evaluation),
+    ]
+
+
+def _against_single(evaluation: Evaluation) -> str:
+    """How far the ensemble is from the best single model, and whether chance explains it."""
     row, difference, (least, most) = gain(evaluation)
-    single = evaluation.best[row].classifier.name
+    single, ensemble = evaluation.best[row], evaluation.best["ensemble"]
+    named = f"the best single model, {row} ({single.classifier.name})"
+    if (ensemble.predicted == single.predicted).all():
+        return f"The ensemble predicts each of these products as {named}, does"
     points = f"{abs(100 * difference):.2f}"
     apart = f"{points} points {'over' if difference >= 0 else 'under'}" if float(points) else "level with"
     sure = (
@@ -72,17 +89,8 @@ def verdict(products: Products, new: Products, evaluation: Evaluation) -> list[s
         if most < 0
         else "too close to call on these products"
     )
-    return [
-        *_test_without_images(products, new, evaluation),
-        f"The ensemble reaches a macro-F1 of {percent(ensemble.score.macro_f1)} % on "
-        f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {low} to {high})"
-        f"{_few(evaluation)}.",
-        *_upper_bound(evaluation),
-        f"The ensemble is {apart} the best single "
-        f"model, {row} ({single}), with an interval of {signed(100 * least)} to {signed(100 * most)}: {sure}"
-        f"{_better_alone(evaluation)}.",
-        _where_to_look(products, evaluation),
-    ]
+    between = f"with an interval of {signed(100 * least)} to {signed(100 * most)}"
+    return f"The ensemble is {apart} {named}, {between}: {sure}"
 
 
 def _upper_bound(evaluation: Evaluation) -> list[str]:
@@ -96,6 +104,19 @@ def _upper_bound(evaluation: Evaluation) -> list[str]:
     return [
         f"Denoising doubts {flagged}; the ensemble agrees with {right} of them. Without them its macro-F1 is "
         f"{percent(without)} %. That is an upper bound, since the run's own models chose what to leave out."
+    ]
+
+
+def _on_decisions(evaluation: Evaluation) -> list[str]:
+    """Macro-F1 on the labels that people kept or corrected, and on no other, where there are any."""
+    score = evaluation.decided
+    if score is None:
+        return []
+    decided, (low, high) = int(score.support.sum()), map(percent, score.interval)
+    return [
+        f"People have decided on {decided:,} labels of these products: on these alone its macro-F1 is "
+        f"{percent(score.macro_f1)} % (95 % interval {low} to {high}). They are mostly those that models "
+        "doubted, so harder than the others."
     ]
 
 

@@ -298,14 +298,17 @@ def test_a_small_confusion_matrix_is_whole(output: Path, run: Run) -> None:
     assert np.sum(document["matrix"]) == len(products.rows("validation"))
 
 
-def test_the_verdict_does_not_call_a_tie_a_gain(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("seed", "said"), [(100, "predicts each of these products as the best"), (101, "too close to call")]
+)
+def test_the_verdict_does_not_call_a_tie_a_gain(tmp_path: Path, seed: int, said: str) -> None:
     run = write_run(tmp_path)
     products = read_products(run.products)
     truth = products.labels
-    write_classifier(tmp_path / "same", make_classifier("same", "ensemble", products, truth, 3.0, seed=100))
-    evaluate(dataclasses.replace(run, ensemble=tmp_path / "same"), tmp_path / "out")
-    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
-    assert "too close to call" in summary
+    near = make_classifier("near", "ensemble", products, truth, 3.0, seed=seed)
+    write_classifier(tmp_path / "near", near)
+    evaluate(dataclasses.replace(run, ensemble=tmp_path / "near"), tmp_path / "out")
+    assert said in (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
 
 
 def test_the_verdict_and_the_report_name_the_most_frequent_mistake(tmp_path: Path) -> None:
@@ -408,6 +411,38 @@ def test_doubted_labels_give_a_second_figure_and_no_advice(tmp_path: Path) -> No
     assert f"({len(flagged)} doubted)" in report
     assert f", {len(flagged)} with a doubted label" in report
     assert {mistake["flagged"] for mistake in document["validation"]["mistakes"]} >= {True}
+
+
+def test_labels_that_people_decided_give_a_third_figure_on_their_decisions_alone(tmp_path: Path) -> None:
+    products = make_products()
+    rows = products.rows("validation")[[1, 4, 9, 12]]
+    gone = {"product_id": "gone", "choice": "drop", "code": "", "given": "10"}
+    choices = [("keep", ""), ("correct", products.table["code"].iloc[rows[1]]), ("keep", ""), ("keep", "")]
+    decisions = [
+        {"product_id": str(products.ids[row]), "choice": choice, "code": code, "given": "10"}
+        for row, (choice, code) in zip(rows, choices, strict=True)
+    ]
+    products.metadata["decisions"] = [*decisions, gone]
+    run = write_run(tmp_path, products)
+    evaluate(run, tmp_path / "out")
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    predicted = read_classifier(run.ensemble).chosen("validation", products.ids[rows]).argmax(axis=1)
+    decided = document["validation"]["decided"]
+    assert decided["products"] == 4
+    expected = f1_score(products.labels[rows], predicted, average="macro")
+    assert decided["macro_f1"] == pytest.approx(expected)
+    low, high = decided["macro_f1_interval"]
+    assert low <= expected <= high
+    assert high > low
+    assert "People have decided on 4 labels" in " ".join(document["verdict"])
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "on the 4 labels that people decided" in report
+
+
+def test_without_decisions_there_is_no_third_figure(output: Path, metrics: dict) -> None:
+    assert metrics["validation"]["decided"] is None
+    assert "decided" not in " ".join(metrics["verdict"])
+    assert "people decided" not in (output / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("dialect", "beside"), [("tsv", True), ("mapped", False)])
