@@ -12,7 +12,9 @@ from components.data.products import Products
 from components.evaluate.advice import advice
 from components.evaluate.evaluation import HONESTY, Evaluation, Scored
 from components.evaluate.examples import confused, disagreements
+from components.evaluate.hierarchy import drawn_classes
 from components.evaluate.summary import PUBLISHED, gain, reduced_confusion, verdict
+from components.evaluate.tree_report import tree_section
 from components.modeling.metrics import ROWS, confusion, worst_first
 from components.reports.charts import bar, interval_bar, reliability_chart
 from components.reports.matrix_chart import heatmap
@@ -56,6 +58,7 @@ def evaluate_report(
     calibration = validation.best["ensemble"].calibration
     predicted = len(new.table)
     beside = products.metadata.get("dialect") in CHALLENGE
+    per_class = _per_class(products, validation)
     return render(
         "evaluate",
         verdict=verdict(products, new, validation),
@@ -70,7 +73,8 @@ def evaluate_report(
         split=validation.split,
         count=len(validation.rows),
         singles=list(validation.singles),
-        per_class=_per_class(products, validation),
+        per_class=per_class,
+        tree=tree_section(products, validation, per_class),
         shown_classes=SHOWN_CLASSES,
         confusion=_confusion(products, validation),
         confusions=confused(products, validation, gallery),
@@ -169,12 +173,11 @@ def _per_class(products: Products, evaluation: Evaluation) -> list[dict[str, Any
 
 
 def _confusion(products: Products, evaluation: Evaluation) -> dict[str, Any]:
-    predicted = evaluation.best["ensemble"].predicted
-    counts = confusion(evaluation.labels, predicted, len(products.classes))
-    classes, matrix = reduced_confusion(products.classes, counts)
-    numbers = all(code.isdecimal() for code in products.classes)
+    codes, names, labels, predicted = drawn_classes(products, evaluation)
+    classes, matrix = reduced_confusion(codes, confusion(labels, predicted, len(codes)))
+    numbers = all(code.isdecimal() for code in codes)
     # The last one stands for all others where not all are drawn.
-    rest = len(classes) < len(products.classes)
+    rest = len(classes) < len(codes)
     order = sorted(range(len(classes) - rest), key=lambda at: int(classes[at]) if numbers else at)
     order += [len(classes) - 1] * rest
     classes, matrix = [classes[at] for at in order], matrix[np.ix_(order, order)]
@@ -184,13 +187,13 @@ def _confusion(products: Products, evaluation: Evaluation) -> dict[str, Any]:
         for i, label in enumerate(classes)
     ]
     title = "Confusion matrix: rows are labels, columns predictions"
-    names = class_labels(products)
     rows = [names.get(code, code) for code in classes]
     texts = [[f"{count:,}" for count in row] for row in matrix.tolist()] if len(classes) <= COUNTED else None
     chart = heatmap(shares, rows, columns=classes, title=title, hints=hints, texts=texts, mistakes=True)
     return {
         "chart": chart,
-        "classes": len(products.classes),
+        "classes": len(codes),
+        "merged": len(codes) < len(products.classes),
         "drawn": len(classes),
         "counted": texts is not None,
     }

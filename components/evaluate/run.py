@@ -24,6 +24,7 @@ from components.evaluate.evaluation import (
     read_predictions,
     with_best_of,
 )
+from components.evaluate.hierarchy import drawn_classes, hierarchy_entry
 from components.evaluate.report import evaluate_report
 from components.evaluate.scores import Score
 from components.evaluate.summary import PUBLISHED, reduced_confusion, summary, verdict
@@ -113,8 +114,8 @@ def _write_documents(
     results: Path,
 ) -> None:
     write_json(results / "metrics.json", metrics_document(products, new, validation, test, metadata))
-    counts = confusion(validation.labels, validation.best["ensemble"].predicted, len(products.classes))
-    classes, matrix = reduced_confusion(products.classes, counts)
+    codes, _, labels, predicted = drawn_classes(products, validation)
+    classes, matrix = reduced_confusion(codes, confusion(labels, predicted, len(codes)))
     write_json(results / "confusion.json", {"classes": classes, "matrix": matrix.tolist()})
     write_text(results / "summary.md", summary(products, new, validation, test))
 
@@ -153,12 +154,20 @@ def _split_document(products: Products, evaluation: Evaluation) -> dict[str, Any
         "rows": {
             row: {
                 **_entry(products, scored),
+                **hierarchy_entry(products, evaluation, scored),
                 "macro_f1_without_flagged": evaluation.macro_f1_without_flagged(scored),
                 "honesty": honest[row],
             }
             for row, scored in evaluation.best.items()
         },
-        "classifiers": [{**_entry(products, scored), "row": scored.row} for scored in evaluation.classifiers],
+        "classifiers": [
+            {
+                **_entry(products, scored),
+                **hierarchy_entry(products, evaluation, scored),
+                "row": scored.row,
+            }
+            for scored in evaluation.classifiers
+        ],
         "mistakes": _mistakes(products, evaluation),
     }
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from components.data.products import Products
 from components.evaluate.evaluation import HONESTY, Evaluation
+from components.evaluate.hierarchy import DRAWN_CLASSES, summary_lines
 from components.modeling.intervals import FEW_GROUPS, interval
 from components.modeling.metrics import ROWS, confusion, f1_per_class, worst_first
 from components.reports.page import class_label, many, percent, plain, signed
@@ -20,7 +21,6 @@ PUBLISHED = {
     "ensemble": {"phase 2": 0.9144},
 }
 ENOUGH = 5  # products of a class, below which its F1 is no ground for advice
-SHOWN_CLASSES = 50  # the pipelines UI draws no larger matrix
 
 
 def gain(evaluation: Evaluation) -> tuple[str, float, tuple[float, float]]:
@@ -193,7 +193,7 @@ def summary(products: Products, new: Products, validation: Evaluation, test: Eva
             *([percent(test.best[row].score.macro_f1) if row in test.best else ""] if test else []),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "How the validation figures stay honest:", ""]
+    lines += [*summary_lines(products, validation), "", "How the validation figures stay honest:", ""]
     lines += [f"- {ROWS[row]}: {HONESTY[row]}" for row in validation.best]
     if len(new.table) == 0:
         lines += ["", "The catalog has no test products, so there are no predictions."]
@@ -206,10 +206,10 @@ def reduced_confusion(classes: Sequence[str], counts: np.ndarray) -> tuple[list[
     Args:
         counts: (C, C), row the label, column the prediction.
     """
-    if len(classes) <= SHOWN_CLASSES:
+    if len(classes) <= DRAWN_CLASSES:
         return list(classes), counts
     mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
-    kept = np.sort(np.argsort(-mistakes, kind="stable")[: SHOWN_CLASSES - 1])
+    kept = np.sort(np.argsort(-mistakes, kind="stable")[: DRAWN_CLASSES - 1])
     group = np.full(len(classes), len(kept))
     group[kept] = np.arange(len(kept))
     merged = np.zeros((len(kept) + 1, len(kept) + 1), counts.dtype)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from components.core.artifacts import read_manifest
 from components.core.errors import InputError
+from components.data.class_tree import PATHS
 from components.data.image_store import ImageStore
 from components.data.prediction_files import read_cells
 from components.data.products import Products
@@ -49,8 +50,14 @@ def plain(text: str, limit: int = TEXT_LIMIT) -> str:
 
 
 def class_label(products: Products, label: int, limit: int = 60) -> str:
-    """How a class is called in a report: its code, and its name where the user gave one."""
-    return class_label_of(products.classes[label], products.metadata.get("class_names", {}), limit)
+    """How a class is called in a report: its code, and its name where the user gave one.
+
+    Where the names of its parents leave no room for its own, it stands without them.
+    """
+    code = products.classes[label]
+    called = class_label_of(code, products.metadata.get("class_names", {}), limit)
+    path = products.metadata.get(PATHS, {}).get(code)
+    return plain(f"{code} … {path[-1]}", limit) if path and called.endswith("…") else called
 
 
 def class_label_of(code: str, names: Mapping[str, str], limit: int = 60) -> str:
