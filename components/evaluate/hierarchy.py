@@ -10,7 +10,7 @@ from components.data.class_tree import ClassTree, tree_of
 from components.data.products import Products
 from components.evaluate.evaluation import Evaluation, Scored
 from components.modeling.metrics import macro_f1
-from components.reports.page import class_labels
+from components.reports.page import class_labels, percent
 
 DRAWN_CLASSES = 50  # the pipelines UI draws no larger matrix
 
@@ -74,6 +74,20 @@ def hierarchy_entry(products: Products, evaluation: Evaluation, scored: Scored) 
     return {"hierarchy": hierarchical(tree, evaluation.labels, scored.predicted).document()}
 
 
+def along_the_tree(products: Products, evaluation: Evaluation) -> list[str]:
+    """How good the ensemble is at the top level; nothing where the classes stand in no tree."""
+    tree = tree_of(products.classes, products.metadata)
+    if tree is None:
+        return []
+    found = hierarchical(tree, evaluation.labels, evaluation.best["ensemble"].predicted)
+    top = found.levels[0]
+    return [
+        f"Of the {top['classes']:,} classes at the top of their tree it gets {percent(top['accuracy'])} % of "
+        f"the products right (macro-F1 {percent(top['macro_f1'])} %); its hierarchical F1 is "
+        f"{percent(found.f1)} %."
+    ]
+
+
 def summary_lines(products: Products, evaluation: Evaluation) -> Iterator[str]:
     """The ensemble's figures along the tree in Markdown; none where the classes stand in no tree."""
     tree = tree_of(products.classes, products.metadata)
@@ -83,9 +97,9 @@ def summary_lines(products: Products, evaluation: Evaluation) -> Iterator[str]:
     yield from ("", "The ensemble along the tree of classes:", "")
     yield from ("| level | classes | macro-F1, % | accuracy, % |", "|---:|---:|---:|---:|")
     for each in found.levels:
-        figures = f"{100 * each['macro_f1']:.2f} | {100 * each['accuracy']:.2f}"
+        figures = f"{percent(each['macro_f1'])} | {percent(each['accuracy'])}"
         yield f"| {each['level']} | {each['classes']} | {figures} |"
-    yield from ("", f"Hierarchical F1, by sets of ancestors: {100 * found.f1:.2f} %.")
+    yield from ("", f"Hierarchical F1, by sets of ancestors: {percent(found.f1)} %.")
 
 
 def drawn_classes(

@@ -7,7 +7,7 @@ import numpy as np
 
 from components.data.products import Products
 from components.evaluate.evaluation import HONESTY, Evaluation
-from components.evaluate.hierarchy import DRAWN_CLASSES, summary_lines
+from components.evaluate.hierarchy import DRAWN_CLASSES, along_the_tree, summary_lines
 from components.modeling.intervals import FEW_GROUPS, interval
 from components.modeling.metrics import ROWS, confusion, f1_per_class, worst_first
 from components.reports.page import class_label, many, percent, plain, signed
@@ -66,6 +66,7 @@ def verdict(products: Products, new: Products, evaluation: Evaluation) -> list[s
         f"The ensemble reaches a macro-F1 of {percent(ensemble.score.macro_f1)} % on "
         f"{len(evaluation.rows):,} {evaluation.split} products (95 % interval {low} to {high})"
         f"{_few(evaluation)}.",
+        *along_the_tree(products, evaluation),
         *_upper_bound(evaluation),
         *_on_decisions(evaluation),
         f"{_against_single(evaluation)}{_better_alone(evaluation)}.",

@@ -12,6 +12,7 @@ from synthetic import make_products, write_run
 
 from components.client.local.finished_run import write_record
 from components.core.artifacts import write_sealed
+from components.data.class_tree import PATHS
 from components.evaluate.run import run_evaluate
 from components.reports.page import render
 from pipeline import main
@@ -24,12 +25,16 @@ PARAMETERS = {
 
 
 def finished_run(
-    folder: Path, *, seed: int = 0, names: dict[str, str] | None = None, **parameters: Any
+    folder: Path,
+    *,
+    seed: int = 0,
+    names: dict[str, str] | None = None,
+    paths: dict[str, list[str]] | None = None,
+    **parameters: Any,
 ) -> Path:
     """What a local run leaves, as far as these commands read it."""
-    run = write_run(
-        folder / "artifacts", make_products(metadata={"class_names": names or {"10": "Books"}}), seed=seed
-    )
+    metadata = {"class_names": names or {"10": "Books"}, **({PATHS: paths} if paths else {})}
+    run = write_run(folder / "artifacts", make_products(metadata=metadata), seed=seed)
     run_evaluate(**run.stages, seed=0, metadata={}, results=folder)
     (folder / "reports").mkdir()
     (folder / "report.html").rename(folder / "reports" / "evaluate.html")
@@ -44,6 +49,16 @@ def command(*arguments: object, status: int = 0) -> Result:
     done = CliRunner().invoke(main, [*map(str, arguments), "--no-browser"])
     assert done.exit_code == status, done.output
     return done
+
+
+def test_the_top_of_a_tree_of_classes_is_shown_and_compared(tmp_path: Path):
+    paths = {"10": ["Media", "Books"], "20": ["Media", "Films"]}
+    one, other = (finished_run(tmp_path / name, paths=paths) for name in ("one", "other"))
+    assert "Of the 4 classes at the top of their tree it gets" in command("show", one).output
+    shown = command("compare", one, other).output
+    assert "macro-F1, validation level 1" in shown
+    assert "level 2" not in shown  # the classes themselves
+    assert "validation level" not in command("compare", one, finished_run(tmp_path / "flat")).output
 
 
 def test_show_prints_the_verdict_and_the_reports_in_the_order_of_reading(tmp_path: Path):

@@ -43,7 +43,7 @@ class Comparison:
 
     Attributes:
         parameters: name, first value, second value, of those that differ.
-        tables: split -> rows of results.
+        tables: split -> rows of results; and of levels of a tree of classes above the classes themselves.
         classes: the ensemble's F1 of every class on validation, the largest gain first; by code where the
             catalogs are the same, else by name.
         newly_right, newly_wrong: of the products that both evaluated, those that the second's ensemble alone
@@ -99,6 +99,7 @@ def compare_runs(first: FinishedRun, second: FinishedRun) -> Comparison:
         for split in ("validation", "test")
         if first.metrics.get(split) and second.metrics.get(split)
     }
+    tables |= _levels(first.metrics["validation"]["rows"], second.metrics["validation"]["rows"])
     same_catalog = first.metrics.get("digests") == second.metrics.get("digests")
     same_products = same_catalog and all(
         first.parameters.get(name) == second.parameters.get(name) for name in SPLIT_BY
@@ -134,6 +135,17 @@ def _rows(first: dict[str, Any], second: dict[str, Any]) -> list[Change]:
         figures = one and one["macro_f1"], other and other["macro_f1"]
         rows.append(Change(key, *figures, one and tuple(one["macro_f1_interval"])))
     return rows
+
+
+def _levels(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[Change]]:
+    """Of levels that both runs' trees of classes have, macro-F1 there, without intervals."""
+    found: dict[str, list[Change]] = {}
+    for key in [key for key in first if key in second]:
+        sides = [row.get("hierarchy", {}).get("levels", [])[:-1] for row in (first[key], second[key])]
+        for one, other in zip(*sides, strict=False):
+            changes = found.setdefault(f"validation level {one['level']}", [])
+            changes.append(Change(key, one["macro_f1"], other["macro_f1"]))
+    return found
 
 
 def _classes(first: FinishedRun, second: FinishedRun, same_catalog: bool) -> list[Change]:
