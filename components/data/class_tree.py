@@ -66,7 +66,7 @@ def tree_of(classes: Sequence[str], metadata: Mapping[str, Any]) -> ClassTree | 
     """The tree of a catalog's or a model's classes; None where none of them has a parent.
 
     A class that the file of classes does not name stands at the top, by its code. Two codes of one name
-    under the same parent are told apart by their codes.
+    under the same parent get their codes behind it.
 
     Args:
         classes: (C,) codes.
