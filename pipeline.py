@@ -114,7 +114,8 @@ def _train(
     model = {"ensemble_model": vote.outputs["ensemble_model"]}
     unlabeled = {name: new.outputs[name] for name in ("new_products", "new_images")}
     accelerator, count = checked.outputs["predict"], given["cluster_accelerator_count"]
-    task = predict(**model, **unlabeled, gpu_type=accelerator, gpu_count=count)
+    beside = {"last_run": plan.outputs["last_run"], "gpu_type": accelerator, "gpu_count": count}
+    task = predict(**model, **unlabeled, **beside)
     predicted = place(task, accelerator=accelerator)
     answers = {"predictions": predicted.outputs["predictions"]}
     evaluation = evaluate(

@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.clock import DEVICE, device_name
 from benchmarks.made_up_catalog import write_catalog, write_image_weights, write_text_weights
 from components.client.presets import PAPER
+from components.core.artifacts import write_json
 from components.data.probabilities import read_classifier
 from components.denoise.config import DenoiseConfig
 from components.ensemble.config import PARAMETERS as ENSEMBLE
@@ -180,10 +181,10 @@ class Pipeline:
         ensemble, package = self.out / "ensemble", {"ensemble_model": self.out / "ensemble_model"}
         self._time("ensemble", "ensemble", {**read, **vote}, {"probabilities": ensemble, **package})
         new = {name: self.out / name for name in ("new_products", "new_images")}
+        write_json(self.out / "last_run", {})
+        read = {**package, **new, "last_run": self.out / "last_run"}
         predictions = {"predictions": self.out / "predictions"}
-        self._time(
-            "predict", "predict", {**package, **new}, predictions, module="lifecycle", work="run_predict"
-        )
+        self._time("predict", "predict", read, predictions, module="lifecycle", work="run_predict")
         scored = {
             **stored,
             **trained,

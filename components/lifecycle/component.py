@@ -13,6 +13,7 @@ def predict(
     ensemble_model: Input[Model],
     new_products: Input[Dataset],
     new_images: Input[Dataset],
+    last_run: Input[Dataset],
     gpu_type: str,
     gpu_count: str,
     predictions: Output[Dataset],
@@ -25,6 +26,7 @@ def predict(
         ensemble_model: the model package.
         new_products: the product table; it may be empty.
         new_images: the image store.
+        last_run: what the last run predicted, class by class; for the report.
         gpu_type: the accelerator that the task asked for, "" for a CPU.
         gpu_count: how many.
         predictions: codes in the form of the labels file, in detail, and every classifier's probabilities.
@@ -35,7 +37,8 @@ def predict(
     from components.core.stage import Result, paths_of, run_stage
     from components.lifecycle.run import run_predict
 
-    inputs = paths_of(ensemble_model=ensemble_model, new_products=new_products, new_images=new_images)
+    artifacts = {"ensemble_model": ensemble_model, "new_products": new_products, "new_images": new_images}
+    inputs = paths_of(**artifacts, last_run=last_run)
     outputs = paths_of(predictions=predictions)
 
     def work() -> Result:
@@ -96,15 +99,8 @@ def promote(
         register_champion(ModelStore(models_store, models_name), registries, inputs["ensemble_model"])
         return result
 
-    run_stage(
-        "promote",
-        work,
-        inputs=inputs,
-        outputs=outputs,
-        metrics=promote_metrics,
-        report=promote_report,
-        reuse=False,
-    )
+    shown = {"metrics": promote_metrics, "report": promote_report}
+    run_stage("promote", work, inputs=inputs, outputs=outputs, **shown, reuse=False)
 
 
 @dsl.component(base_image=image_name("monitor"), install_kfp_package=False)
@@ -122,6 +118,7 @@ def monitor(
     settings_digest: str,
     predictions: Output[Dataset],
     plan: Output[Dataset],
+    last_run: Output[Dataset],
     monitor_metrics: Output[Metrics],
     monitor_report: Output[HTML],
 ) -> NamedTuple("Plan", [("training", str), ("why", str), ("digest", str)]):  # type: ignore
@@ -141,6 +138,7 @@ def monitor(
         settings_digest: of configurations, seed, weights and the images' tag.
         predictions: what the champion says of the new products.
         plan: what was decided and why, as JSON.
+        last_run: what the last run predicted, class by class, as JSON.
         monitor_metrics: whether training follows, and the drift.
         monitor_report: the same, aspect by aspect.
 
@@ -155,7 +153,7 @@ def monitor(
 
     artifacts = {"products": products, "profile": profile, "new_products": new_products}
     inputs = paths_of(**artifacts, new_images=new_images)
-    outputs = paths_of(predictions=predictions, plan=plan)
+    outputs = paths_of(predictions=predictions, plan=plan, last_run=last_run)
 
     def work() -> Result:
         predict = None
@@ -172,15 +170,8 @@ def monitor(
         )
         return run_monitor(**inputs, asked=asked, predict=predict, **outputs)
 
-    run_stage(
-        "monitor",
-        work,
-        inputs=inputs,
-        outputs=outputs,
-        metrics=monitor_metrics,
-        report=monitor_report,
-        reuse=False,
-    )
+    shown = {"metrics": monitor_metrics, "report": monitor_report}
+    run_stage("monitor", work, inputs=inputs, outputs=outputs, **shown, reuse=False)
     found = json.loads(outputs["plan"].read_text(encoding="utf-8"))
     return found["training"], found["why"], found["digest"]
 

@@ -3,7 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from components.lifecycle.champion import read_champion
 from components.lifecycle.comparison import read_side
 from components.lifecycle.config import DriftConfig, GateConfig
 from components.lifecycle.drift import CLASSES, LABELED, NEW, Measure, of_answers, of_catalog, of_scores
+from components.lifecycle.last_run import LastRun, read_last_run
 from components.lifecycle.monitor_report import monitor_report
 from components.lifecycle.plan import SKIP, TRAIN, RunPlan, make_plan, unchanged_since
 from components.lifecycle.retention import reading
@@ -94,6 +95,7 @@ def run_monitor(
     predict: Predict | None,
     plan: Path,
     predictions: Path,
+    last_run: Path,
 ) -> Result:
     """Decides whether a run trains, and tells how the catalog differs from what the champion was trained on.
 
@@ -106,6 +108,7 @@ def run_monitor(
         predict: how a package predicts; None where no store is named.
         plan: JSON file to write: what was decided and why.
         predictions: folder to write: the champion's codes and detail; a manifest alone where there are none.
+        last_run: JSON file to write: what the run before this one predicted, class by class.
 
     Returns:
         Whether training follows, and the drift; and the report.
@@ -116,6 +119,7 @@ def run_monitor(
     labeled, new, images = read_products(products), read_products(new_products), ImageStore(new_images)
     models = ModelStore(asked.store, asked.name) if asked.store else None
     predictions.mkdir(parents=True, exist_ok=True)
+    write_json(last_run, asdict(read_last_run(models) if models else LastRun()))
     champion = _ask_champion(models, new, images, predict, predictions, asked.config)
     of_catalogs = _of_catalog(
         labeled, read_json(profile, "a catalog's profile"), new, images, champion, asked

@@ -9,6 +9,7 @@ import numpy as np
 from components.data.image_store import ImageStore
 from components.data.products import Products
 from components.lifecycle.detail import GUESSES, UNLIKE
+from components.lifecycle.last_run import LastRun
 from components.lifecycle.model import Model
 from components.lifecycle.queue import Answered
 from components.modeling.acceptance import entropy
@@ -36,19 +37,23 @@ SHOWN = {"queue": 24, "strange": 12, "disagree": 12, "accepted": 12}  # products
 NO_PROOF = "The products were too few to test the threshold on others than those that chose it."
 NOTHING = "There are no products to categorize."
 SHIFT = 0.05  # of a class's share, from which on it is named
+LISTED = 300  # classes; of thousands a table would be larger than a report may be
 
 
-def predict_report(model: Model, products: Products, images: ImageStore, found: Answered | None) -> str:
+def predict_report(
+    model: Model, products: Products, images: ImageStore, found: Answered | None, last: LastRun
+) -> str:
     """Draws the report.
 
     Args:
         found: what the model says of the products; None where there are none.
+        last: what the last run predicted.
     """
     if found is None:
-        return render("predict", lead=NOTHING, figures=[], checks=[], rows=[], cards=None)
+        return _nothing(NOTHING)
     cards, counts, codes = _Cards(products, images, found), found.counts, found.predictions.codes
     groups = products.table["group"].to_numpy()
-    rows = _classes(model, Counter(codes), Counter(codes[found.accepted]))
+    rows = _classes(model, Counter(codes), last, Counter(codes[found.accepted]))
     return render(
         "predict",
         lead=f"{accepted_sentence(counts, model.threshold)} {review_sentence(counts)}",
@@ -61,10 +66,10 @@ def predict_report(model: Model, products: Products, images: ImageStore, found: 
         ],
         checks=[
             _promise_check(model),
-            _shift_check(rows),
+            *_shift_checks(rows, last),
             check(not counts["without_image"], _blind(counts["without_image"], counts["products"])),
         ],
-        rows=rows,
+        **_class_table(rows, last),
         cards={
             "queue": cards.of(_one_of_each(found, groups), SHOWN["queue"], settles=groups),
             "strange": cards.of(_strangest(found), SHOWN["strange"]),
@@ -75,18 +80,23 @@ def predict_report(model: Model, products: Products, images: ImageStore, found: 
     )
 
 
-def batch_report(model: Model, counts: np.ndarray, sure: float, blind: int) -> str:
+def _nothing(why: str) -> str:
+    return render("predict", lead=why, figures=[], checks=[], rows=[], cards=None, last=None)
+
+
+def batch_report(model: Model, counts: np.ndarray, sure: float, blind: int, last: LastRun) -> str:
     """Draws the report of a catalog that was predicted shard by shard.
 
     Args:
         counts: (C,) how many products each class was predicted of.
         sure: mean probability of the predicted classes.
         blind: how many products have no picture.
+        last: what the last run predicted.
     """
     count = int(counts.sum())
     if not count:
-        return render("predict", lead="Nothing is new.", figures=[], checks=[], rows=[], cards=None)
-    rows = _classes(model, dict(zip(model.classes, counts.tolist(), strict=True)))
+        return _nothing("Nothing is new.")
+    rows = _classes(model, dict(zip(model.classes, counts.tolist(), strict=True)), last)
     return render(
         "predict",
         lead=f"The champion {model.version} names a class for each of {many(count, 'product')}.",
@@ -96,8 +106,8 @@ def batch_report(model: Model, counts: np.ndarray, sure: float, blind: int) -> s
             figure("mean probability", percent(sure, 1), "%"),
             figure("without a picture", f"{blind:,}"),
         ],
-        checks=[_shift_check(rows), check(not blind, _blind(blind, count))],
-        rows=rows,
+        checks=[*_shift_checks(rows, last), check(not blind, _blind(blind, count))],
+        **_class_table(rows, last),
         cards=None,
     )
 
@@ -123,38 +133,55 @@ def _blind(blind: int, count: int) -> str:
 
 
 def _classes(
-    model: Model, counts: Mapping[str, int], accepted: Mapping[str, int] = {}
+    model: Model, counts: Mapping[str, int], last: LastRun, accepted: Mapping[str, int] = {}
 ) -> list[dict[str, Any]]:
-    """Share of every class among the predictions and among the labeled products, the largest first.
+    """Share of every class among the predictions, the labeled products and the last run's predictions.
 
     Args:
         counts: code -> products that it was predicted of; `accepted`, how many of them are.
     """
     trained, names = model.profile["classes"], model.document["class_names"]
     labeled, products = max(sum(trained.values()), 1), max(sum(counts.values()), 1)
+    codes = dict.fromkeys([*trained, *last.classes, *counts])
     return [
         {
             "name": class_label_of(code, names),
-            "count": count,
+            "count": (count := counts.get(code, 0)),
             "accepted": accepted.get(code, 0) / max(count, 1),
             "share": count / products,
             "trained": trained.get(code, 0) / labeled,
+            "last": last.classes.get(code, 0) / max(last.products, 1),
             "drawn": bar(float(count), float(max(counts.values()))),
         }
-        for code, count in sorted(counts.items(), key=lambda each: -each[1])
+        for code in sorted(codes, key=lambda code: -counts.get(code, 0))
     ]
 
 
-def _shift_check(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    moved = sorted(rows, key=lambda row: -abs(row["share"] - row["trained"]))
+def _class_table(rows: list[dict[str, Any]], last: LastRun) -> dict[str, Any]:
+    """The classes that this or the last run predicted, the largest first, and the last run in words."""
+    predicted = [row for row in rows if row["count"] or row["last"]]
+    run = f"{many(last.products, 'product')} on {last.day}, by version {last.version}" if last.day else None
+    return {"rows": predicted[:LISTED], "unlisted": len(predicted[LISTED:]), "last": run}
+
+
+def _shift_checks(rows: list[dict[str, Any]], last: LastRun) -> list[dict[str, Any]]:
+    """Which classes have another share than among the labeled products, and than in the last run."""
+    sides = {"trained": "among the labeled products"}
+    if last.day:
+        sides["last"] = f"in the last run ({last.day})"
+    return [_shift_check(rows, side, where) for side, where in sides.items()]
+
+
+def _shift_check(rows: list[dict[str, Any]], side: str, where: str) -> dict[str, Any]:
+    moved = sorted(rows, key=lambda row: -abs(row["share"] - row[side]))
     named = [
-        f"“{row['name']}” {percent(row['trained'], 1)} % to {percent(row['share'], 1)} %"
+        f"“{row['name']}” {percent(row[side], 1)} % to {percent(row['share'], 1)} %"
         for row in moved[:3]
-        if abs(row["share"] - row["trained"]) >= SHIFT
+        if abs(row["share"] - row[side]) >= SHIFT
     ]
     if not named:
-        return check(True, "The classes' shares are about those of the labeled products.")
-    return check(False, f"Other shares than among the labeled products: {', '.join(named)}.")
+        return check(True, f"The classes' shares are about those {where}.")
+    return check(False, f"Other shares than {where}: {', '.join(named)}.")
 
 
 def _one_of_each(found: Answered, groups: np.ndarray) -> np.ndarray:

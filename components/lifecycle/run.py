@@ -11,12 +11,14 @@ import pandas as pd
 
 from components.core.artifacts import write_manifest
 from components.core.errors import InputError
+from components.core.reading import read_json
 from components.core.stage import Result
 from components.data.image_store import ImageStore
 from components.data.prediction_files import DETAIL, QUEUE, write_predictions
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import Products, read_products
 from components.lifecycle.detail import detail_of, merged, write_rows
+from components.lifecycle.last_run import LastRun
 from components.lifecycle.model import Model, Predictions, load_model
 from components.lifecycle.queue import Answered, answered, write_queue
 from components.lifecycle.report import predict_report
@@ -28,13 +30,18 @@ log = logging.getLogger(__name__)
 FOLDERS = {"fusion": "members", "feature_level": "feature_level"}  # part of a package -> of the predictions
 
 
-def run_predict(ensemble_model: Path, new_products: Path, new_images: Path, *, predictions: Path) -> Result:
+def run_predict(
+    ensemble_model: Path, new_products: Path, new_images: Path, last_run: Path, *, predictions: Path
+) -> Result:
     """Predicts the products to categorize, which preprocess has read.
 
     Leaves in `predictions` what every part of the model says of them, as classifier folders with one matrix,
     "test": `ensemble`, `text/...`, `image/...`, `members/...` and `feature_level/...`; the codes in the form
     of the labels file and in detail, and the queue of those to review. Where there is no product, a manifest
     alone.
+
+    Args:
+        last_run: what the last run predicted, as the monitor found it; for the report.
 
     Returns:
         How many products, how many of them are accepted, and how sure the model is; and the report.
@@ -50,7 +57,8 @@ def run_predict(ensemble_model: Path, new_products: Path, new_images: Path, *, p
     predictions.mkdir(parents=True, exist_ok=True)
     counts = found.counts if found else {}
     write_manifest(predictions, model=model.version, counts=counts, threshold=model.threshold)
-    report = safe_report(lambda: predict_report(model, products, images, found))
+    last = LastRun(**read_json(last_run, "what the last run predicted"))
+    report = safe_report(lambda: predict_report(model, products, images, found, last))
     return Result(_scalars(found), report)
 
 

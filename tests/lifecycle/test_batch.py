@@ -1,10 +1,12 @@
 """The pipeline `predict`: the champion applied to a catalog in shards, or to what is new in it."""
 
 import csv
+import html
 import json
+import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,7 @@ class Shop:
 
     folder: Path
     dates: list[str]
+    reports: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         (self.folder / "pictures").mkdir()
@@ -104,6 +107,7 @@ class Shop:
         given = {"store": self.store.objects.place, "name": self.store.name, "output": self.place}
         result = run_collect(run / "model", run / "new", shards, **given, predictions=run / "predictions")
         assert "<html" in result.report
+        self.reports.append(html.unescape(result.report))
         return dict(result.metrics)
 
     def run(self, name: str = "run", size: int = 100, since: str = "") -> dict[str, float]:
@@ -147,6 +151,8 @@ def test_one_two_and_seven_shards_answer_alike_and_as_the_command_does(shop: Sho
     assert metrics[0] == metrics[1] == metrics[2]
     assert metrics[0]["products"] == 7
     assert metrics[0]["without_image"] == 1
+    told = [re.findall(r"the last run's new products: (.*), by", report) for report in shop.reports]
+    assert told == [[], ["7 products on 2026-02-02"], ["7 products on 2026-02-09"]]
     files = ["predictions.tsv", "predictions_detail.tsv", "quarantine.tsv"]
     every = [[(folder / file).read_bytes() for file in files] for folder in sorted(shop.output.iterdir())]
     assert every[0] == every[1] == every[2]

@@ -1,6 +1,8 @@
 """A model package: read strictly, by every later release, and the same answers as the run gave."""
 
+import html
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from safetensors.numpy import load_file
 from small_package import CALIBRATION, KEPT, PACKAGES, new_products, with_document, write_package
 
 from components import load_model
-from components.core.artifacts import read_sealed, write_sealed
+from components.core.artifacts import read_sealed, write_json, write_sealed
 from components.core.errors import InputError
 from components.data.features import SVD
 from components.data.image_store import ImageStore
@@ -224,10 +226,16 @@ def test_the_predict_task_leaves_codes_detail_and_every_classifiers_answers(
     new = new_products()
     table = new.table.assign(title=["the and of for with", *new.table["title"].tolist()[1:]])
     write_products(type(new)(table, new.classes, {"delimiter": "\t"}), tmp_path / "new")
-    given = {"new_products": tmp_path / "new", "new_images": run / "images"}
+    given = {"new_products": tmp_path / "new", "new_images": run / "images", "last_run": tmp_path / "last"}
+    classes = {new.classes[0]: 3, "gone": 1}
+    write_json(tmp_path / "last", {"day": "2026-01-09", "version": "v1", "classes": classes})
     result = run_predict(run / "model", **given, predictions=tmp_path / "out")
     assert "could not be drawn" not in result.report
     assert result.metrics["products"] == 12
+    report = html.unescape(result.report)
+    assert "last run's new products: 4 products on 2026-01-09, by version v1" in report
+    assert "Other shares than in the last run (2026-01-09): " in report
+    assert re.search(r"gone</th><td class=.n.>0</td>.*<td class=.n soft.>25.0</td></tr>", report)
     header, first, *_ = (tmp_path / "out" / DETAIL).read_text(encoding="utf-8").splitlines()
     assert header.split("\t")[:4] == ["product_id", "code", "class_name", "probability"]
     assert first.split("\t")[-2:] == ["no image, language not trained on, unlike any class", "review"]
@@ -245,7 +253,8 @@ def test_the_predict_task_leaves_codes_detail_and_every_classifiers_answers(
 def test_nothing_to_predict_leaves_a_manifest_alone(run: Path, tmp_path: Path):
     new = new_products()
     write_products(type(new)(new.table.iloc[:0], new.classes), tmp_path / "new")
-    given = {"new_products": tmp_path / "new", "new_images": run / "images"}
+    given = {"new_products": tmp_path / "new", "new_images": run / "images", "last_run": tmp_path / "last"}
+    write_json(tmp_path / "last", {})
     result = run_predict(run / "model", **given, predictions=tmp_path / "out")
     assert "no products to categorize" in result.report
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]

@@ -1,5 +1,6 @@
 """The monitor: what changed since the champion was trained, and whether a run trains."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from weeks import Shop, usual, write_images
 
 from components import load_model
 from components.core.errors import InputError
+from components.core.reading import read_json
 from components.core.stage import RUN_ID_VARIABLE
 from components.data.decisions import KEEP
 from components.data.image_store import ImageStore
-from components.data.prediction_files import DETAIL, QUEUE
+from components.data.prediction_files import DETAIL, QUEUE, read_cells
 from components.data.products import Products
 from components.lifecycle import monitor
 from components.lifecycle.champion import roll_back
@@ -70,6 +72,22 @@ def test_an_unchanged_catalog_is_not_trained_again_in_whatever_order_it_comes(sh
     assert week.plan["drift"] == []
     assert week.result.metrics["skipped"] == 1
     assert [kept for _, _, kept in shop.models.predictions()] == [version]
+
+
+def test_what_the_last_run_predicted_is_handed_on_and_never_this_runs_own(shop: Shop):
+    def handed_on() -> dict[str, Any]:
+        return read_json(shop.folder / "last_run", "the last run")
+
+    version = shop.train(shop.week())
+    shop.week()  # the champion's first predictions
+    assert handed_on() == {"day": "", "version": "", "classes": {}}
+    codes = Counter(read_cells(shop.folder / "predictions" / DETAIL)["code"])
+    shop.week()
+    assert (handed_on()["version"], handed_on()["classes"]) == (version, codes)
+    for name, _, _ in shop.models.predictions():
+        (shop.folder / "store" / shop.models.root / "predictions" / name).write_text("product_id\n1\n")
+    shop.week()
+    assert handed_on()["classes"] == {}
 
 
 def test_a_refused_challenger_is_not_trained_again_and_its_date_is_named(shop: Shop):

@@ -63,7 +63,7 @@ class Shop:
         write_products(new, paths["new_products"])
         write_json(paths["profile"], profile_catalog(labeled, ImageStore(self.images, check=False)))
         given = {"store": self.store, "name": self.models.name, "settings_digest": "settings", **asked}
-        out = {name: self.folder / name for name in ("plan", "predictions")}
+        out = {name: self.folder / name for name in ("plan", "predictions", "last_run")}
         asked_for = MonitorRequest(config or DriftConfig(), **given)
         predict = self._predict if given["store"] else None
         result = run_monitor(**paths, new_images=self.images, asked=asked_for, predict=predict, **out)

@@ -18,6 +18,7 @@ from components.lifecycle.batch.mark import folder_of, read_mark, write_mark
 from components.lifecycle.batch.plan import QUARANTINE, PredictionPlan, read_plan
 from components.lifecycle.batch.shard import CODES, COUNTS
 from components.lifecycle.detail import send_some_to_review
+from components.lifecycle.last_run import read_last_run
 from components.lifecycle.model import Model, load_model
 from components.lifecycle.objects import Objects
 from components.lifecycle.report import batch_report
@@ -75,7 +76,8 @@ def run_collect(
     classes = np.sum([shard.counts["classes"] for shard in shards], axis=0)
     sure = sum(shard.counts["sure"] for shard in shards) / max(plan.products, 1)
     blind = sum(shard.counts["without_image"] for shard in shards)
-    report = safe_report(lambda: batch_report(model, classes, sure, blind))
+    last = read_last_run(ModelStore(store, name), before=plan.moment)
+    report = safe_report(lambda: batch_report(model, classes, sure, blind, last))
     metrics = {**counts, "without_image": blind, "mean_probability": sure, "shards": plan.shards}
     return Result({name: float(value) for name, value in metrics.items()}, report)
 
