@@ -21,6 +21,7 @@ from components.modeling.image.augmentation import center_crop, normalize
 from components.modeling.image.backbones import Backbone, check_backbone
 from components.modeling.image.cache import ImageCache
 from components.modeling.image.pretrained import FILE, load_weights
+from components.modeling.precision import autocast
 
 BATCH = {"cpu": 32, "cuda": 256}
 
@@ -95,7 +96,7 @@ def _embed(backbone: Backbone, images: ImageCache, count: int) -> np.ndarray:
     device, pooled = images.device, []
     size = BATCH[device.type]
     rows = (np.arange(start, min(start + size, count)) for start in range(0, count, size))
-    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+    with torch.inference_mode(), autocast(device):
         for batch in images.batches(rows):
             pixels = center_crop(batch, backbone.crop)
             pooled.append(backbone(normalize(pixels, backbone.mean, backbone.std))[1].float().cpu())

@@ -15,6 +15,7 @@ from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import PlainNetwork, build_network
 from components.modeling.image.augmentation import center_crop
 from components.modeling.image.cache import ImageCache
+from components.modeling.precision import autocast
 from components.modeling.trained import Predicted, predict_in_parts, read_model
 
 GPU_PIXELS = 256 * 224 * 224  # of a batch, which a GPU takes little longer for than for a smaller one
@@ -102,7 +103,7 @@ def _predict_batches(
     # A compiled network knows batches of one size; the rest of the last is not looked at.
     filled = (np.resize(chunk, size) if on_gpu else chunk for chunk in chunks)
     for chunk, batch in zip(chunks, cache.batches(filled), strict=True):
-        with torch.autocast(cache.device.type, torch.bfloat16, enabled=on_gpu):
+        with autocast(cache.device):
             logits, pooled = network.predict(center_crop(batch, stage.crop))
             probs = logits.double().softmax(1)
         # Left on the device: a copy would make the host wait, and the GPU after it.

@@ -102,7 +102,7 @@ class _Fitting:
             training = self._stage(network, stage, folder, termination)
             with_features = last and self.with_features
             if with_features or not training.loop.finished:
-                with self._cache(stage, training.device, termination.leave_if_requested) as cache:
+                with self._cache(training, termination.leave_if_requested) as cache:
                     training.run(cache)
                     if with_features:
                         rows, pause = np.arange(len(self.examples.images)), termination.leave_if_requested
@@ -148,15 +148,16 @@ class _Fitting:
             termination=termination,
         )
 
-    def _cache(self, stage: TrainingStage, device: torch.device, pause: Callable[[], None]) -> ImageCache:
+    def _cache(self, training: StageTraining, pause: Callable[[], None]) -> ImageCache:
         config = self.config
         return ImageCache(
             self.store,
             self.keys,
-            stage.resize,
+            training.stage.resize,
             fit=config.fit,
             place=config.cache,
-            device=device,
+            device=training.device,
+            reserved=training.needed,
             pause=pause,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn.parallel import DistributedDataParallel
 
 from components.image.compiling import Compilation
@@ -18,6 +19,8 @@ from components.modeling.callbacks import EpochEvaluation, LateWeights
 from components.modeling.checkpoint import Checkpoints
 from components.modeling.image.augmentation import PIXEL, Buffers, ImageBatch, augment, uniforms
 from components.modeling.image.cache import ImageCache
+from components.modeling.memory import MemoryLimit, StepMemory, estimate_memory
+from components.modeling.precision import autocast, loss_scaler
 from components.modeling.processes import interleaved, process_count, process_rank, share
 from components.modeling.step import OptimizerStep
 from components.modeling.termination import Termination
@@ -89,6 +92,8 @@ class StageTraining:
         self.pixels = torch.empty(0)  # of the newest batch: the next one is written over it
         self.cache: ImageCache
         self.optimizer, plan = self._optimizer(), self._plan()
+        self.scaler, self.limit = loss_scaler(self.device), self._limit()
+        self.needed = self.limit.check(self._memory)  # bytes that the image cache leaves to the steps
         self.evaluation = EpochEvaluation(
             self._predict,
             {split: examples.labels[rows] for split, rows in examples.predict.items()},
@@ -100,7 +105,7 @@ class StageTraining:
             network, keeps=lambda epoch: plan.epochs - late <= epoch < plan.epochs, newest=late
         )
         self.loop = TrainingLoop(
-            OptimizerStep(network, self.optimizer, self.backward),
+            OptimizerStep(network, self.optimizer, self.backward, scaler=self.scaler, limit=self.limit),
             plan,
             {"evaluation": self.evaluation, "late": self.late, **self._compilation(plan)},
             checkpoints=checkpoints,
@@ -146,6 +151,32 @@ class StageTraining:
             name, epochs, epoch_steps, learning_rate, seed=self.seed, checkpoint_minutes=minutes
         )
 
+    def _limit(self) -> MemoryLimit:
+        size, (height, width) = self.stage.batch_size, self.stage.crop
+        processes, key = process_count(), "dcl_batch_size" if self.stage.kind == "dcl" else "batch_size"
+        images = "pairs of images" if self.network.copies == 2 else "images"
+        return MemoryLimit(
+            self.device,
+            f"a batch of {size} {images} of {height}x{width}",
+            -(-size // processes),
+            lambda fits: f'set "{key}": {fits * processes}',
+        )
+
+    def _memory(self) -> StepMemory:
+        network, device = self.network, self.device
+
+        def forward(samples: int) -> Tensor:
+            shape = (network.copies * samples, *self.stage.crop, PIXEL)
+            pixels = torch.zeros(shape, dtype=torch.uint8, device=device)
+            draws = torch.zeros(samples, network.draws, device=device)
+            labels = torch.zeros(samples, dtype=torch.int64, device=device)
+            # Batch norm writes its running means into these copies.
+            state = {name: buffer.clone() for name, buffer in network.named_buffers()}
+            with autocast(device):
+                return functional_call(network, state, (pixels, draws, labels))
+
+        return estimate_memory(network, forward, moments=1)
+
     def _optimizer(self) -> torch.optim.SGD:
         return torch.optim.SGD(
             [{"params": params, "scale": scale} for params, scale in self.network.parameter_groups()],
@@ -170,9 +201,9 @@ class StageTraining:
         draws = samples.draws.to(self.device)
         pixels = self._augmented(samples, draws)
         labels = torch.from_numpy(self.examples.labels[samples.rows]).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with autocast(self.device):
             loss = self.loss(pixels, draws, labels) * samples.weight
-        loss.backward()
+        self.scaler.scale(loss).backward()
         return loss
 
     def _augmented(self, samples: Samples, draws: Tensor) -> Tensor:

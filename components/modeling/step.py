@@ -1,10 +1,16 @@
 """The usual step of a training: gradients by autograd, one update of an optimizer of torch's."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+from components.modeling.memory import MemoryLimit
+
+SCALER = "scaler."
 
 
 class OptimizerStep:
@@ -14,6 +20,8 @@ class OptimizerStep:
         backward: batch -> its mean loss, (), with the gradients left in the model's parameters.
         optimizer: see `set_learning_rate`.
         max_grad_norm: gradients are scaled down to this norm together; 0 leaves them.
+        scaler: by which `backward` scales its loss; see `loss_scaler`.
+        limit: says what to do where the device's memory runs out.
     """
 
     def __init__(
@@ -23,28 +31,41 @@ class OptimizerStep:
         backward: Callable[[Any], Tensor],
         *,
         max_grad_norm: float = 0.0,
+        scaler: GradScaler | None = None,
+        limit: MemoryLimit | None = None,
     ) -> None:
         self.model, self.optimizer, self.backward = model.train(), optimizer, backward
-        self.max_grad_norm = max_grad_norm
+        self.max_grad_norm, self.limit = max_grad_norm, limit
+        self.scaler = scaler or GradScaler(enabled=False)
 
     def __call__(self, batch: Any, learning_rate: float) -> Tensor:
         set_learning_rate(self.optimizer, learning_rate)
+        with self.limit.explained() if self.limit else nullcontext():
+            return self._take(batch)
+
+    def _take(self, batch: Any) -> Tensor:
         loss = self.backward(batch)
         if self.max_grad_norm:
+            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)  # or not, where a scaled gradient is not a number
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
     def state_dict(self) -> dict[str, Tensor]:
         weights = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        return weights | flatten_optimizer(self.optimizer)
+        scale = {SCALER + name: torch.tensor(value) for name, value in self.scaler.state_dict().items()}
+        return weights | scale | flatten_optimizer(self.optimizer)
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         prefix = "model."
         self.model.load_state_dict(
             {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         )
+        scale = {key.removeprefix(SCALER): t.item() for key, t in tensors.items() if key.startswith(SCALER)}
+        if scale:
+            self.scaler.load_state_dict(scale)
         restore_optimizer(self.optimizer, tensors)
 
 

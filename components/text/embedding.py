@@ -17,6 +17,7 @@ from components.core.errors import InputError
 from components.core.reading import read_json
 from components.data.feature_cache import FeatureCache
 from components.modeling.checkpoint import digest_of
+from components.modeling.precision import autocast
 from components.modeling.text.encoder import load_encoder
 from components.modeling.text.forward import text_means
 from components.modeling.text.packing import TextBatch, make_batch
@@ -81,8 +82,7 @@ class TextEmbedder:
     def _embed(self, tokens: Tokens, rows: np.ndarray) -> np.ndarray:
         model = self.model
         features = np.empty((len(rows), model.config.hidden_size), np.float32)
-        on_gpu = model.device.type == "cuda"
-        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+        with torch.inference_mode(), autocast(model.device):
             for places in batches_by_length(tokens.lengths[rows], BATCH_TOKENS[model.device.type]):
                 batch = make_batch(model, tokens, rows[places], model.device)
                 pooled = _pooled(model, batch, self.pooling).float().cpu().numpy()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from components.modeling.precision import autocast
 from components.modeling.text.encoder import head
 from components.modeling.text.packing import logits, make_batch
 from components.modeling.text.tokens import Tokens
@@ -36,7 +37,7 @@ def predict(
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.inference_mode(), autocast(device):
             for places in batches_by_length(tokens.lengths[rows], BATCH_TOKENS[device.type]):
                 pause()
                 batch = make_batch(model, tokens, rows[places], device)

@@ -11,9 +11,17 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
+from components.modeling.memory import StepMemory, estimate_memory
+from components.modeling.precision import autocast, loss_scaler
 from components.modeling.processes import process_count, share
 from components.modeling.step import OptimizerStep
-from components.modeling.text.packed_step import CudaGraphs, PackedStep, StepSettings
+from components.modeling.text.packed_step import (
+    ADAM_MOMENTS,
+    CudaGraphs,
+    PackedStep,
+    StepSettings,
+    text_limit,
+)
 from components.modeling.text.packing import TextBatch, logits, make_batch, packs, split_batch
 from components.modeling.text.tokens import Tokens
 from components.text.kinds.transformer import TransformerConfig
@@ -41,6 +49,7 @@ class Gradients:
     ) -> None:
         self.model, self.tokens, self.labels, self.config = model, tokens, labels, config
         self.pause, self.device = pause, model.device
+        self.scaler = loss_scaler(self.device)
         self.weights = weights.to(self.device)
         classifier = _Classifier(model)
         self.classifier = DistributedDataParallel(classifier) if process_count() > 1 else classifier
@@ -56,15 +65,28 @@ class Gradients:
         factor = process_count() if counted else 0
         for part in passes:
             self.pause()
-            batch = make_batch(self.model, self.tokens, part, self.device)
-            labels = torch.from_numpy(self.labels[batch.rows]).to(self.device)
             with self._exchange(last=part is passes[-1]):
-                with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-                    outputs = self.classifier(batch)
-                loss = batch_loss(outputs, labels, self.weights, whole, self.config.label_smoothing)
-                (loss * factor).backward()
-            total += loss.detach() * factor
+                loss = self._loss(self.classifier, part, whole) * factor
+                self.scaler.scale(loss).backward()
+            total += loss.detach()
         return total
+
+    def memory(self) -> StepMemory:
+        """Estimates the memory of a training, with texts as long as the longest."""
+        longest = int(self.tokens.lengths.argmax())
+        whole = torch.ones((), device=self.device)
+
+        def forward(texts: int) -> Tensor:
+            return self._loss(_Classifier(self.model), np.full(texts, longest), whole)
+
+        return estimate_memory(self.model, forward, moments=ADAM_MOMENTS)
+
+    def _loss(self, classifier: nn.Module, rows: np.ndarray, whole: Tensor) -> Tensor:
+        batch = make_batch(self.model, self.tokens, rows, self.device)
+        labels = torch.from_numpy(self.labels[batch.rows]).to(self.device)
+        with autocast(self.device):
+            outputs = classifier(batch)
+        return batch_loss(outputs, labels, self.weights, whole, self.config.label_smoothing)
 
     def _exchange(self, *, last: bool) -> AbstractContextManager:
         # Processes need not have as many passes: the last one alone takes the means of all gradients.
@@ -98,12 +120,15 @@ def make_step(
         labels, weights, pause: see `Gradients`.
 
     Raises:
-        InputError: a batch does not fit into the GPU's memory.
+        InputError: a batch will not fit into the GPU's memory.
     """
     optimizer = make_optimizer(model, config)
     if model.device.type == "cpu" or not packs(model):
         gradients = Gradients(model, tokens, labels, weights, config, pause)
-        return OptimizerStep(model, optimizer, gradients, max_grad_norm=config.max_grad_norm)
+        limit = text_limit(config.batch_size, config.accumulation, tokens, model.device)
+        limit.check(gradients.memory)
+        norm, scaler = config.max_grad_norm, gradients.scaler
+        return OptimizerStep(model, optimizer, gradients, max_grad_norm=norm, scaler=scaler, limit=limit)
     settings = StepSettings(
         config.batch_size,
         config.accumulation,
@@ -112,7 +137,7 @@ def make_step(
         config.label_smoothing,
     )
     step = PackedStep(model, optimizer, tokens, labels, weights, settings, capture=CudaGraphs())
-    step.check_memory()
+    step.limit.check(step.memory)
     return step
 
 

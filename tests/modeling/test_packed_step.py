@@ -8,7 +8,6 @@ import torch
 from encoder_families import CPU, family, some_tokens
 from torch import nn
 
-from components.core.errors import InputError
 from components.modeling.step import set_learning_rate
 from components.modeling.text import bins, fast_copy, packed_step
 from components.modeling.text.fast_copy import FastCopy
@@ -160,15 +159,13 @@ def test_the_copy_takes_over_weights_that_were_set_from_outside():
         torch.testing.assert_close(view, master, atol=0, rtol=0)
 
 
-def test_too_little_memory_is_refused_with_the_accumulation_that_fits():
+def test_the_memory_of_a_bin_is_estimated_for_the_longest_text():
     config = TransformerConfig(name="x", batch_size=16)
     step = make_step(family("camembert"), some_tokens(200), config, dtype=torch.float32)
-    longest = 1e6 * 128  # bytes of one text
-    step._refuse_without(1e6, 16 * longest / 0.9 + 1)
-    with pytest.raises(InputError, match=r'batch of 16 texts.*"accumulation": 4'):
-        step._refuse_without(1e6, 5 * longest)
-    with pytest.raises(InputError, match="larger GPU"):
-        step._refuse_without(1e6, longest / 2)
+    memory, weights = step.memory(), step.flat.numel()
+    assert memory.fixed >= 3 * 4 * weights
+    hidden, layers, longest = 48, 3, 128
+    assert memory.sample > 4 * longest * hidden * 10 * layers  # ten rows of each layer and more
 
 
 def test_private_operations_of_torch_have_the_arguments_that_are_used():

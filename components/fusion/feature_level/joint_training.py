@@ -25,6 +25,7 @@ from components.fusion.feature_level.joint import (
 )
 from components.modeling.image.augmentation import UNIFORMS, ImageBatch, augment, center_crop, uniforms
 from components.modeling.image.cache import ImageCache
+from components.modeling.precision import autocast, loss_scaler
 from components.modeling.schedules import linear
 from components.modeling.step import OptimizerStep
 from components.modeling.text.packing import make_batch
@@ -154,6 +155,7 @@ def _fit(
     seed: int,
 ) -> None:
     device = inputs.cache.device
+    scaler = loss_scaler(device)
     epoch_steps = -(-len(fit) // config.batch_size)
     steps = config.epochs * epoch_steps
 
@@ -165,16 +167,16 @@ def _fit(
 
     def backward(batch: tuple[np.ndarray, Tensor, Tensor]) -> Tensor:
         rows, pixels, with_image = batch
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with autocast(device):
             logits = network(make_batch(network.encoder, inputs.tokens, rows, device), pixels, with_image)
         loss = cross_entropy(logits, torch.from_numpy(labels[rows]).to(device))
-        loss.backward()
+        scaler.scale(loss).backward()
         return loss
 
     def learning_rate(step: int) -> float:
         return linear(step, steps, peak=config.learning_rate, warmup=WARMUP)
 
-    step = OptimizerStep(network, _optimizer(network, config), backward)
+    step = OptimizerStep(network, _optimizer(network, config), backward, scaler=scaler)
     plan = TrainingPlan(f"fusion {config.name}", config.epochs, epoch_steps, learning_rate)
     TrainingLoop(step, plan).run(batches)
 
@@ -207,7 +209,7 @@ def _predict(network: JointNetwork, inputs: _Inputs, config: Pooled) -> np.ndarr
     found = []
     for rows, images, with_image in inputs.batches(chunks):
         texts = make_batch(network.encoder, inputs.tokens, rows, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with autocast(device):
             logits = network(texts, center_crop(images, inputs.image.crop), with_image)
         found.append(logits.softmax(1).cpu())
     pred_probs = np.empty((len(by_length), found[0].shape[1]), np.float32)

@@ -19,6 +19,7 @@ from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.modeling.image.augmentation import PIXEL, WHITE, ImageBatch
 from components.modeling.image.decoded import DecodedImages, share_decoded
+from components.modeling.memory import free_memory
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class ImageCache:
         fit: str,
         place: str,
         device: torch.device,
+        reserved: float = 0.0,
         pause: Callable[[], None] = lambda: None,
     ) -> None:
         """Decodes the images, unless they are streamed.
@@ -79,6 +81,7 @@ class ImageCache:
             size: height, width.
             fit: see `decode`.
             place: "device", "memory", "disk" or "stream"; "auto" takes the first that has room.
+            reserved: bytes of a GPU that "auto" leaves.
             pause: called after every image that is decoded ahead; it may leave.
 
         Raises:
@@ -93,7 +96,7 @@ class ImageCache:
         self._decoded: DecodedImages | None = None
         self._pixels = torch.empty(0)
         wanted = len(keys) * int(np.prod(self._shape))
-        self.place = _choose(wanted, device) if place == "auto" else place
+        self.place = _choose(wanted, device, reserved) if place == "auto" else place
         try:
             self._decoded = share_decoded(store, size, fit, self._decode_all, pause)
             if self.place != "stream":
@@ -190,10 +193,11 @@ class ImageCache:
             ) from error
 
 
-def _choose(wanted: int, device: torch.device) -> str:
+def _choose(wanted: int, device: torch.device, reserved: float) -> str:
     if device.type == "cuda":
         torch.cuda.empty_cache()  # what an earlier stage has let go of is free as well
-        if wanted <= SHARE * torch.cuda.mem_get_info(device)[0]:
+        free = free_memory(device)
+        if wanted <= min(SHARE * free, free - reserved):
             return "device"
     # Each of the processes that train together on this node keeps images of its own.
     share = SHARE / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

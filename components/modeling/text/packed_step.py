@@ -18,15 +18,17 @@ from torch import Tensor, distributed, nn
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from components.core.errors import InputError
+from components.modeling.memory import MemoryLimit, StepMemory, estimate_memory
 from components.modeling.processes import process_count, process_rank
-from components.modeling.step import OptimizerStep, set_learning_rate
-from components.modeling.text.bins import IGNORED, BinBuffers, bin_size, fill_bin, slots_of
+from components.modeling.step import OptimizerStep
+from components.modeling.text.bins import BIN_TOKENS, IGNORED, BinBuffers, bin_size, fill_bin, slots_of
 from components.modeling.text.fast_copy import ADD_EACH, COPY_EACH, FastCopy
 from components.modeling.text.forward import text_logits
 from components.modeling.text.tokens import Tokens
 
 log = logging.getLogger(__name__)
+
+ADAM_MOMENTS = 2  # numbers that Adam keeps of a weight
 
 Replay = Callable[[], None]
 
@@ -115,14 +117,11 @@ class PackedStep(OptimizerStep):
         self.buffers: dict[int, BinBuffers] = {}
         texts = -(-settings.batch_size // settings.accumulation)
         self.slots = slots_of(texts, settings.max_tokens)
+        self.limit = text_limit(settings.batch_size, settings.accumulation, tokens, self.device)
 
-    def __call__(self, batch: np.ndarray, learning_rate: float) -> Tensor:
-        """One step on the texts `batch`; their mean loss, on the device.
-
-        Dropout follows torch's seed of this moment, captured or not.
-        """
+    def _take(self, batch: np.ndarray) -> Tensor:
+        # Dropout follows torch's seed of this moment, captured or not.
         self.copy.model.train()
-        set_learning_rate(self.optimizer, learning_rate)
         loss = self._backward(batch)
         if process_count() > 1:
             # In place of DistributedDataParallel, whose hooks see no graph's replay and no copy's gradients;
@@ -154,55 +153,32 @@ class PackedStep(OptimizerStep):
         # All processes take the same bin: none replays a graph while another captures one.
         return max(bin_size(self.tokens.lengths[rows], self.slots) for rows in parts)
 
-    def check_memory(self) -> None:
-        """Tries a small pass and tells before the training whether the largest one will fit; on a GPU alone.
-
-        Raises:
-            InputError: it will not; names the accumulation that would.
-        """
-        if self.device.type != "cuda":
-            return
+    def memory(self) -> StepMemory:
+        """Estimates what a training takes beside what this step holds already."""
         shortest = np.argsort(self.tokens.lengths, kind="stable")[:1]
-        arrays = self._bin(shortest, self._size([shortest]))
-        buffers = self._buffers(arrays)
-        buffers.fill(arrays, 1.0)
-        before = torch.cuda.memory_allocated(self.device)
-        torch.cuda.reset_peak_memory_stats(self.device)
-        self._gradients(buffers, first=True)
-        used = torch.cuda.max_memory_allocated(self.device) - before
-        moments = 0 if self.optimizer.state else 8 * sum(master.numel() for master in self.copy.masters)
-        free = torch.cuda.mem_get_info(self.device)[0] - moments
-        self._refuse_without(used / len(arrays["input_ids"]), free)
+        least = self._size([shortest])
 
-    def _refuse_without(self, bytes_a_token: float, free: float) -> None:
-        settings = self.settings
-        longest = int(self.tokens.lengths.max())
-        fits = int(0.9 * free / (bytes_a_token * longest))  # texts of a pass, each as long as the longest
-        if fits * settings.accumulation >= settings.batch_size:
-            return
-        remedy = "use a smaller encoder or a larger GPU"
-        if fits:
-            remedy = f'set "accumulation": {-(-settings.batch_size // fits)}'
-        raise InputError(
-            f"a batch of {settings.batch_size} texts of up to {longest} tokens in {settings.accumulation} "
-            f"passes does not fit into the GPU's {free / 2**30:.1f} GiB of free memory: {remedy}"
-        )
+        def forward(bins: int) -> Tensor:
+            buffers = self._filled(self._bin(shortest, least + bins * BIN_TOKENS), 1.0)
+            return self._loss(buffers)
+
+        of_bin = estimate_memory(self.copy.model, forward, moments=ADAM_MOMENTS)
+        return StepMemory(of_bin.fixed, of_bin.sample / BIN_TOKENS * int(self.tokens.lengths.max()))
 
     def _pass(self, rows: np.ndarray, size: int, whole: float, *, first: bool) -> None:
-        arrays = self._bin(rows, size)
-        buffers = self._buffers(arrays)
-        buffers.fill(arrays, whole)
-        key = ("first" if first else "more", len(arrays["input_ids"]))
+        buffers = self._filled(self._bin(rows, size), whole)
+        key = ("first" if first else "more", size)
         self._run(key, lambda: self._gradients(buffers, first=first))
 
     def _bin(self, rows: np.ndarray, size: int) -> dict[str, np.ndarray]:
         return fill_bin(self.encoder, self.tokens, self.labels, rows, size=size, slots=self.slots)
 
-    def _buffers(self, arrays: dict[str, np.ndarray]) -> BinBuffers:
+    def _filled(self, arrays: dict[str, np.ndarray], whole: float) -> BinBuffers:
         size = len(arrays["input_ids"])
         if size not in self.buffers:
             names = [name for name in arrays if len(arrays[name]) == size]
             self.buffers[size] = BinBuffers(names, size, self.slots, self.settings.max_tokens, self.device)
+        self.buffers[size].fill(arrays, whole)
         return self.buffers[size]
 
     def _run(self, key: tuple[str, int], work: Replay) -> None:
@@ -217,7 +193,7 @@ class PackedStep(OptimizerStep):
             self.capture = run_directly
             self.replays[key] = work
 
-    def _gradients(self, buffers: BinBuffers, *, first: bool) -> None:
+    def _loss(self, buffers: BinBuffers) -> Tensor:
         logits = text_logits(self.copy.model, buffers.inputs, buffers.packing())
         loss = cross_entropy(
             logits,
@@ -227,7 +203,10 @@ class PackedStep(OptimizerStep):
             reduction="sum",
             label_smoothing=self.settings.label_smoothing,
         )
-        loss = loss / buffers.whole
+        return loss / buffers.whole
+
+    def _gradients(self, buffers: BinBuffers, *, first: bool) -> None:
+        loss = self._loss(buffers)
         found = torch.autograd.grad(loss, self.copy.weights, materialize_grads=True)
         if first:
             COPY_EACH(self.gradients, self.copy.like_masters(found))
@@ -241,3 +220,15 @@ class PackedStep(OptimizerStep):
             nn.utils.clip_grad_norm_(self.copy.masters, self.max_grad_norm)
         self.optimizer.step()
         self.copy.load()
+
+
+def text_limit(batch_size: int, accumulation: int, tokens: Tokens, device: torch.device) -> MemoryLimit:
+    """What is said where a batch of texts does not fit into a device's memory."""
+    processes = process_count()
+
+    def remedy(texts: int) -> str:
+        return f'set "accumulation": {-(-batch_size // (texts * processes))}'
+
+    batch = f"a batch of {batch_size} texts of up to {tokens.lengths.max()} tokens in {accumulation} pass"
+    plural = "" if accumulation == 1 else "es"
+    return MemoryLimit(device, batch + plural, -(-batch_size // (accumulation * processes)), remedy)

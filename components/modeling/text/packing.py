@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from components.modeling.precision import is_ampere
 from components.modeling.text.attention import Packing
 from components.modeling.text.forward import ATTENTION, PACKABLE, text_logits
 from components.modeling.text.tokens import Tokens
 
 POSITIONS_AFTER_PADDING = ("camembert", "roberta", "xlm-roberta")  # the others count from 0
-FLASH_CAPABILITY = (8, 0)  # of a GPU that has the attention over cumulative lengths
 PADDED_LENGTHS = 32  # on a GPU a padded text's length is a multiple: few shapes, few kernels to choose
 
 
@@ -37,8 +37,8 @@ class TextBatch:
 
 def can_pack(model_type: str, device: torch.device) -> bool:
     """Whether encoders of this family take many texts in one row on this device."""
-    capable = device.type == "cpu" or torch.cuda.get_device_capability(device) >= FLASH_CAPABILITY
-    return model_type in PACKABLE and capable
+    # A GPU before the A100 has no attention over cumulative lengths.
+    return model_type in PACKABLE and (device.type == "cpu" or is_ampere(device))
 
 
 def packs(model: PreTrainedModel) -> bool:

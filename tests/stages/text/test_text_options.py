@@ -6,6 +6,7 @@ import torch
 from text_catalog import small_config, text_products
 
 from components.data.products import training_task
+from components.modeling import precision
 from components.modeling.termination import Termination
 from components.modeling.text.tokens import tokenize
 from components.text.encoder import prepare_encoder
@@ -143,3 +144,16 @@ def test_every_epoch_has_its_own_order_and_every_step_its_own_dropout():
     first, second = np.concatenate(seen[:6]), np.concatenate(seen[6:])
     assert sorted(first) == sorted(second) == sorted(task.fit)
     assert first.tolist() != second.tolist()
+
+
+def test_a_training_in_float16_learns_what_one_in_float32_learns(monkeypatch):
+    # A CPU in place of a GPU before the A100.
+    plain = start(epochs=1, batch_size=6)
+    plain.run()
+    monkeypatch.setattr(precision, "product_type", lambda device: torch.float16)
+    scaled = start(epochs=1, batch_size=6)
+    scaled.run()
+    kept = scaled.step.state_dict()
+    assert kept["scaler.scale"] >= 1
+    assert scaled.loop.curves[0]["loss"] == pytest.approx(plain.loop.curves[0]["loss"], abs=2e-3)
+    assert scaled.loop.curves[0]["loss"] != plain.loop.curves[0]["loss"]
