@@ -64,7 +64,7 @@ def ensemble_report(
             figure("over the best member", signed(gain), "points"),
             figure("members", str(len(members))),
             figure("all agree on", unanimous, "%"),
-            figure("ties", f"{ensemble.metadata.get('ties', 0):,}"),
+            figure("products tied", f"{ensemble.metadata.get('ties', 0):,}"),
         ],
         members=_members(members, scores, ensemble.metadata),
         alone=None if max(scores) - alone < LEAST / 100 else percent(alone),

@@ -7,9 +7,9 @@ import pandas as pd
 
 from components.data.products import Products
 from components.evaluate.evaluation import Evaluation
-from components.evaluate.summary import ENOUGH, sure_figures, worst_confusions
+from components.evaluate.summary import sure_figures, worst_confusions
 from components.modeling.metrics import ROWS, worst_first
-from components.reports.page import WEAK, check, class_label, many, percent
+from components.reports.page import ENOUGH, WEAK, check, class_label, many, percent
 
 NOTICEABLE_MACRO_F1 = 0.002  # of macro-F1
 WIDE = 0.05  # an interval within which a small change may well be chance

@@ -19,6 +19,7 @@ from components.modeling.metrics import ROWS, confusion, worst_first
 from components.reports.charts import bar, interval_bar, reliability_chart
 from components.reports.matrix_chart import heatmap
 from components.reports.page import (
+    MEANING,
     WEAK,
     Gallery,
     class_label,
@@ -68,7 +69,7 @@ def evaluate_report(
         published_beside=beside,
         flagged=int(validation.flagged.sum()),
         tested=test is not None,
-        honesty={ROWS[row]: HONESTY[row] for row in validation.best},
+        honesty={ROWS[row]: f"{MEANING[row]}. {HONESTY[row]}" for row in validation.best},
         classifiers=_classifiers(validation, test),
         split=validation.split,
         count=len(validation.rows),
@@ -121,7 +122,8 @@ def _table(validation: Evaluation, test: Evaluation | None, *, beside: bool) -> 
     )
     rows = []
     for row, name in ROWS.items():
-        entry: dict[str, Any] = {"name": name, "published": PUBLISHED[row], "chief": row == "ensemble"}
+        entry: dict[str, Any] = {"name": name, "meaning": MEANING[row], "published": PUBLISHED[row]}
+        entry["chief"] = row == "ensemble"
         if row in validation.best:
             scored = validation.best[row]
             interval, marks = scored.score.interval, list(PUBLISHED[row].values()) if beside else []

@@ -10,7 +10,7 @@ from components.evaluate.evaluation import HONESTY, Evaluation
 from components.evaluate.hierarchy import DRAWN_CLASSES, along_the_tree, summary_lines
 from components.modeling.intervals import FEW_GROUPS, interval
 from components.modeling.metrics import ROWS, confusion, f1_per_class, worst_first
-from components.reports.page import class_label, many, percent, plain, signed
+from components.reports.page import ENOUGH, class_label, many, percent, plain, signed
 
 # Macro-F1 that the paper reports on the challenge's own test sets (Table 1; section 4.3).
 PUBLISHED = {
@@ -20,7 +20,6 @@ PUBLISHED = {
     "decision_level": {"phase 1": 0.9094, "phase 2": 0.9017},
     "ensemble": {"phase 2": 0.9144},
 }
-ENOUGH = 5  # products of a class, below which its F1 is no ground for advice
 
 
 def gain(evaluation: Evaluation) -> tuple[str, float, tuple[float, float]]:

@@ -9,21 +9,24 @@ import numpy as np
 from components.core.errors import InputError
 from components.data.probabilities import Classifier
 from components.data.products import Products
+from components.modeling.cross_fitting import chosen_macro_f1
 from components.modeling.metrics import f1_per_class, macro_f1
 from components.reports.charts import gain_bar
-from components.reports.page import check, class_label, figure, many, percent, render, signed, words
+from components.reports.page import ENOUGH, check, class_label, figure, many, percent, render, signed, words
 
 NOTICEABLE_F1 = 0.005  # half a point of F1
 # Metadata of a member that its configuration's table has no room for, and what they are called.
-DETAILS = {"chosen": "chosen", "chosen_epochs": "epochs", "device": "on"}
+DETAILS = {"chosen": "", "chosen_epochs": "epochs", "device": "on"}
 HELPED = 3  # classes named
+LEAST = 5e-5  # of macro-F1 that a page shows as more than nothing
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """A classifier's macro-F1 on validation, and F1 of each class, (C,)."""
+    """A classifier's predictions of validation, their macro-F1, and F1 of each class, (C,)."""
 
     name: str
+    predicted: np.ndarray
     macro_f1: float
     f1: np.ndarray
     metadata: dict[str, Any]
@@ -46,25 +49,25 @@ def fusion_report(
     Raises:
         InputError: there is no text and no image classifier, or no member.
     """
-    singles = {
-        modality: _best_first(classifiers, products)[0]
-        for modality, classifiers in (("text", text), ("image", image))
-        if classifiers
+    rivals = {
+        modality: _score(each, products) for modality, each in (("text", text), ("image", image)) if each
     }
-    fused, baselines = _best_first(members, products), _best_first(feature_level, products)
-    if not singles or not fused:
+    scored = _score(members, products)
+    if not rivals or not scored:
         raise InputError("the report of the fusion needs a text or an image classifier, and a member")
-    member, strongest = fused[0], max(singles.values(), key=lambda scored: scored.macro_f1)
-    gain = 100 * (member.macro_f1 - strongest.macro_f1)
+    fused, baselines = _best_first(scored), _best_first(_score(feature_level, products))
+    singles = {modality: _best_first(each)[0] for modality, each in rivals.items()}
+    chosen = {modality: _chosen(each, products) for modality, each in rivals.items()}
+    member, best_member = fused[0], _chosen(scored, products)
+    strongest = singles[max(chosen, key=chosen.__getitem__)]
+    gain = 100 * (best_member - max(chosen.values()))
+    flattery = max(member.macro_f1 - best_member, strongest.macro_f1 - max(chosen.values()))
     return render(
         "fusion",
         lead=_lead(singles, member, strongest, gain),
         figures=[
-            *(
-                figure(f"{name}, the best model", percent(each.macro_f1), "%")
-                for name, each in singles.items()
-            ),
-            figure("fused, the best member", percent(member.macro_f1), "%"),
+            *(figure(f"{name}, the best model", percent(score), "%") for name, score in chosen.items()),
+            figure("fused, the best member", percent(best_member), "%"),
             figure("gain over the best model", signed(gain), "points"),
         ],
         checks=[
@@ -77,10 +80,11 @@ def fusion_report(
         classes=_classes(products, singles, member),
         modalities=list(singles),
         best_member=member.name,
+        flattered=flattery >= LEAST,
     )
 
 
-def _best_first(classifiers: Sequence[Classifier], products: Products) -> list[_Scored]:
+def _score(classifiers: Sequence[Classifier], products: Products) -> list[_Scored]:
     rows = products.rows("validation")
     labels, count = products.labels[rows], len(products.classes)
     scored = []
@@ -88,8 +92,24 @@ def _best_first(classifiers: Sequence[Classifier], products: Products) -> list[_
         predicted = classifier.chosen("validation", products.ids[rows]).argmax(axis=1)
         f1 = f1_per_class(labels, predicted, count)
         score = macro_f1(labels, predicted, count)
-        scored.append(_Scored(classifier.name, score, f1, classifier.metadata))
+        scored.append(_Scored(classifier.name, predicted, score, f1, classifier.metadata))
+    return scored
+
+
+def _best_first(scored: Sequence[_Scored]) -> list[_Scored]:
     return sorted(scored, key=lambda each: -each.macro_f1)
+
+
+def _chosen(scored: Sequence[_Scored], products: Products) -> float:
+    """Macro-F1 of the best of several, each product predicted by the one that is best on others.
+
+    Args:
+        scored: in an order that knows nothing of their scores: of equals the first is chosen.
+    """
+    rows = products.rows("validation")
+    labels, groups = products.labels[rows], products.table["group"].to_numpy()[rows]
+    predicted = np.stack([each.predicted for each in scored])
+    return chosen_macro_f1(predicted, labels, groups, len(products.classes))
 
 
 def _lead(singles: dict[str, _Scored], member: _Scored, strongest: _Scored, gain: float) -> str:
@@ -105,20 +125,24 @@ def _lead(singles: dict[str, _Scored], member: _Scored, strongest: _Scored, gain
 def _addition_checks(
     products: Products, singles: dict[str, _Scored], member: _Scored
 ) -> Iterator[dict[str, Any]]:
-    """What does each modality bring?"""
+    """What does each modality bring, in classes of enough products to say so?"""
+    known = _support(products) >= ENOUGH
     for name, adds in _additions(singles, member).items():
-        helped = [label for label in np.argsort(-adds, kind="stable")[:HELPED] if adds[label] > NOTICEABLE_F1]
+        order = np.argsort(-adds, kind="stable")
+        helped = [label for label in order if known[label] and adds[label] > NOTICEABLE_F1][:HELPED]
         if helped:
             named = ", ".join(_points(products, label, float(adds[label])) for label in helped)
             yield check(True, f"{name.capitalize()} adds most to {named}.")
         else:
-            alone = f"{name.capitalize()} adds to no class in {member.name}: the rest does as well alone"
+            of = f"class of {ENOUGH} products or more"
+            alone = f"{name.capitalize()} adds to no {of} in {member.name}: the rest does as well alone"
             yield check(False, f"{alone}. What all members together gain is in the evaluation.")
 
 
 def _loss_check(products: Products, singles: dict[str, _Scored], member: _Scored) -> Iterator[dict[str, Any]]:
     """Where does fusing cost?"""
     losses = member.f1 - np.max([one.f1 for one in singles.values()], axis=0)
+    losses = np.where(_support(products) >= ENOUGH, losses, 0.0)
     lost, worst = int((losses < -NOTICEABLE_F1).sum()), int(losses.argmin())
     if lost:
         most = _points(products, worst, float(losses[worst]))
@@ -138,6 +162,11 @@ def _additions(singles: dict[str, _Scored], member: _Scored) -> dict[str, np.nda
         return {}
     (first, one), (second, other) = singles.items()
     return {first: member.f1 - other.f1, second: member.f1 - one.f1}
+
+
+def _support(products: Products) -> np.ndarray:
+    """(C,) validation products of each class."""
+    return np.bincount(products.labels[products.rows("validation")], minlength=len(products.classes))
 
 
 def _points(products: Products, label: int, difference: float) -> str:
@@ -161,7 +190,7 @@ def _table(classifiers: Sequence[_Scored], single: float) -> list[dict[str, Any]
                 "low": min(folds, default=None),
                 "high": max(folds, default=None),
                 "weights": _weights(scored.metadata),
-                "details": {name: words(_rounded(value)) for name, value in details.items()},
+                "details": [f"{name} {words(_rounded(value))}".strip() for name, value in details.items()],
             }
         )
     return entries
@@ -187,7 +216,7 @@ def _rounded(value: Any) -> Any:
 def _classes(products: Products, singles: dict[str, _Scored], member: _Scored) -> list[dict[str, Any]]:
     """Classes by what fusing gains over the better of the two models, the largest gain first; beside it
     what each modality adds to the other."""
-    support = np.bincount(products.labels[products.rows("validation")], minlength=len(products.classes))
+    support = _support(products)
     gains = 100 * (member.f1 - np.max([one.f1 for one in singles.values()], axis=0))
     additions = [100 * adds for adds in _additions(singles, member).values()]
     present = np.flatnonzero(support)

@@ -12,6 +12,7 @@ from components.data.products import SCHEMA
 from components.preprocess.catalog.records import Record
 from components.preprocess.duplicates import Placeholder, group_duplicates
 from components.preprocess.split import assign_folds, split_validation
+from components.reports.page import many
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def split_sentences(notes: dict[str, Any]) -> list[tuple[bool, str]]:
         named = f"{', '.join(codes[:8])}{', …' if len(codes) > 8 else ''}"
         sentences.append((False, f"Classes of too few different products to validate: {named}."))
     return sentences + [
-        (True, f"{count:,} products lie on another side than their hash says: {why}.")
+        (True, f"{many(count, 'product lies', 'products lie')} on another side than their hash says: {why}.")
         for why, count in notes.get("moved", {}).items()
     ]
 

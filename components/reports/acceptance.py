@@ -1,5 +1,6 @@
 """What a person reads of the new products: which are accepted unseen, and which to look at."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,9 +54,11 @@ def no_threshold(threshold: Mapping[str, Any]) -> str:
     if not threshold:
         return "The model package names no threshold: it is of an earlier release."
     highest, target = threshold["highest"], target_percent(threshold["target"])
+    supported = math.floor(1000 * highest["corrected_low"]) / 10
     return (
-        f"The labels do not support {target} % accuracy: at most {percent(highest['corrected_low'], 1)} %, "
-        f"for {percent(highest['coverage'], 0)} % of the products. Nothing is accepted unseen."
+        f"None: the target is {target} % accuracy, and the labels support at most {supported:g} %, for "
+        f"{percent(highest['coverage'], 0)} % of the products. More labeled products would change that, or a "
+        "lower target_accuracy."
     )
 
 

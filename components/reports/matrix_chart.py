@@ -8,7 +8,9 @@ from markupsafe import Markup
 from components.reports.charts import tag
 from components.reports.page import plain
 
-MATRIX_SIDE = 640  # pixels that a large matrix may take
+WIDTH = 1016  # pixels that a page has for a matrix and its names
+MATRIX_SIDE = 640  # pixels that a matrix without texts may take
+TEXT_SIZE, LARGEST = 22, 40  # pixels of a cell: the least that has room for a text, and the most
 LONGEST_NAME = 40  # characters of a row's or column's name
 
 
@@ -27,11 +29,13 @@ def heatmap(
     Args:
         shade: (K, K) in 0..1, how dark each cell is; cells of 0 are left out.
         hints: (K, K) texts shown where the pointer rests.
-        texts: (K, K) texts inside the cells.
+        texts: (K, K) texts inside the cells; left out where these have no room.
         columns: what the columns are called, where not as the rows.
         mistakes: draw the cells off the diagonal in the warning color.
     """
-    size = 40 if texts else max(11, min(34, MATRIX_SIDE // max(len(names), 1)))
+    size = min(LARGEST, (WIDTH - _margin(names)) // max(len(names), 1))
+    if texts is None or size < TEXT_SIZE:
+        texts, size = None, max(11, min(34, MATRIX_SIDE // max(len(names), 1)))
     side = size * len(names)
     left, beside = _names(names, size, turned=False)
     top, above = _names(columns or names, size, turned=True)
@@ -87,4 +91,9 @@ def _names(names: Sequence[str], size: int, *, turned: bool) -> tuple[int, list[
             texts.append(tag("text", name, class_="tick", transform=f"translate({at} 0) rotate(-90)"))
         else:
             texts.append(tag("text", name, class_="tick end", x=0, y=at))
-    return round(14 + 6.4 * max(map(len, short), default=1)), texts
+    return _margin(names), texts
+
+
+def _margin(names: Sequence[str]) -> int:
+    """The pixels that a matrix's names need along one side."""
+    return round(14 + 6.4 * max((len(plain(name, LONGEST_NAME)) for name in names), default=1))

@@ -25,9 +25,19 @@ log = logging.getLogger(__name__)
 
 ISSUES = "label_issues.tsv"  # what denoise flagged, in its folder
 WEAK = 0.7  # F1 under which a class is worth a look
+ENOUGH = 5  # products of a class, below which its F1 is no ground for advice
 TEXT_LIMIT = 160  # characters of any one text in a report
 THUMBNAIL = 112  # pixels, the longer side
 THUMBNAIL_BYTES = 1_200_000  # of all thumbnails of a report, which must stay under 2 MiB
+
+# Row of results -> what it is, for who has not read the paper whose terms they are.
+MEANING = {
+    "image": "The best classifier of pictures alone",
+    "text": "The best classifier of titles and descriptions alone",
+    "feature_level": "One classifier that reads text and picture together",
+    "decision_level": "The best combination of what a text and an image classifier find probable",
+    "ensemble": "The vote of all combinations: what predicts the new products",
+}
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}  # controls, direction overrides, zero width, unassigned
 _STACKED_MARKS = re.compile(
@@ -127,6 +137,8 @@ def words(value: Any) -> str:
         return ", ".join(f"{key} {words(inner)}" for key, inner in sorted(value.items()))
     if isinstance(value, list | tuple):
         return "; ".join(words(item) for item in value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # the pipeline's parameters make a float of every number
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -11,7 +11,7 @@ from components.data.probabilities import Classifier, Probabilities
 from components.data.products import Products, training_task
 from components.modeling.metrics import f1_per_class, macro_f1, worst_first
 from components.reports.charts import bar, line_chart
-from components.reports.page import WEAK, check, class_label, figure, many, percent, render, words
+from components.reports.page import ENOUGH, WEAK, check, class_label, figure, many, percent, render, words
 
 WORST_CLASSES = 15
 NOTICEABLE_POINTS = 1.0  # points of macro-F1
@@ -138,13 +138,17 @@ def _resumed(curves: Curves) -> list[tuple[int, int]]:
 
 
 def _classes_check(products: Products, scores: _Scores) -> dict[str, Any]:
-    weak = [label for label in worst_first(scores.f1, scores.support) if scores.f1[label] < WEAK]
+    known = [label for label in worst_first(scores.f1, scores.support) if scores.support[label] >= ENOUGH]
+    weak = [label for label in known if scores.f1[label] < WEAK]
+    of = f"of {ENOUGH} products or more"
+    if not known:
+        return check(True, f"There is no class {of}: too few to call one weak.")
     if not weak:
-        return check(True, f"Every class has an F1 of at least {percent(WEAK, 0)} %.")
+        return check(True, f"Every class {of} has an F1 of at least {percent(WEAK, 0)} %.")
     named = ", ".join(class_label(products, label, 40) for label in weak[:5])
     more = ", …" if len(weak) > 5 else ""
     count = many(len(weak), "class", "classes")
-    return check(False, f"{count} with an F1 under {percent(WEAK, 0)} %: {named}{more}.")
+    return check(False, f"{count} {of} with an F1 under {percent(WEAK, 0)} %: {named}{more}.")
 
 
 def _figures(

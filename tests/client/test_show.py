@@ -141,7 +141,7 @@ def test_compare_tells_the_parameters_the_rows_and_the_classes_that_differ(tmp_p
     output = command("compare", first, second).output
     assert "The ensemble of one is 25.00 points of macro-F1 better" in output
     assert "outside the 95 % interval of one" in output
-    assert "text_configs.tfidf.regularization: 4.0 → 8.0" in output
+    assert "text_configs.tfidf.regularization: 4 → 8" in output
     assert "checkpoints" not in output
     assert "evaluated on the same products" in output
     assert "−25.00" in output

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import Browser, check_calm, framed
 from hostile import OVERRIDE, SHOUT, SPEAK, ZERO_WIDTH, Listener, hostile_titles
@@ -23,10 +24,12 @@ from components.denoise.report import denoise_report
 from components.ensemble.report import ensemble_report
 from components.evaluate.run import run_evaluate
 from components.fusion.report import fusion_report
+from components.modeling.cross_fitting import chosen_macro_f1
 from components.preprocess.profile.drift import catalog_drift
 from components.preprocess.profile.profile import profile_catalog
 from components.preprocess.report import preprocess_report
 from components.reports.charts import histogram
+from components.reports.matrix_chart import agreement_chart
 from components.reports.page import THUMBNAIL_BYTES, Gallery, plain, read_issues, safe_report
 from components.reports.training import training_report
 
@@ -379,6 +382,32 @@ def test_columns_of_unequal_bins_are_densities() -> None:
     assert widths[2] > 7 * widths[0]
     assert "products a word" in chart
     assert "2 to 10: 40" in chart
+
+
+@pytest.mark.parametrize(("count", "texts"), [(3, True), (20, True), (45, False)])
+def test_a_matrix_is_no_wider_than_the_page_and_has_figures_where_they_have_room(
+    count: int, texts: bool
+) -> None:
+    names = [f"logistic(the name of a text, the name of an image {number})" for number in range(count)]
+    chart = str(agreement_chart(np.full((count, count), 0.9), names))
+    [width] = re.findall(r'class="matrix"[^>]* width="([0-9.]+)"', chart)
+    assert float(width) <= 1024
+    assert ('class="value' in chart) == texts
+
+
+def test_the_fusions_page_scores_choices_on_other_products_and_names_no_class_of_few(tmp_path: Path) -> None:
+    run = write_run(tmp_path, products := make_products(60, 6))
+    text, image = [read_classifier(path) for path in run.text], [read_classifier(path) for path in run.image]
+    members = read_classifiers(run.members)
+    rows = products.rows("validation")
+    predicted = np.stack([each.chosen("validation", products.ids[rows]).argmax(axis=1) for each in members])
+    groups = products.table["group"].to_numpy()[rows]
+    best = chosen_macro_f1(predicted, products.labels[rows], groups, 6)
+    page = html.unescape(fusion_report(products, text, image, members, read_classifiers(run.feature_level)))
+    assert re.search(rf"fused, the best member</dt><dd>{100 * best:.2f} ", page)
+    assert "Text adds to no class of 5 products or more" in page
+    training = training_report(text[0], products)
+    assert "There is no class of 5 products or more" in training
 
 
 def vote_report(folder: Path, gains: list[float], weights: list[float], skill: float) -> str:

@@ -11,7 +11,7 @@ from components.core.artifacts import write_text
 from components.modeling.metrics import ROWS
 from components.reports.acceptance import accepted_sentence, review_sentence
 from components.reports.charts import gain_bar
-from components.reports.page import check, class_label_of, figure, many, percent, render, words
+from components.reports.page import MEANING, check, class_label_of, figure, many, percent, render, words
 
 INDEX = "index.html"
 WIDTH = 100  # characters of a line on the terminal
@@ -117,6 +117,7 @@ def _rows(run: FinishedRun) -> list[dict[str, Any]]:
     return [
         {
             "name": ROWS[key],
+            "meaning": MEANING[key],
             "classifier": row["name"],
             "macro_f1": row["macro_f1"],
             "interval": row["macro_f1_interval"],
