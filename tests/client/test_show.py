@@ -1,6 +1,7 @@
 """`show` and `compare`: a run's reports, two runs side by side, and folders that are neither."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from hostile import hostile_titles
 from synthetic import make_products, write_run
 
 from components.client.local.finished_run import write_record
-from components.core.artifacts import write_sealed
+from components.client.local.reports import gather_reports
+from components.core.artifacts import write_manifest, write_sealed
 from components.data.class_tree import PATHS
 from components.evaluate.run import run_evaluate
 from components.reports.page import render
 from pipeline import main
 
+CELLS = (("10 a", "−1.5"), ("2 b", "1,200.0"), ("100 c", "7"))
 PARAMETERS = {
     "seed": 0,
     "text_configs": [{"name": "tfidf", "regularization": 4.0}],
@@ -81,6 +84,63 @@ def test_every_link_of_the_index_leads_to_a_file(tmp_path: Path):
     links = [piece.split('"')[0] for piece in page.split('<a href="')[1:]]
     assert len(links) >= 6
     assert all((folder / link).is_file() for link in links if link != "run.log")
+
+
+def with_task_report(folder: Path, task: str, stage: str, page: str, **manifest: Any) -> None:
+    """Writes a report as a task of a run leaves it."""
+    made = folder / "artifacts" / "r" / task
+    if manifest:
+        write_manifest(_made(made / "probabilities"), **manifest)
+    (_made(made) / f"{stage}_report").write_text(page, encoding="utf-8")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_fold_trainings_share_a_line_and_gathered_reports_lead_to_each_other(tmp_path: Path):
+    page = render("failure", reason="none")
+    for fold in range(3):
+        of_fold = {"name": "tfidf", "metadata": {"fold": fold}}
+        with_task_report(tmp_path, f"loop-{fold}/text", "text", page, **of_fold)
+    with_task_report(tmp_path, "denoise", "denoise", page)
+    with_task_report(tmp_path, "predict", "predict", page)
+    write_sealed(tmp_path / "run.json", {"parameters": {}, "finished": False})
+    shown = command("show", tmp_path).output
+    assert "(folds 0 to 2)" in shown
+    assert "fold-1.html" not in shown
+    index = (tmp_path / "index.html").read_text(encoding="utf-8")
+    line = next(line for line in index.splitlines() if "fold-0" in line)
+    assert re.findall(r">(\d)</a>", line) == ["0", "1", "2"]
+    assert index.index("predict.html") < index.index("denoise.html")
+    report = (tmp_path / "reports" / "denoise.html").read_text(encoding="utf-8")
+    assert '<a href="predict.html">' in report
+    assert '<a href="../index.html">' in report
+    assert "fold-0" not in report
+    assert "<a " not in page
+
+
+def test_a_tables_headings_sort_it_and_no_other_script_runs(tmp_path: Path, browser: Browser):
+    rows = "".join(f"<tr><th>{name}</th><td>{f1}</td></tr>" for name, f1 in CELLS)
+    table = f"<table><thead><tr><th>class</th><th>F1</th></tr></thead><tbody>{rows}</tbody></table>"
+    page = render("failure", reason="none").replace(
+        "</main>", f"{table}<script>document.title='RUN'</script>"
+    )
+    with_task_report(tmp_path, "denoise", "denoise", page)
+    gather_reports(tmp_path)
+    browser.visit(tmp_path / "reports" / "denoise.html")
+    assert browser.evaluate("document.title") != "RUN"
+    order = "[...document.querySelectorAll('tbody th')].map(each => each.textContent)"
+    for heading, expected in (
+        ("class", ["2 b", "10 a", "100 c"]),
+        ("F1", ["10 a", "100 c", "2 b"]),
+        ("F1", ["2 b", "100 c", "10 a"]),
+    ):
+        browser.evaluate(
+            f"[...document.querySelectorAll('th button')].find(b => b.textContent === '{heading}').click()"
+        )
+        assert browser.evaluate(order) == expected
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path):

@@ -14,11 +14,10 @@ from components.client.commands.access import access_options, artifacts_option
 from components.client.commands.failure import exit_on_input_error
 from components.client.local.finished_run import (
     FinishedRun,
-    find_reports,
-    gather_reports,
     read_run,
     without_figures,
 )
+from components.client.local.reports import find_reports, gather_reports, in_lines
 from components.client.local.server_run import fetch_products, fetch_run
 from components.core.errors import InputError
 
@@ -83,9 +82,10 @@ def show(find: Callable[..., FinishedRun], run: str, browser: bool) -> None:
         for sentence in sentences:
             click.echo(sentence)
         click.echo()
-        for report in find_reports(folder):
-            click.echo(f"{report.question:56} {report.path}")
-        click.echo(f"\n{'All of them, on one page:':56} {index}")
+        for first, *others in in_lines(find_reports(folder)):
+            folds = f" (folds {first.fold} to {others[-1].fold})" if others else ""
+            click.echo(f"{first.question + folds:66} {first.path}")
+        click.echo(f"\n{'All of them, on one page:':66} {index}")
         _open(index, browser)
 
 

@@ -1,17 +1,13 @@
-"""A finished run's folder: what was asked of the run, what it found, which reports it has."""
+"""A finished run's folder: what was asked of the run, what it found, which files it left."""
 
-import html
-import json
 import logging
-import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.core.artifacts import MANIFEST, read_sealed, sha256, write_sealed
+from components.client.local.reports import find_reports
+from components.core.artifacts import read_sealed, sha256, write_sealed
 from components.core.errors import InputError
-from components.core.project import LIFECYCLE, STAGES, TRAININGS
 from components.core.reading import read_json
 
 log = logging.getLogger(__name__)
@@ -19,16 +15,7 @@ log = logging.getLogger(__name__)
 RUN = "run.json"  # the run's parameters, and whether it finished
 METRICS = "metrics.json"
 LOG = "run.log"
-# Component -> outputs worth a look beside its report, and their names in a run's folder.
-LISTS = {
-    "preprocess": {"quarantine": "quarantine.tsv", "profile": "profile.json"},
-    "preprocess_new": {"new_quarantine": "quarantine_new.tsv"},
-    "monitor": {"plan": "plan.json"},
-    "denoise": {f"label_issues/label_issues.{kind}": f"label_issues.{kind}" for kind in ("tsv", "xlsx")},
-}
 SUFFIXES = (".tsv", ".csv", ".json", ".md", ".log")  # of a run's other files
-# In the order of reading: report -> the question that it answers. How it ended comes first.
-QUESTIONS = {stage.name: stage.question for stage in (STAGES[-1], *STAGES[:-1], *LIFECYCLE)}
 FILES = {
     "predictions": "the ensemble's codes of the test products",
     "predictions_detail": "how sure it is of each, its next guesses, and whether to accept it unseen",
@@ -44,15 +31,6 @@ FILES = {
     "summary": "the verdict in Markdown",
     "run": "everything that was printed",
 }
-
-
-@dataclass(frozen=True)
-class Report:
-    """One report of a run: its file, its title, the question it answers."""
-
-    path: Path
-    title: str
-    question: str
 
 
 @dataclass(frozen=True)
@@ -130,51 +108,8 @@ def _digest(path: Path) -> str:
     return sha256(path) if path.is_file() else ""
 
 
-def find_reports(folder: Path) -> list[Report]:
-    """Every report in a run's folder, finished or not, in the order of reading."""
-    found = []
-    for path in sorted((folder / "reports").glob("*.html")):
-        stage = path.stem.split("-")[0]
-        if stage in QUESTIONS:
-            found.append(Report(path, _title(path), QUESTIONS[stage]))
-    return sorted(found, key=lambda report: _place(report.path.stem))
-
-
-def gather_reports(folder: Path) -> None:
-    """Copies the reports and lists that a run's tasks have left so far to where a person looks for them."""
-    artifacts = folder / "artifacts"
-    for component, outputs in LISTS.items():
-        for output, name in outputs.items():
-            for path in artifacts.glob(f"*/{component.replace('_', '-')}/{output}"):
-                shutil.copyfile(path, folder / name)
-    for path in sorted(artifacts.glob("**/*_report")):
-        target = folder / "reports" / f"{_report_name(path)}.html"
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, target)
-
-
-def _report_name(report: Path) -> str:
-    component = report.name.removesuffix("_report")
-    manifest = report.parent / "probabilities" / MANIFEST
-    if component not in TRAININGS or not manifest.is_file():
-        return component.replace("_", "-")
-    metadata = json.loads(manifest.read_text(encoding="utf-8"))
-    fold = metadata["metadata"].get("fold")
-    return f"{component}-{metadata['name']}" + ("" if fold is None else f"-fold-{fold}")
-
-
-def _place(stem: str) -> tuple[int, bool, str]:
-    return list(QUESTIONS).index(stem.split("-")[0]), "-fold-" in stem, stem
-
-
 def files(folder: Path) -> list[tuple[str, str]]:
     """The run's other files that are there: name and what it holds."""
     paths = [path for path in folder.iterdir() if path.suffix in SUFFIXES and path.name != RUN]
     there = {path.stem: path.name for path in paths}
     return [(there[stem], what) for stem, what in FILES.items() if stem in there]
-
-
-def _title(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        found = re.search("<title>(.*?)</title>", file.read(4_000))
-    return html.unescape(found[1]) if found else path.stem

@@ -1,12 +1,14 @@
 """The pages about whole runs: a run's index, and two runs side by side."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from components.client.local.comparison import Comparison
-from components.client.local.finished_run import FinishedRun, files, find_reports
+from components.client.local.finished_run import FinishedRun, files
+from components.client.local.reports import find_reports, in_lines, sortable
 from components.core.artifacts import write_text
 from components.modeling.metrics import ROWS
 from components.reports.acceptance import accepted_sentence, review_sentence
@@ -40,7 +42,7 @@ def write_index(run: FinishedRun) -> Path:
             name: words(value) for name, value in run.parameters.items() if value not in ("", {}, [])
         },
     )
-    write_text(run.folder / INDEX, page)
+    write_text(run.folder / INDEX, sortable(page))
     return run.folder / INDEX
 
 
@@ -56,12 +58,14 @@ def _contents(folder: Path) -> dict[str, Any]:
     """The reports and files of a run's folder."""
     reports = [
         {
-            "href": report.path.relative_to(folder).as_posix(),
-            "title": report.title,
-            "question": report.question,
-            "kilobytes": max(1, round(report.path.stat().st_size / 1024)),
+            "links": [
+                {"href": each.path.relative_to(folder).as_posix(), "fold": each.fold} for each in reports
+            ],
+            "title": reports[0].title if len(reports) == 1 else reports[0].title.rpartition(",")[0],
+            "question": reports[0].question,
+            "kilobytes": max(1, round(sum(each.path.stat().st_size for each in reports) / 1024)),
         }
-        for report in find_reports(folder)
+        for reports in in_lines(find_reports(folder))
     ]
     return {"reports": reports, "files": [{"href": name, "what": what} for name, what in files(folder)]}
 
@@ -82,7 +86,7 @@ def ending(run: FinishedRun) -> str:
     for each in _answers(run):
         where = f" ({', '.join(each['links'])})" if each["links"] else ""
         answer = click.wrap_text(f"{each['answer']}{where}", WIDTH, "  ", "  ")
-        lines += ["", each["question"], answer]
+        lines += ["", each["question"], answer, *([f"  {each['command']}"] if each["command"] else [])]
     return "\n".join(lines)
 
 
@@ -97,16 +101,19 @@ def _answers(run: FinishedRun) -> list[dict[str, Any]]:
     if issues:
         flagged = many(issues["flagged"], "label looks wrong", "labels look wrong")
         wrong = f"{flagged}; {issues['removed']:,} of them were left out of training."
+    command = f"python pipeline.py review {shlex.quote(str(run.folder))}"
+    to_do = {review: bool(counts and counts["to_review"]), wrong: bool(issues and issues["flagged"])}
     return [
         {
             "question": question,
             "answer": answer,
+            "command": command if to_do.get(answer) else "",
             "links": [each for each in links if (run.folder / each).exists()],
         }
         for question, answer, links in (
             ("Which can I accept unseen?", accepted, ("predictions_detail.tsv", "reports/predict.html")),
             ("Which must I look at?", review, ("review_queue.tsv", "reports/predict.html")),
-            ("Which labels of mine are wrong?", wrong, ("label_issues.tsv", "reports/denoise.html")),
+            ("Which labels of mine are wrong?", wrong, ("label_issues.xlsx", "reports/denoise.html")),
         )
     ]
 
@@ -166,4 +173,4 @@ def write_comparison(compared: Comparison, path: Path) -> None:
             for change in compared.classes
         ],
     )
-    write_text(path, page)
+    write_text(path, sortable(page))

@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from components.client.local.console import Console
-from components.client.local.finished_run import LOG, METRICS, RUN, gather_reports, read_run, write_record
+from components.client.local.finished_run import LOG, METRICS, RUN, read_run, write_record
+from components.client.local.reports import gather_reports
 from components.core.artifacts import MANIFEST, write_sealed
 from components.core.errors import InputError
 from components.core.stage import (

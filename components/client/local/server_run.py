@@ -9,7 +9,8 @@ from kfp_server_api import V2beta1Run
 
 from components.client.cluster.schedule import ENDED
 from components.client.cluster.store import Store
-from components.client.local.finished_run import LISTS, write_record
+from components.client.local.finished_run import write_record
+from components.client.local.reports import LISTS, link_reports
 from components.core.artifacts import MANIFEST, read_manifest, whole_file
 from components.core.errors import InputError
 from components.core.reading import read_json
@@ -61,6 +62,7 @@ def fetch_run(client: Client, store: Store, identifier: str, folder: Path) -> li
     read_manifest(folder)
     _copy(store, f"{results}/report.html", folder / "reports" / "evaluate.html")
     missing = list(_fetch_inputs(store, store.read_json(f"{results}/{LINEAGE}").get("inputs", {}), folder))
+    link_reports(folder, (folder / "reports").glob("*.html"))
     took: Any = run.finished_at - run.created_at  # type: ignore[operator]
     record = {
         "name": run.display_name,
