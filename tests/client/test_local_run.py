@@ -1,5 +1,6 @@
 """A run's folder: whose it is, what an earlier run left there, and stages whose run is gone."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from filelock import FileLock
 
 from components.client.local import console
 from components.client.local.console import Console
-from components.client.local.finished_run import read_run, write_record
+from components.client.local.finished_run import earlier_times, read_run, write_record
 from components.client.local.run import LOCK, RESULTS, LocalRun
 from components.core.errors import InputError
 from components.core.stage import LOCK_VARIABLE, RUN_ID_VARIABLE
@@ -190,6 +191,46 @@ def test_the_screen_says_what_is_at_work_when_it_is_quiet(
     assert "noise of the runner" not in shown
     running.write("[image small] finished in 900 s\n")
     assert running.at_work() == "between two tasks"
+
+
+def test_the_rest_of_a_run_is_told_by_how_the_last_one_went(tmp_path: Path):
+    earlier = {"preprocess": 10.0, "image small": 500.0, "evaluate": 610.0}
+    running = Console(tmp_path / "run.log", earlier)
+    running.write("[preprocess] started\n")
+    assert "left of the run" not in running.at_work()
+    running.write("[preprocess] finished in 3 s\n[image small] started\n")
+    assert running.at_work().endswith("; about 10 min left of the run, going by the last one here")
+    running.write("[image small] unchanged: taken over from an earlier run\n")
+    assert running.at_work() == "between two tasks; about 2 min left of the run, going by the last one here"
+    assert (list(running.ended), running.reused) == (["preprocess", "image small"], True)
+
+
+def test_how_long_a_whole_run_took_is_kept_until_another_one_is_whole(tmp_path: Path):
+    row = {"name": "vote", "macro_f1": 0.9, "accuracy": 0.9, "macro_f1_interval": [0.8, 1.0]}
+    figures = json.dumps({"validation": {"products": 9, "rows": {"ensemble": row}}})
+
+    class Says(Pipeline):
+        said: tuple[str, ...] = ()
+
+        def __call__(self, **arguments: Any) -> None:
+            for line in self.said:
+                print(f"[preprocess] {line}")
+            made = tmp_path / "run" / "artifacts" / "r" / "evaluate" / "results"
+            made.mkdir(parents=True)
+            (made / "metrics.json").write_text(figures)
+
+    pipeline, kept = Says(), []
+    for said in (("started", "finished in 3 s"), ("unchanged: taken over from an earlier run",)):
+        pipeline.said = said
+        run = LocalRun(tmp_path / "run", catalog(tmp_path), fresh=False)
+        kept.append(earlier_times(tmp_path / "run"))
+        run.execute(pipeline)
+        run._lock.release()
+        run._alive.release()
+        kept.append(earlier_times(tmp_path / "run"))
+    assert kept[0] == {}
+    assert list(kept[1]) == ["preprocess"]
+    assert kept[1] == kept[2] == kept[3]
 
 
 def test_a_run_that_is_stopped_says_how_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -143,10 +143,11 @@ def test_ten_decisions_by_keyboard_and_a_crash_in_the_middle_end_in_the_file(fol
 
 
 def test_every_page_shows_a_catalogs_texts_as_text(page: Page):
-    for number in range(len(page.queue.questions)):
+    for number, question in enumerate(page.queue.questions):
         shown = requests.get(f"{page.address}/question/{number}", timeout=30)
         assert shown.status_code == 200
         assert "<script>" not in shown.text
+        assert ("Until then the decision waits" in shown.text) == (question.part == "new")
         assert "script-src 'self'" in shown.headers["content-security-policy"]
 
 

@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,20 +19,33 @@ STAGE_LINE = re.compile(rf"\s*(\[(?:{'|'.join((*TASK_NAMES, 'alert'))})\b[^\]]*\
 
 
 EPOCHS = re.compile(r"of (\d+) epochs: epoch (\d+),.* seconds ([\d.]+)")
+REUSED = "unchanged: taken over"
 QUIET = 10  # seconds after which the screen says what is at work
 NUMBER = {stage.name: number for number, stage in enumerate(STAGES, 1)}
 
 
 class Console(io.TextIOBase):
-    """Standard output during a run: all of it to the log, the stages' own lines to the screen."""
+    """Standard output during a run: all of it to the log, the stages' own lines to the screen.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: of the log.
+        earlier: when each task of an earlier run into the same folder ended, in seconds from its start.
+
+    Attributes:
+        failures: the stages' errors.
+        ended: when each task of this run ended.
+        reused: whether one was taken over from an earlier run.
+    """
+
+    def __init__(self, path: Path, earlier: Mapping[str, float] = {}) -> None:
+        self.path, self.earlier = path, earlier
         self._file = path.open("w", encoding="utf-8")
         self._screen = sys.stdout
         self._pending = ""
         self._start = time.perf_counter()
         self.failures: list[str] = []
+        self.ended: dict[str, float] = {}
+        self.reused = False
         self._shown, self._at_work = self._start, {}
         self._left: dict[str, float] = {}  # task -> when its epochs will have ended, by the last one's time
 
@@ -61,8 +74,10 @@ class Console(io.TextIOBase):
         task, _, said = line[1:].partition("] ")
         if said == "started":
             self._at_work[task] = time.perf_counter()
-        elif said.startswith(("finished", "error")):
+        elif said.startswith(("finished", "error", REUSED)):
             self._at_work.pop(task, None)
+            self.ended[task] = time.perf_counter() - self._start
+            self.reused |= said.startswith(REUSED)
         elif found := EPOCHS.search(said):
             left = (int(found[1]) - int(found[2])) * float(found[3])
             self._left[task] = time.perf_counter() + left
@@ -76,7 +91,17 @@ class Console(io.TextIOBase):
             left = self._left.get(task, 0) - now
             much = f", about {_duration(left)} left of its epochs" if left > 0 else ""
             parts.append(f"{place}{task}: at work for {_duration(now - since)}{much}")
-        return "; ".join(parts) or "between two tasks"
+        return ("; ".join(parts) or "between two tasks") + self._left_of_all()
+
+    def _left_of_all(self) -> str:
+        """How long the rest of the run still takes, where an earlier one shows how long its tasks take."""
+        known = [task for task in self.ended if task in self.earlier]
+        if not known:
+            return ""
+        last = max(known, key=self.earlier.__getitem__)
+        since = time.perf_counter() - self._start - self.ended[last]
+        left = max(self.earlier.values()) - self.earlier[last] - since
+        return f"; about {_duration(left)} left of the run, going by the last one here" if left > 0 else ""
 
     @contextlib.contextmanager
     def ticking(self) -> Iterator[None]:

@@ -96,6 +96,14 @@ def without_figures(folder: Path) -> str:
     return f"this run did not finish: {why}. {again}"
 
 
+def earlier_times(folder: Path) -> dict[str, float]:
+    """When each task of the last whole run into a folder ended, in seconds from its start; {} if unknown."""
+    try:
+        return read_sealed(folder / RUN, "the record of a run").get("ended", {})
+    except (InputError, OSError):
+        return {}
+
+
 def write_record(folder: Path, **record: Any) -> None:
     """Writes the record of a finished run: its parameters, how long it took, the digests of what it left."""
     paths = [path for path in folder.iterdir() if path.suffix in SUFFIXES and path.name not in (RUN, LOG)]

@@ -14,7 +14,14 @@ from typing import Any
 import click
 
 from components.client.local.console import Console
-from components.client.local.finished_run import LOG, METRICS, RUN, read_run, write_record
+from components.client.local.finished_run import (
+    LOG,
+    METRICS,
+    RUN,
+    earlier_times,
+    read_run,
+    write_record,
+)
 from components.client.local.reports import gather_reports
 from components.core.artifacts import MANIFEST, write_sealed
 from components.core.errors import InputError
@@ -57,6 +64,7 @@ class LocalRun:
         self.finished, self.artifacts = self.folder / ".finished", self.folder / "artifacts"
         self.decoded = self.folder / ".decoded"
         self.arguments = arguments
+        self._earlier = earlier_times(self.folder)
         self._take_folder()
         if fresh:
             shutil.rmtree(self.finished, ignore_errors=True)
@@ -73,8 +81,7 @@ class LocalRun:
             SystemExit: a stage failed; its message was printed. Status 2 where the input is wrong.
         """
         # Not at the top: compiling imports this module and needs kfp alone.
-        from components.client.local.pages import ending, write_index
-        from components.client.sample.catalog import denoising_seen, write_sample
+        from components.client.sample.catalog import write_sample
 
         start = time.perf_counter()
         defaults = defaults_of(pipeline)
@@ -90,10 +97,10 @@ class LocalRun:
             self.arguments = {**sample, **self.arguments}
             click.echo(f"generated a sample catalog in {self.folder / 'sample'}")
         self._set_environment()
-        console = Console(self.folder / LOG)
+        console = Console(self.folder / LOG, self._earlier)
         arguments = {**self.arguments, "cluster_checkpoints": str(self.folder / "checkpoints")}
         record = {"parameters": {**defaults, **arguments}}
-        write_sealed(self.folder / RUN, {**record, "finished": False})
+        write_sealed(self.folder / RUN, {**record, "ended": self._earlier, "finished": False})
         try:
             with (
                 contextlib.redirect_stdout(console),
@@ -107,10 +114,21 @@ class LocalRun:
         except Exception as error:
             self._gather()
             console.explain(error)
+        self._finish(console, record, start)
+
+    def _finish(self, console: Console, record: dict[str, Any], start: float) -> None:
+        """Gathers the results of a run that ended well, and prints what it found."""
+        # Not at the top: compiling imports this module and needs kfp alone.
+        from components.client.local.pages import ending, write_index
+        from components.client.sample.catalog import denoising_seen
+
         self._gather()
         for folder in (self.folder / "checkpoints", self.decoded):
             shutil.rmtree(folder, ignore_errors=True)
         Path(self._alive.lock_file).unlink()
+        # A run that took tasks over, or trained nothing, does not show how long one takes.
+        whole = (self.folder / METRICS).exists() and not console.reused
+        record["ended"] = console.ended if whole else self._earlier
         write_record(self.folder, **record, seconds=time.perf_counter() - start)
         if not (self.folder / METRICS).exists():
             click.echo(f"finished in {time.perf_counter() - start:.0f} s; its files lie in {self.folder}")
@@ -147,7 +165,8 @@ class LocalRun:
                 f"{self.folder}: holds {strangers[0]!r} and is no run's folder; a run deletes what an "
                 "earlier one left: name an empty or a new folder"
             )
-        write_sealed(self.folder / RUN, {"parameters": self.arguments, "finished": False})
+        unfinished = {"parameters": self.arguments, "ended": self._earlier, "finished": False}
+        write_sealed(self.folder / RUN, unfinished)
 
     def _forget_results(self) -> None:
         # What an earlier run left must not pass for this one's, but may be what this one reads.
