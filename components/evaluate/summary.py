@@ -113,10 +113,11 @@ def _on_decisions(evaluation: Evaluation) -> list[str]:
     if score is None:
         return []
     decided, (low, high) = int(score.support.sum()), map(percent, score.interval)
+    right = round(score.accuracy * decided)
     return [
         f"People have decided on {decided:,} labels of these products: on these alone its macro-F1 is "
-        f"{percent(score.macro_f1)} % (95 % interval {low} to {high}). They are mostly those that models "
-        "doubted, so harder than the others."
+        f"{percent(score.macro_f1)} % (95 % interval {low} to {high}), with {right:,} right. "
+        "They are mostly those that models doubted, so harder than the others."
     ]
 
 

@@ -46,6 +46,7 @@ def folder(tmp_path: Path) -> Path:
     shutil.copytree(run.images, folder / "artifacts/r/preprocess-new/new_images")
     new = read_products(run.new_products).table
     answers = {"product_id": new["product_id"], "code": "20", "probability": "0.4", "flag": "no image"}
+    answers["text"] = "10"
     detail = pd.DataFrame(answers, columns=COLUMNS, dtype=object).fillna("")
     write_queue(folder / "review_queue.tsv", new, detail, np.array([3, 1]))
     return folder
@@ -227,7 +228,10 @@ def test_new_products_come_after_the_labels_and_have_none_to_keep(page: Page, fo
     number = len(page.queue.questions) - 2
     asked = page.queue.questions[number:]
     assert [(each.part, each.given, each.suggested) for each in asked] == [("new", "", "20")] * 2
-    assert "40 % sure; no image" in requests.get(f"{page.address}/question/{number}", timeout=30).text
+    assert (
+        "40 % sure; text: 10 Books; no image"
+        in requests.get(f"{page.address}/question/{number}", timeout=30).text
+    )
     for choice in ("keep", "drop"):
         assert page.post(f"/decide/{number}", choice=choice).status_code == 422
     page.post(f"/decide/{number}", choice="correct", code="30")

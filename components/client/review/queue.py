@@ -13,7 +13,7 @@ from components.data.decisions import Decision, decisions_of
 from components.data.image_store import ImageStore
 from components.data.prediction_files import QUEUE, read_cells
 from components.data.products import Products, read_products
-from components.reports.page import class_label_of, plain, read_issue_rows
+from components.reports.page import class_label_of, class_labels, plain, read_issue_rows
 
 TYPICAL = 3  # products shown of a class
 TEXT = 600  # characters of a description that are shown
@@ -150,12 +150,9 @@ def _new_products(folder: Path, new: CatalogPart) -> Iterator[Question]:
     path = folder / QUEUE
     if not path.is_file():
         return
+    names = class_labels(new.products)
     for row in read_cells(path).to_dict("records"):
         product, sure = row["product_id"], f"{100 * float(row['probability']):.0f} % sure"
-        said = {
-            "text": row["text"],
-            "image": row["image"],
-            "next": row["second_class_name"] or row["second_code"],
-        }
-        why = [sure, *(f"{who}: {what}" for who, what in said.items() if what), row["flag"]]
+        said = {"text": row["text"], "image": row["image"], "next": row["second_code"]}
+        why = [sure, *(f"{who}: {names.get(code, code)}" for who, code in said.items() if code), row["flag"]]
         yield Question("new", new.row(product, path), product, "", row["code"], "; ".join(filter(None, why)))
