@@ -236,6 +236,17 @@ def test_compare_lists_products_newly_right_and_newly_wrong_and_what_denoising_r
     assert right < page.index(mended["product"]) < wrong < page.index("Lampe noire")
 
 
+def test_a_catalog_whose_labels_people_corrected_is_still_the_same_one(tmp_path: Path):
+    first = finished_run(tmp_path / "one")
+    second = finished_run(tmp_path / "two")
+    change_metrics(second, digests={"corrections": "of a file"})
+    write_record(second, parameters={**PARAMETERS, "catalog_corrections": "mine.tsv"}, seconds=75.0)
+    output = command("compare", first, second).output
+    assert "Both ensembles reach the same macro-F1" in output
+    assert "evaluated on different products or labels" in output
+    assert "newly right" not in output
+
+
 def test_different_catalogs_get_no_verdict_and_their_classes_are_matched_by_name(tmp_path: Path):
     first = finished_run(tmp_path / "one", names={"10": "Books", "20": "Lamps"})
     second = finished_run(tmp_path / "two", names={"10": "Lamps", "30": "Books"})

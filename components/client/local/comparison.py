@@ -7,6 +7,7 @@ from typing import Any
 from components.client.local.finished_run import FinishedRun
 
 UNIMPORTANT = ("cluster_checkpoints",)  # where to find things, not what is trained
+BESIDE = ("corrections", "class_names")  # files of which a catalog may have others by now
 SPLIT_BY = ("seed", "preprocess_config", "catalog_corrections")  # decide which products validate
 
 
@@ -89,7 +90,9 @@ class Comparison:
             return "Both runs were evaluated on the same products."
         if not self.same_catalog:
             return "Their catalogs differ: figures side by side say nothing of the models."
-        return "The runs were evaluated on different products: their figures differ for that reason too."
+        decided = [run.parameters.get("catalog_corrections") for run in (self.first, self.second)]
+        what = "different products or labels" if decided[0] != decided[1] else "different products"
+        return f"The runs were evaluated on {what}: their figures differ for that reason too."
 
 
 def compare_runs(first: FinishedRun, second: FinishedRun) -> Comparison:
@@ -100,7 +103,7 @@ def compare_runs(first: FinishedRun, second: FinishedRun) -> Comparison:
         if first.metrics.get(split) and second.metrics.get(split)
     }
     tables |= _levels(first.metrics["validation"]["rows"], second.metrics["validation"]["rows"])
-    same_catalog = first.metrics.get("digests") == second.metrics.get("digests")
+    same_catalog = _catalog(first) == _catalog(second)
     same_products = same_catalog and all(
         first.parameters.get(name) == second.parameters.get(name) for name in SPLIT_BY
     )
@@ -116,6 +119,12 @@ def compare_runs(first: FinishedRun, second: FinishedRun) -> Comparison:
         same_catalog,
         same_products,
     )
+
+
+def _catalog(run: FinishedRun) -> dict[str, str]:
+    """The digests of what a run read, without what people decided of it and called its classes."""
+    digests = run.metrics.get("digests") or {}
+    return {name: digest for name, digest in digests.items() if name not in BESIDE}
 
 
 def _asked(run: FinishedRun) -> dict[str, Any]:
