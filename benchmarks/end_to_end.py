@@ -14,25 +14,21 @@ compiling. The last column scales all but imports to the challenge's products: a
 import argparse
 import importlib
 import logging
-import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.clock import DEVICE, device_name
+from benchmarks.clock import DEVICE
 from benchmarks.made_up_catalog import write_catalog, write_image_weights, write_text_weights
+from benchmarks.timed_tasks import PRODUCTS, Timed, report
 from components.client.presets import PAPER
 from components.core.artifacts import write_json
 from components.data.probabilities import read_classifier
@@ -43,7 +39,7 @@ from components.image.config import IMAGE_KINDS
 from components.preprocess.config import PreprocessConfig
 from components.text.config import TEXT_KINDS
 
-PRODUCTS, FOLDS = 84_916, 4
+FOLDS = 4
 SIZES = {
     "almanach/camembert-base": {"layers": 12, "hidden": 768, "heads": 12, "vocabulary": 32_005},
     "almanach/camembert-large": {"layers": 24, "hidden": 1024, "heads": 16, "vocabulary": 32_005},
@@ -60,36 +56,6 @@ TINY_IMAGE = {
 }
 REGISTRIES: dict[str, Any] = {"text": TEXT_KINDS, "image": IMAGE_KINDS}
 GPU = {"gpu_type": "nvidia.com/gpu", "gpu_count": "1"} if DEVICE.type == "cuda" else {}
-
-
-@dataclass
-class Timed:
-    """One task of the pipeline.
-
-    Attributes:
-        full: stage of its training -> the preset's epochs.
-        curves: one mapping an epoch, as a classifier keeps them.
-        start_up: seconds until the stage's code was imported, among `seconds`.
-    """
-
-    stage: str
-    name: str
-    seconds: float
-    start_up: float = 0.0
-    full: dict[float, int] = field(default_factory=dict)
-    curves: list[dict[str, float]] = field(default_factory=list)
-
-    def at_all_epochs(self) -> float:
-        """Seconds with the preset's epochs."""
-        return self.seconds + sum(self._more(stage, epochs) for stage, epochs in self.full.items())
-
-    def at_scale(self, scale: float) -> float:
-        """Seconds with the preset's epochs and so many times the products."""
-        return self.start_up + scale * (self.at_all_epochs() - self.start_up)
-
-    def _more(self, stage: float, epochs: int) -> float:
-        seconds = [curve["seconds"] for curve in self.curves if curve.get("stage", 1.0) == stage]
-        return (epochs - len(seconds)) * float(np.mean(seconds[1:]))
 
 
 class Pipeline:
@@ -219,27 +185,6 @@ def _call(module: str, function: str, arguments: dict[str, Any]) -> float:
     began = time.time()
     work(**arguments)
     return began
-
-
-def report(timed: list[Timed], options: argparse.Namespace) -> None:
-    """Prints each task's time, and the sums by stage."""
-    scale = PRODUCTS / options.products
-    print(f"\n{device_name()}, {os.cpu_count()} cores, torch {torch.__version__}")
-    print(f"{options.products:,} products, compile {options.compile}, {time.strftime('%Y-%m-%d')}\n")
-    head = f"{'measured, s':>13}{'epochs':>10}{'all epochs, s':>15}{f'{PRODUCTS:,} products, h':>24}"
-    print(f"{'':34}{head}")
-    for task in timed:
-        print(_row(f"{task.stage}: {task.name}", [task], scale, "+".join(map(str, task.full.values()))))
-    print()
-    for stage in dict.fromkeys(task.stage for task in timed):
-        print(_row(stage, [task for task in timed if task.stage == stage], scale))
-    print(_row("sum", timed, scale))
-
-
-def _row(name: str, tasks: list[Timed], scale: float, epochs: str = "") -> str:
-    measured, full = sum(task.seconds for task in tasks), sum(task.at_all_epochs() for task in tasks)
-    hours = sum(task.at_scale(scale) for task in tasks) / 3600
-    return f"{name:34}{measured:13.0f}{epochs:>10}{full:15.0f}{hours:24.2f}"
 
 
 def main() -> None:
