@@ -25,6 +25,8 @@ from components.core.reading import reason
 
 log = logging.getLogger(__name__)
 
+REUSED = "unchanged: taken over from an earlier run"  # what a stage says of finished work
+
 # Set by `pipeline.py run`: where finished work is kept for the next run into the same folder.
 FINISHED_VARIABLE = "FINISHED_STAGES"
 DECODED_VARIABLE = "DECODED_IMAGES"  # where its trainings keep the images that they share
@@ -223,7 +225,7 @@ def _reuse(folder: Path, outputs: Mapping[str, Path]) -> dict[str, float] | None
     for file in manifest["files"]:
         name, _, inner = file.partition("/")
         _link(folder / file, outputs[name] / inner if inner else outputs[name])
-    log.info("unchanged: taken over from an earlier run")
+    log.info(REUSED)
     return manifest["metrics"]
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 
@@ -57,9 +57,9 @@ def prediction_rows(path: Path, form: Mapping[str, Any], delimiter: str = "") ->
         yield PredictionRows(file, columns, delimiter or form.get("delimiter") or "\t")
 
 
-def read_cells(path: Path) -> pd.DataFrame:
+def read_cells(file: Path | IO[bytes]) -> pd.DataFrame:
     """A TSV of ours as a table of texts: each as it was before a cell was kept from being run."""
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
     return pd.DataFrame({name: table[name].map(revived) for name in table.columns})
 
 

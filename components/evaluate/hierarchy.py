@@ -66,9 +66,8 @@ def ancestor_scores(tree: ClassTree, labels: np.ndarray, predicted: np.ndarray) 
     return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
 
 
-def hierarchy_entry(products: Products, evaluation: Evaluation, scored: Scored) -> dict[str, Any]:
+def hierarchy_entry(tree: ClassTree | None, evaluation: Evaluation, scored: Scored) -> dict[str, Any]:
     """What `metrics.json` adds to a classifier's figures; nothing where the classes stand in no tree."""
-    tree = tree_of(products.classes, products.metadata)
     if tree is None:
         return {}
     return {"hierarchy": hierarchical(tree, evaluation.labels, scored.predicted).document()}
@@ -76,10 +75,9 @@ def hierarchy_entry(products: Products, evaluation: Evaluation, scored: Scored) 
 
 def along_the_tree(products: Products, evaluation: Evaluation) -> list[str]:
     """How good the ensemble is at the top level; nothing where the classes stand in no tree."""
-    tree = tree_of(products.classes, products.metadata)
-    if tree is None:
+    found = _of_ensemble(products, evaluation)
+    if found is None:
         return []
-    found = hierarchical(tree, evaluation.labels, evaluation.best["ensemble"].predicted)
     top = found.levels[0]
     return [
         f"Of the {top['classes']:,} classes at the top of their tree it gets {percent(top['accuracy'])} % of "
@@ -90,16 +88,20 @@ def along_the_tree(products: Products, evaluation: Evaluation) -> list[str]:
 
 def summary_lines(products: Products, evaluation: Evaluation) -> Iterator[str]:
     """The ensemble's figures along the tree in Markdown; none where the classes stand in no tree."""
-    tree = tree_of(products.classes, products.metadata)
-    if tree is None:
+    found = _of_ensemble(products, evaluation)
+    if found is None:
         return
-    found = hierarchical(tree, evaluation.labels, evaluation.best["ensemble"].predicted)
     yield from ("", "The ensemble along the tree of classes:", "")
     yield from ("| level | classes | macro-F1, % | accuracy, % |", "|---:|---:|---:|---:|")
     for each in found.levels:
         figures = f"{percent(each['macro_f1'])} | {percent(each['accuracy'])}"
         yield f"| {each['level']} | {each['classes']} | {figures} |"
     yield from ("", f"Hierarchical F1, by sets of ancestors: {percent(found.f1)} %.")
+
+
+def _of_ensemble(products: Products, evaluation: Evaluation) -> Hierarchical | None:
+    tree = tree_of(products.classes, products.metadata)
+    return tree and hierarchical(tree, evaluation.labels, evaluation.best["ensemble"].predicted)
 
 
 def drawn_classes(

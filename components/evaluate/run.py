@@ -11,6 +11,7 @@ import numpy as np
 from components.core.artifacts import read_manifest, write_json, write_manifest, write_text
 from components.core.errors import InputError
 from components.core.stage import Result
+from components.data.class_tree import tree_of
 from components.data.image_store import ImageStore
 from components.data.prediction_files import DETAIL, QUEUE, write_predictions
 from components.data.probabilities import Classifier
@@ -146,6 +147,7 @@ def _split_document(products: Products, evaluation: Evaluation) -> dict[str, Any
         if evaluation.split == "validation"
         else dict.fromkeys(ROWS, "No model was fitted, tuned or chosen on these products.")
     )
+    tree = tree_of(products.classes, products.metadata)
     return {
         "products": len(evaluation.rows),
         "groups": evaluation.groups,
@@ -154,18 +156,14 @@ def _split_document(products: Products, evaluation: Evaluation) -> dict[str, Any
         "rows": {
             row: {
                 **_entry(products, scored),
-                **hierarchy_entry(products, evaluation, scored),
+                **hierarchy_entry(tree, evaluation, scored),
                 "macro_f1_without_flagged": evaluation.macro_f1_without_flagged(scored),
                 "honesty": honest[row],
             }
             for row, scored in evaluation.best.items()
         },
         "classifiers": [
-            {
-                **_entry(products, scored),
-                **hierarchy_entry(products, evaluation, scored),
-                "row": scored.row,
-            }
+            {**_entry(products, scored), **hierarchy_entry(tree, evaluation, scored), "row": scored.row}
             for scored in evaluation.classifiers
         ],
         "mistakes": _mistakes(products, evaluation),

@@ -8,7 +8,7 @@ from components.data.class_tree import Level, tree_of
 from components.data.products import Products
 from components.evaluate.evaluation import Evaluation
 from components.evaluate.hierarchy import Hierarchical, hierarchical
-from components.modeling.metrics import ROWS, worst_first
+from components.modeling.metrics import ROWS, f1_per_class, worst_first
 from components.reports.charts import bar
 from components.reports.page import WEAK
 
@@ -67,7 +67,7 @@ def _nodes(
     hits, support, called = (
         np.bincount(each, minlength=len(top.paths)) for each in (true[true == said], true, said)
     )
-    f1 = 2 * hits / np.maximum(support + called, 1)
+    f1 = f1_per_class(true, said, len(top.paths))
     return [
         {
             "name": top.paths[node][0],

@@ -1,14 +1,12 @@
 """What the last run predicted, class by class: the newest of the predictions that a store keeps."""
 
-import csv
 import io
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from components.data.codes import revived
+from components.data.prediction_files import read_cells
 from components.lifecycle.store import ModelStore
 
 log = logging.getLogger(__name__)
@@ -45,9 +43,8 @@ def read_last_run(models: ModelStore, *, before: datetime | None = None) -> Last
     name, moment, version = kept[-1]
     content = models.objects.read(f"{models.root}/predictions/{name}") or b""
     try:
-        rows: Any = csv.DictReader(io.StringIO(content.decode("utf-8-sig")), delimiter="\t", strict=True)
-        classes = Counter(revived(row["code"]) for row in rows)
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        classes = Counter(read_cells(io.BytesIO(content))["code"])
+    except (KeyError, ValueError) as error:
         log.warning("%s/predictions/%s: cannot be compared with: %s", models, name, error)
         return LastRun()
     return LastRun(f"{moment:%Y-%m-%d}", version, dict(sorted(classes.items())))

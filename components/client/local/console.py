@@ -14,12 +14,10 @@ from typing import NoReturn
 import click
 
 from components.core.project import STAGES, TASK_NAMES
+from components.core.stage import REUSED
 
 STAGE_LINE = re.compile(rf"\s*(\[(?:{'|'.join((*TASK_NAMES, 'alert'))})\b[^\]]*\] .*)")
-
-
 EPOCHS = re.compile(r"of (\d+) epochs: epoch (\d+),.* seconds ([\d.]+)")
-REUSED = "unchanged: taken over"
 QUIET = 10  # seconds after which the screen says what is at work
 NUMBER = {stage.name: number for number, stage in enumerate(STAGES, 1)}
 

@@ -100,7 +100,7 @@ class LocalRun:
         console = Console(self.folder / LOG, self._earlier)
         arguments = {**self.arguments, "cluster_checkpoints": str(self.folder / "checkpoints")}
         record = {"parameters": {**defaults, **arguments}}
-        write_sealed(self.folder / RUN, {**record, "ended": self._earlier, "finished": False})
+        self._mark_unfinished(record["parameters"])
         try:
             with (
                 contextlib.redirect_stdout(console),
@@ -165,7 +165,10 @@ class LocalRun:
                 f"{self.folder}: holds {strangers[0]!r} and is no run's folder; a run deletes what an "
                 "earlier one left: name an empty or a new folder"
             )
-        unfinished = {"parameters": self.arguments, "ended": self._earlier, "finished": False}
+        self._mark_unfinished(self.arguments)
+
+    def _mark_unfinished(self, parameters: dict[str, Any]) -> None:
+        unfinished = {"parameters": parameters, "ended": self._earlier, "finished": False}
         write_sealed(self.folder / RUN, unfinished)
 
     def _forget_results(self) -> None:
