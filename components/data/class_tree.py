@@ -32,7 +32,8 @@ class Level:
         """(N, C) probabilities of the classes -> (N, M) of the nodes, in the same type."""
         order = np.argsort(self.node_of, kind="stable")
         starts = np.searchsorted(self.node_of[order], np.arange(len(self.paths)))
-        return np.add.reduceat(pred_probs[:, order], starts, axis=1)
+        summed = np.add.reduceat(pred_probs[:, order], starts, axis=1, dtype=np.float64)
+        return summed.astype(pred_probs.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +64,17 @@ class ClassTree:
 
 
 def tree_of(classes: Sequence[str], metadata: Mapping[str, Any]) -> ClassTree | None:
-    """The tree of a catalog's or a model's classes; None where none of them has a parent.
+    """The tree of a catalog's or a model's classes; None where none of them has a parent but the root.
 
-    A class that the file of classes does not name stands at the top, by its code. Two codes of one name
-    under the same parent get their codes behind it.
+    Names that all classes begin with are the root's, and left out. A class that the file of classes does not
+    name stands at the top, by its code. Two codes of one name under the same parent are named with the code.
 
     Args:
         classes: (C,) codes.
         metadata: with `class_paths`, where there is a tree, and `class_names`.
     """
     paths, names = metadata.get(PATHS, {}), metadata.get("class_names", {})
-    own = [tuple(paths.get(code) or (names.get(code) or code,)) for code in classes]
+    own = _without_root([tuple(paths.get(code) or (names.get(code) or code,)) for code in classes])
     if all(len(path) == 1 for path in own):
         return None
     times = Counter(own)
@@ -82,3 +83,9 @@ def tree_of(classes: Sequence[str], metadata: Mapping[str, Any]) -> ClassTree | 
         for path, code in zip(own, classes, strict=True)
     ]
     return ClassTree(tuple(apart))
+
+
+def _without_root(paths: list[Path]) -> list[Path]:
+    while len({path[0] for path in paths}) == 1 and min(map(len, paths)) > 1:
+        paths = [path[1:] for path in paths]
+    return paths

@@ -54,6 +54,12 @@ class EnsembleConfig(Config):
         "part of the accepted products that goes to review all the same, at random and at least 20 of them, "
         "to learn whether the promise held",
     )
+    deepest_level: bool = setting(
+        False,
+        "also answer each product at the deepest level of the tree of classes whose answers reach "
+        "target_accuracy, in predictions_detail.tsv and by the server; without parents of classes it changes "
+        "nothing",
+    )
 
     OLD_KEYS: ClassVar = {
         "balance": "weights are found with every row counting alike",

@@ -10,6 +10,7 @@ from components.data.image_store import ImageStore
 from components.data.probabilities import Classifier
 from components.data.products import Products
 from components.ensemble.confidence_report import acceptance_section, reliability_section
+from components.ensemble.levels import levels_section
 from components.modeling.acceptance import Acceptance
 from components.modeling.metrics import macro_f1
 from components.reports.charts import bar, gain_bar
@@ -72,6 +73,7 @@ def ensemble_report(
         majorities=_majorities(votes, voted, labels),
         reliability=reliability_section(products, ensemble),
         acceptance=acceptance_section(products, ensemble, accepted) if accepted else None,
+        levels=levels_section(ensemble),
         cards=_split_most(products, Gallery(products, images), rows, votes, voted),
         config={name: words(value) for name, value in ensemble.metadata.get("config", {}).items()},
     )

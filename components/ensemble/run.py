@@ -13,6 +13,7 @@ from components.data.probabilities import Classifier, Probabilities, read_classi
 from components.data.products import Products, read_products
 from components.ensemble.confidence_report import UNCALIBRATED
 from components.ensemble.config import EnsembleConfig
+from components.ensemble.levels import levels_document
 from components.ensemble.package import TrainedModels, write_package
 from components.ensemble.report import ensemble_report
 from components.ensemble.voting import (
@@ -136,6 +137,7 @@ def _vote(
             **accepted.document(),
             "checked_share": config.checked_share,
             "unlike_above": unlike_above(found.pred_probs),
+            **levels_document(table, config, voted, found.pred_probs, known),
         },
         "log_loss_of_calibrations": found.log_loss,
         "calibration_error": _before_and_after(calibration_error, labels, voted, found.pred_probs),

@@ -13,6 +13,7 @@ import pandas as pd
 from components.core.artifacts import whole_file
 from components.data.codes import revived
 from components.data.prediction_files import safe_cells
+from components.lifecycle import levels
 from components.lifecycle.model import Model, Predictions
 from components.modeling.acceptance import entropy
 from components.modeling.label_noise import DIGITS, rounded
@@ -29,8 +30,16 @@ COLUMNS = (
 )
 
 
+def columns_of(model: Model) -> tuple[str, ...]:
+    """The columns of a model's predictions in detail, the decision last."""
+    answer = levels.COLUMNS if levels.answers_by_level(model) else ()
+    return (*COLUMNS[:-1], *answer, COLUMNS[-1])
+
+
 def detail_of(model: Model, table: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
     """A row a product of a cleaned table: three guesses, the modalities' own answers, flag and decision.
+
+    A model that answers at the deepest level of a tree of classes adds that, under the same conditions.
 
     `accept` stands where the probability reaches the model's threshold and nothing speaks against it; a
     missing picture does where no product was trained on without one.
@@ -47,8 +56,9 @@ def detail_of(model: Model, table: pd.DataFrame, predictions: Predictions) -> pd
     enough = np.zeros(len(table), bool)
     if threshold.get("probability") is not None:
         enough = sure >= threshold["probability"]
+    columns |= levels.level_answers(model, predictions.pred_probs, fine)
     columns["decision"] = np.where(fine & enough, ACCEPT, REVIEW)
-    return pd.DataFrame(columns, columns=COLUMNS, dtype=object)
+    return pd.DataFrame(columns, columns=columns_of(model), dtype=object)
 
 
 def checked_products(model: Model, ids: Sequence[str]) -> frozenset[str]:
@@ -83,7 +93,7 @@ class DetailRows:
     def __init__(self, file: Any, model: Model) -> None:
         self._model = model
         self._writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        self._writer.writerow(COLUMNS)
+        self._writer.writerow(columns_of(model))
 
     def write(self, table: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
         """Appends the products of a cleaned table, and returns their rows."""

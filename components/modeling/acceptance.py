@@ -85,31 +85,49 @@ def acceptance(found: LabeledPredictions, labels: np.ndarray, *, target: float) 
         labels: (N,) classes, which are spread over the folds.
     """
     curve = curve_of(found)
-    chosen = _reaching(curve, target)
+    chosen = reaching(curve, target)
     folds = choice_folds(labels, found.groups)
     accepted = np.zeros(len(labels), bool)
     for fold in range(int(folds.max()) + 1 if folds.any() else 0):
-        if here := _reaching(curve_of(found.part(folds != fold)), target):
+        if here := reaching(curve_of(found.part(folds != fold)), target):
             accepted |= (folds == fold) & (found.sure >= here.probability)
     return Acceptance(
         target,
         found.label_noise,
         found.estimated_noise,
         chosen,
-        _Draws(found).of(accepted) if chosen and accepted.any() else None,
+        accepted_of(found, accepted) if chosen and accepted.any() else None,
         max(curve, key=lambda each: each.corrected_low),
-        {each: _reaching(curve, each) for each in sorted({*TARGETS, target})},
+        {each: reaching(curve, each) for each in sorted({*TARGETS, target})},
         curve,
     )
 
 
-def curve_of(found: LabeledPredictions) -> list[Accepted]:
-    """What thresholds accept, from the highest on, at `STEPS` coverages."""
+def curve_of(found: LabeledPredictions, among: np.ndarray | None = None) -> list[Accepted]:
+    """What thresholds accept, from the highest on, at `STEPS` coverages.
+
+    Args:
+        among: (N,) bool, the products that may be accepted, where not all may; label noise is that of all.
+    """
     order = np.argsort(-found.sure, kind="stable")
+    order = order if among is None else order[among[order]]
+    if not len(order):
+        return []
     sure = found.sure[order]
     ends = np.flatnonzero(np.append(sure[1:] != sure[:-1], True))  # equally sure ones go together
     steps = np.searchsorted(ends, np.linspace(0, len(order) - 1, STEPS))
     return _Draws(found).along(order, np.unique(ends[steps]) + 1)
+
+
+def accepted_of(found: LabeledPredictions, accepted: np.ndarray) -> Accepted:
+    """What is known of some accepted products, (N,) bool and at least one of them."""
+    return _Draws(found).along(np.flatnonzero(accepted), np.array([int(accepted.sum())]))[0]
+
+
+def reaching(curve: list[Accepted], target: float) -> Accepted | None:
+    """What reaches a target and accepts most."""
+    reached = [each for each in curve if each.corrected_low >= target]
+    return reached[-1] if reached else None
 
 
 def entropy(pred_probs: np.ndarray) -> np.ndarray:
@@ -149,10 +167,6 @@ class _Draws:
             drawn = wrong - found.mistakes
             self._noise = np.clip(drawn - drawn.std(), 0, found.max_noise)
 
-    def of(self, accepted: np.ndarray) -> Accepted:
-        """What is known of some accepted products, (N,) bool."""
-        return self.along(np.flatnonzero(accepted), np.array([int(accepted.sum())]))[0]
-
     def along(self, order: np.ndarray, counts: np.ndarray) -> list[Accepted]:
         """What is known of the first `counts` of some products."""
         found, groups = self._found, self._found.groups[order]
@@ -180,9 +194,3 @@ class _Draws:
                 )
             )
         return accepted
-
-
-def _reaching(curve: list[Accepted], target: float) -> Accepted | None:
-    """What reaches a target and accepts most."""
-    reached = [each for each in curve if each.corrected_low >= target]
-    return reached[-1] if reached else None

@@ -11,6 +11,7 @@ import pandas as pd
 
 from components.data.image_store import ImageStore
 from components.lifecycle.detail import detail_of
+from components.lifecycle.levels import ANSWER, ANSWER_LEVEL, ANSWER_PROBABILITY
 from components.lifecycle.model import Model
 from components.lifecycle.products import cleaned
 from components.serving.images import AllowedStores, pack
@@ -31,6 +32,8 @@ class Answers:
         without_image: (N,) bool.
         flags: (N,) what to beware of, "" for nothing.
         decisions: (N,) "accept" or "review", as the model's threshold has it.
+        deepest: by name, (N,) the answer at the deepest level of the tree of classes, "" for none, its level
+            and probability, 0 for none; empty where the model gives none.
     """
 
     codes: np.ndarray
@@ -39,6 +42,7 @@ class Answers:
     without_image: np.ndarray
     flags: np.ndarray
     decisions: np.ndarray
+    deepest: dict[str, np.ndarray]
 
     def documents(self) -> list[dict]:
         """One JSON object a product."""
@@ -52,6 +56,7 @@ class Answers:
             )
         ]
         beside = {"flag": self.flags[row], "decision": self.decisions[row]}
+        beside |= {name: values[row : row + 1].tolist()[0] for name, values in self.deepest.items()}
         return {**top[0], "top": top, "without_image": bool(self.without_image[row]), **beside}
 
 
@@ -101,4 +106,13 @@ class Answering:
             without_image=found.without_image,
             flags=detail["flag"].to_numpy(dtype=object),
             decisions=detail["decision"].to_numpy(dtype=object),
+            deepest=_deepest(detail),
         )
+
+
+def _deepest(detail: pd.DataFrame) -> dict[str, np.ndarray]:
+    if ANSWER not in detail:
+        return {}
+    numbers = {ANSWER_LEVEL: np.int32, ANSWER_PROBABILITY: np.float32}
+    read = {name: detail[name].replace("", "0").to_numpy().astype(kind) for name, kind in numbers.items()}
+    return {ANSWER: detail[ANSWER].to_numpy(dtype=object), **read}

@@ -15,10 +15,13 @@ from kserve.protocol.dataplane import DataPlane  # pyright: ignore[reportMissing
 
 from components.core.errors import InputError
 from components.core.reading import parse_json_object
+from components.lifecycle.levels import ANSWER, ANSWER_LEVEL, ANSWER_PROBABILITY, answers_by_level
 from components.serving.answers import Answering, Answers
 from components.serving.products import FIELDS, products_of, rows_of
 
 TEXT = "BYTES"
+# What a model adds that answers at the deepest level of a tree of classes.
+DEEPEST = {ANSWER: TEXT, ANSWER_LEVEL: "INT32", ANSWER_PROBABILITY: "FP32"}
 # What KServe's own parsing raises on a request that is none.
 MALFORMED = (
     *(AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError),
@@ -64,6 +67,7 @@ class Predictor(Model):
             "without_image": ("BOOL", answers.without_image),
             "flag": (TEXT, answers.flags),
             "decision": (TEXT, answers.decisions),
+            **{name: (DEEPEST[name], values) for name, values in answers.deepest.items()},
         }
         outputs = []
         for name, (datatype, values) in columns.items():
@@ -80,6 +84,7 @@ class Predictor(Model):
     def get_output_types(self) -> list[dict[str, Any]]:
         """The tensors of a v2 answer."""
         one, top = [-1], [-1, -1]
+        deepest = DEEPEST if answers_by_level(self._answering.model) else {}
         return [
             {"name": "code", "datatype": TEXT, "shape": one},
             {"name": "name", "datatype": TEXT, "shape": one},
@@ -90,6 +95,7 @@ class Predictor(Model):
             {"name": "without_image", "datatype": "BOOL", "shape": one},
             {"name": "flag", "datatype": TEXT, "shape": one},
             {"name": "decision", "datatype": TEXT, "shape": one},
+            *({"name": name, "datatype": kind, "shape": one} for name, kind in deepest.items()),
         ]
 
 

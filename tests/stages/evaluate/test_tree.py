@@ -40,6 +40,15 @@ def test_at_a_level_classes_count_as_their_parent_there() -> None:
     assert found.levels[0]["macro_f1"] == pytest.approx((6 / 7 + 0) / 2)
 
 
+def test_a_root_is_no_level_and_a_flat_catalog_below_one_no_tree() -> None:
+    paths = {"1": ["All", "Shoes", "Boots"], "2": ["All", "Toys"]}
+    tree = tree_of(["1", "2"], {PATHS: paths})
+    assert tree is not None
+    assert tree.paths == (("Shoes", "Boots"), ("Toys",))
+    assert tree_of(["1", "2"], {PATHS: {"1": ["All", "Shoes"], "2": ["All", "Toys"]}}) is None
+    assert tree_of(["1", "3"], {PATHS: paths}) is not None
+
+
 def test_probabilities_of_a_node_are_the_sum_of_its_classes() -> None:
     pred_probs = np.array([[0.1, 0.2, 0.3, 0.4]], np.float32)
     assert TREE.levels[0].summed(pred_probs) == pytest.approx(np.array([[0.6, 0.4]]))
