@@ -1,4 +1,4 @@
-"""The linear text classifier: word and character TF-IDF with logistic regression.
+"""The linear text classifier: word and character TF-IDF with multinomial logistic regression.
 
 It needs no weights and no GPU, and is strong where titles name the product. Its features for
 feature-level fusion are a truncated SVD of the TF-IDF (latent semantic analysis).
@@ -15,8 +15,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_array
 from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from components.core.artifacts import whole_file
@@ -24,9 +22,11 @@ from components.core.configuration import restored_config
 from components.core.reading import reading
 from components.data.features import SVD
 from components.data.products import Products, Task
+from components.modeling.softmax_regression import WEIGHTS, SoftmaxRegression, fit_softmax
 from components.modeling.text.ngrams import (
     NgramSettings,
     Texts,
+    Vectorizer,
     fit_vectorizers,
     ngram_tensors,
     restored_vectorizers,
@@ -56,8 +56,8 @@ class LinearText:
     """
 
     ngrams: NgramSettings
-    vectorizers: dict[str, TfidfVectorizer]
-    classifier: LogisticRegression
+    vectorizers: dict[str, Vectorizer]
+    classifier: SoftmaxRegression
     classes: int
     svd: Path | None = None
 
@@ -84,73 +84,80 @@ class LinearText:
         return np.concatenate([self._tfidf(table.iloc[at : at + PREDICTED_AT_ONCE]) @ svd for at in parts])
 
     def _pred_probs(self, matrix: csr_array) -> np.ndarray:
-        # A fold may lack a class: the classifier then has fewer columns than the catalog.
-        found = self.classifier.predict_proba(matrix)
-        pred_probs = np.zeros((len(found), self.classes), np.float32)
-        pred_probs[:, self.classifier.classes_] = found
-        return pred_probs
+        return self.classifier.predict(matrix, self.classes)
 
     def tensors(self) -> dict[str, Tensor]:
         """What `load_linear` reads, by name."""
-        fitted = self.classifier
-        arrays = {"labels": fitted.classes_, "coef": fitted.coef_, "intercept": fitted.intercept_}
-        found = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-        return {**found, **ngram_tensors(self.vectorizers)}
+        return {**self.classifier.tensors(), **ngram_tensors(self.vectorizers)}
 
 
 def load_linear(folder: Path, *, device: torch.device) -> LinearText:
     """Reads what `train_linear` left; it predicts on the CPU, whatever the device."""
     settings, tensors = read_model(folder)
-    ngrams = _ngrams(restored_config(LinearTextConfig, settings, where=str(folder)))
-    classifier = LogisticRegression()
-    classifier.classes_ = tensors["labels"].numpy()
-    classifier.coef_, classifier.intercept_ = tensors["coef"].numpy(), tensors["intercept"].numpy()
+    classes = len(settings["classes"])
+    ngrams = _ngrams(restored_config(LinearTextConfig, settings, where=str(folder)), classes)
+    classifier = SoftmaxRegression.restored(tensors)
     svd = folder / SVD if (folder / SVD).is_file() else None
-    vectorizers = restored_vectorizers(ngrams, tensors)
-    return LinearText(ngrams, vectorizers, classifier, len(settings["classes"]), svd)
+    return LinearText(ngrams, restored_vectorizers(tensors), classifier, classes, svd)
 
 
 def train_linear(products: Products, task: Task, config: LinearTextConfig, setup: TrainingSetup) -> Trained:
-    """Fits TF-IDF and logistic regression on `task.fit` and predicts `task.predict`.
+    """Fits TF-IDF and multinomial logistic regression on `task.fit` and predicts `task.predict`.
 
     Features for feature-level fusion are exported unless it is a fold's training.
 
     Raises:
         InputError: the texts have nothing in common that could be learned.
     """
-    texts = Texts(products.table, _ngrams(config))
+    texts = Texts(products.table, _ngrams(config, len(products.classes)))
     start = time.perf_counter()
-    fitted = _fit(texts, task.fit, products, config)
+    fitted = _fit(texts, task.fit, products, config, setup.seed)
     matrices = {split: fitted.of_rows(texts, rows) for split, rows in task.predict.items()}
     seconds = time.perf_counter() - start
     log.info("%s: fitted on %s products in %.0f s", config.name, f"{len(task.fit):,}", seconds)
     features = None
     if config.features and not task.of_fold:
-        whole = tfidf(texts, np.arange(len(texts.words)), fitted.vectorizers)
-        size = max(1, min(config.features, len(task.fit) - 1, fitted.classifier.coef_.shape[1] - 1))
-        svd = TruncatedSVD(size, n_iter=3, random_state=setup.seed).fit(whole[task.fit])
-        features = svd.transform(whole).astype(np.float32)
-        _write_svd(setup.model / SVD, svd)
-    refits = [_fit(texts, task.refit, products, config)] if config.refit and len(task.refit) else []
-    for refit in refits if "test" in task.predict else ():
-        matrices["test"] = refit.of_rows(texts, task.predict["test"])
+        features = _features(texts, task.fit, fitted, config.features, setup)
+    refits = []
+    if config.refit and len(task.refit):
+        refits.append(_fit(texts, task.refit, products, config, setup.seed))
+        if "test" in task.predict:
+            matrices["test"] = refits[0].of_rows(texts, task.predict["test"])
     models = [model.tensors() for model in (fitted, *refits)]
     write_models(setup.model, models, products.classes, config.model_dump())
-    ngrams = fitted.classifier.coef_.shape[1]
+    ngrams = len(fitted.classifier.weights)
     metrics = {"seconds": seconds, "products": len(task.fit), "ngrams": ngrams}
     return Trained({"final": matrices}, features, metrics)
 
 
-def _ngrams(config: LinearTextConfig) -> NgramSettings:
+def _features(
+    texts: Texts, fit: np.ndarray, fitted: LinearText, wanted: int, setup: TrainingSetup
+) -> np.ndarray:
+    """(N, D) float32 of all texts, by the SVD of those that were fitted on, which is written."""
+    whole = tfidf(texts, np.arange(len(texts)), fitted.vectorizers)
+    size = max(1, min(wanted, len(fit) - 1, len(fitted.classifier.weights) - 1))
+    svd = TruncatedSVD(size, n_iter=3, random_state=setup.seed).fit(whole[fit])
+    _write_svd(setup.model / SVD, svd)
+    return svd.transform(whole).astype(np.float32)
+
+
+def _ngrams(config: LinearTextConfig, classes: int) -> NgramSettings:
+    lengths = {"word_ngrams": config.word_ngrams, "char_ngrams": config.char_ngrams}
+    most = WEIGHTS // (classes * (2 if config.char_ngrams else 1))
     return NgramSettings(
-        config.name, config.word_ngrams, config.char_ngrams, config.char_limit, config.ngram_min_products
+        config.name,
+        **lengths,
+        char_limit=config.char_limit,
+        min_products=config.ngram_min_products,
+        most=most,
     )
 
 
-def _fit(texts: Texts, rows: np.ndarray, products: Products, config: LinearTextConfig) -> LinearText:
+def _fit(
+    texts: Texts, rows: np.ndarray, products: Products, config: LinearTextConfig, seed: int
+) -> LinearText:
     vectorizers, matrix = fit_vectorizers(texts, rows)
-    classifier = LogisticRegression(C=1 / config.l2, max_iter=300, tol=1e-3)
-    classifier.fit(matrix, products.labels[rows])
+    classifier = fit_softmax(matrix, products.labels[rows], l2=config.l2, seed=seed)
     return LinearText(texts.settings, vectorizers, classifier, len(products.classes))
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.sparse import csr_array
-from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -31,6 +30,7 @@ from components.modeling.one_cycle import OneCycle, train_one_cycle
 from components.modeling.text.ngrams import (
     NgramSettings,
     Texts,
+    Vectorizer,
     fit_vectorizers,
     ngram_tensors,
     restored_vectorizers,
@@ -153,7 +153,7 @@ class NgramColorMlp:
     """
 
     ngrams: NgramSettings
-    vectorizers: dict[str, TfidfVectorizer]
+    vectorizers: dict[str, Vectorizer]
     mean: Tensor
     scale: Tensor
     net: _Net
@@ -187,8 +187,7 @@ def load_ngram_color_mlp(folder: Path, *, device: torch.device) -> NgramColorMlp
     sizes = len(state["ngrams.weight"]), len(tensors["mean"]), len(state["head.bias"])
     net = _Net(*sizes, config)
     net.load_state_dict(state)
-    ngrams = NgramSettings(config.name)
-    vectorizers = restored_vectorizers(ngrams, tensors)
+    ngrams, vectorizers = NgramSettings(config.name), restored_vectorizers(tensors)
     return NgramColorMlp(ngrams, vectorizers, tensors["mean"], tensors["scale"], net.to(device))
 
 
@@ -207,7 +206,7 @@ def _train(
     mean, scale = _standardization(colors.of(fit))
     inputs = _Inputs(ngrams, colors, mean, scale, device)
     torch.manual_seed(seed)
-    known = sum(len(vectorizer.vocabulary_) for vectorizer in vectorizers.values())
+    known = sum(map(len, vectorizers.values()))
     net = _Net(known, len(inputs.mean), len(products.classes), config).to(device)
 
     def loss_of(rows: np.ndarray) -> Tensor:

@@ -127,7 +127,7 @@ def test_ngrams_are_read_again_from_tensors_and_give_equal_matrices(
     texts = Texts(table, settings)
     fitted, matrix = fit_vectorizers(texts, np.arange(180))
     save_file(ngram_tensors(fitted), folder / "ngrams.safetensors")
-    restored = restored_vectorizers(settings, load_file(folder / "ngrams.safetensors"))
+    restored = restored_vectorizers(load_file(folder / "ngrams.safetensors"))
     assert list(restored) == list(fitted)
     again = tfidf(texts, np.arange(180), restored)
     assert again.dtype == matrix.dtype
