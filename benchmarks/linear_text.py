@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from components.modeling.softmax_regression import fit_softmax
 from components.modeling.text.ngrams import TOKEN, NgramSettings, Texts, fit_vectorizers, tfidf
 
 L2 = 0.25  # the classifier's own default
+FASTTEXT = {"wordNgrams": 2, "epoch": 25, "lr": 0.1, "dim": 50, "bucket": 200_000, "thread": 1, "verbose": 0}
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,15 @@ def fasttext_words(holdout: Holdout, clock: Clock) -> np.ndarray:
 
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         for row in holdout.fit:
-            file.write(f"__label__{holdout.labels[row]} {holdout.titles[row].lower()}\n")
+            file.write(f"__label__{holdout.labels[row]} {str(holdout.titles[row]).lower()}\n")
         file.flush()
-        settings = {"wordNgrams": 2, "epoch": 25, "lr": 0.2, "dim": 50, "bucket": 200_000, "thread": 1}
-        model = clock.fit(lambda: fasttext.train_supervised(file.name, **settings, verbose=0))
+        # Now and then a loss that is no number stops it: that depends on the memory it finds.
+        for _ in range(5):
+            with suppress(RuntimeError):
+                model = clock.fit(lambda: fasttext.train_supervised(file.name, **FASTTEXT))
+                break
+        else:
+            raise SystemExit("fastText failed five times: leave it out (pip uninstall fasttext-numpy2-wheel)")
     lines = [title.lower().replace("\n", " ") for title in holdout.titles[holdout.rest]]
     labels, _ = model.predict(lines)
     return np.array([int(found[0].removeprefix("__label__")) for found in labels])
@@ -120,10 +127,9 @@ def rivals() -> dict[str, Callable[[Holdout, Clock], np.ndarray]]:
 def read_titles(catalog: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
     """Distinct titles and their labels as whole numbers from 0."""
     products = pd.read_csv(catalog / "X_train.tsv", sep="\t")
-    codes = pd.read_csv(catalog / labels, sep="\t")["Prdtypecode"]
-    distinct = ~products["Title"].duplicated()
-    titles = products["Title"][distinct].to_numpy(dtype=object)
-    return titles, np.unique(codes[distinct], return_inverse=True)[1]
+    codes = pd.read_csv(catalog / labels, sep="\t")["Prdtypecode"].to_numpy()
+    titles, rows = np.unique(products["Title"].to_numpy(dtype=object), return_index=True)
+    return titles, np.unique(codes[rows], return_inverse=True)[1]
 
 
 def main() -> None:

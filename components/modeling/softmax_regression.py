@@ -31,8 +31,9 @@ class SoftmaxRegression:
 
     def predict(self, matrix: csr_array, classes: int) -> np.ndarray:
         """Probabilities (N, classes) float32 of the rows of (N, columns); 0 of a class that was not seen."""
-        pred_probs = np.zeros((matrix.shape[0], classes), np.float32)
-        pred_probs[:, self.labels] = _softmax(matrix @ self.weights + self.bias)
+        found = _softmax(matrix @ self.weights + self.bias)
+        pred_probs = np.zeros((len(found), classes), np.float32)
+        pred_probs[:, self.labels] = found
         return pred_probs
 
     def tensors(self) -> dict[str, Tensor]:
@@ -83,7 +84,7 @@ def fit_softmax(matrix: csr_array, labels: np.ndarray, *, l2: float, seed: int) 
     batches = _make_batches(matrix, targets, l2, random)
     passes = max(PASSES, -(-LEAST_STEPS // len(batches)))
     order = np.concatenate([random.permutation(len(batches)) for _ in range(passes)])
-    steps = _Steps(matrix.shape[1], len(seen))
+    steps = _Steps(matrix.shape[1], len(seen))  # type: ignore[index]
     for number, place in enumerate(order):
         steps.step(batches[place], 1 - number / len(order))
     return SoftmaxRegression(seen, steps.weights, steps.bias)
@@ -116,7 +117,7 @@ class _Steps:
 def _make_batches(
     matrix: csr_array, targets: np.ndarray, l2: float, random: np.random.Generator
 ) -> list[_Batch]:
-    rows, columns = matrix.shape
+    rows, columns = matrix.shape  # type: ignore[misc]
     size = min(LARGEST_BATCH, max(SMALLEST_BATCH, rows // BATCHES))
     order = random.permutation(rows)
     shuffled, targets = matrix[order], targets[order]

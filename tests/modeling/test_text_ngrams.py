@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.modeling.text.ngrams import TOKEN, NgramSettings, Texts, fit_vectorizers, tfidf
@@ -39,7 +40,7 @@ def test_ngrams_and_weights_are_those_of_scikit_learn(part: str, least: int):
     sklearn = expected(part, least).fit(documents[FIT])
     assert list(fitted[part].vocabulary) == sklearn.get_feature_names_out().tolist()
     found = tfidf(texts, REST, {part: fitted[part]})
-    assert found.toarray() == pytest.approx(sklearn.transform(documents[REST]).toarray(), abs=1e-6)
+    assert found.toarray() == pytest.approx(csr_array(sklearn.transform(documents[REST])).toarray(), abs=1e-6)
 
 
 def test_ngrams_of_other_texts_count_for_nothing():

@@ -179,17 +179,22 @@ def _count_characters(texts: Sequence[str], shortest: int, longest: int) -> Coun
     shape = len(texts), len(words)
     in_texts = csr_array((np.ones(len(numbers), np.float32), numbers, ends), shape=shape)
     of_words = _count(list(words), analyzer="char_wb", ngram_range=(shortest, longest), lowercase=False)
-    counts = csr_array(in_texts @ of_words.matrix)
-    counts.sort_indices()
-    return Counts(counts, of_words.ngrams)
+    return Counts(_sorted(in_texts @ of_words.matrix), of_words.ngrams)
 
 
 def _count(texts: Sequence[str], **settings: Any) -> Counts:
-    vectorizer = CountVectorizer(**settings, dtype=np.float32)
+    vectorizer = CountVectorizer(**settings, dtype=np.float32)  # type: ignore[arg-type]
     try:
         matrix = vectorizer.fit_transform(texts)
     except ValueError as error:
         if "empty vocabulary" not in str(error):
             raise
-        return Counts(csr_array((len(texts), 0), dtype=np.float32), np.array([], object))
-    return Counts(csr_array(matrix), vectorizer.get_feature_names_out())
+        return Counts(csr_array(np.zeros((len(texts), 0), np.float32)), np.array([], object))
+    return Counts(_sorted(matrix), vectorizer.get_feature_names_out())
+
+
+def _sorted(matrix: Any) -> csr_array:
+    # The sums over a row then go the same way, whichever texts were counted beside it.
+    found = csr_array(matrix)
+    found.sort_indices()
+    return found
