@@ -1,5 +1,6 @@
 """The step in static buffers computes what a plain step does; on a CPU a stand-in takes a graph's place."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,17 @@ import torch
 from encoder_families import CPU, family, some_tokens
 from torch import nn
 
-from components.modeling.step import set_learning_rate
+from components.modeling.callbacks import Average
+from components.modeling.checkpoint import Checkpoints
+from components.modeling.step import OptimizerStep, set_learning_rate
 from components.modeling.text import bins, fast_copy, packed_step
 from components.modeling.text.fast_copy import FastCopy
 from components.modeling.text.forward import PACKABLE
 from components.modeling.text.packed_step import PackedStep, StepSettings
 from components.modeling.text.packing import logits, make_batch, split_batch
+from components.modeling.training import Step, TrainingLoop, TrainingPlan
 from components.text.kinds.transformer import TransformerConfig
-from components.text.step import batch_loss, make_optimizer
+from components.text.step import Gradients, batch_loss, make_optimizer
 
 WEIGHTS = torch.tensor([1.0, 2.0, 0.5, 1.0, 1.5], dtype=torch.float64)
 LABELS = np.arange(200) % 5
@@ -93,6 +97,40 @@ def test_losses_and_weights_are_those_of_a_plain_step(name, accumulation):
     for one, other in zip(packed.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
     assert capture.captured == len(step.replays) > 1
+
+
+def averaging(model: Any, step: Step, folder: Path | None = None) -> tuple[TrainingLoop, Average]:
+    """A training whose weights are averaged, from its start or the checkpoint in `folder`."""
+    plan = TrainingPlan("x", epochs=1, epoch_steps=5, learning_rate=lambda step: 1e-3 * (step + 1), seed=1)
+    average = Average(model, 0.8)
+    checkpoints = Checkpoints(lambda: folder) if folder else None
+    return TrainingLoop(step, plan, {"average": average}, checkpoints=checkpoints), average
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_averaged_weights_are_those_of_a_plain_step_and_a_stop_changes_none(tmp_path, accumulation):
+    config = TransformerConfig(name="x", batch_size=16, accumulation=accumulation, ema=0.8)
+    tokens = some_tokens(200)
+    plain = family("camembert").double()
+    without_dropout(plain)
+    gradients = Gradients(plain, tokens, LABELS, WEIGHTS.float(), config, pause=lambda: None)
+    step = OptimizerStep(plain, make_optimizer(plain, config), gradients, max_grad_norm=config.max_grad_norm)
+    expected, expected_average = averaging(plain, step)
+    for rows in batches():
+        expected.take_step(rows)
+    for part in (batches()[:2], batches()[2:]):
+        packed = family("camembert").double()
+        captured = make_step(packed, tokens, config, dtype=torch.float64, capture=Recorded())
+        loop, average = averaging(packed, captured, tmp_path)
+        for rows in part:
+            loop.take_step(rows)
+        loop.save()
+    assert loop.resumed_at == 2
+    np.testing.assert_allclose(loop.losses, expected.losses, atol=1e-6)
+    for got, wanted in ((packed, plain), (average.average, expected_average.average)):
+        for one, other in zip(got.parameters(), wanted.parameters(), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+    assert (next(plain.parameters()) - next(expected_average.average.parameters())).abs().max() > 1e-4
 
 
 def test_a_bin_is_full_and_its_stand_ins_weigh_nothing():
