@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from pretrained import image_state, package, text_weights, write_image_weights
+from pretrained import image_state, package, text_weights, write_image_weights, write_text_weights
 
 from benchmarks.frozen import ensemble, out_of_fold, read_catalog
 from components.data.products import training_task
@@ -50,6 +50,20 @@ def test_the_text_weights_know_what_is_alike(tmp_path, monkeypatch):
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     alike = features @ features.T
     assert alike[0, 1] > 0.4 > alike[0, 2]
+
+
+def test_the_text_weights_in_float16_take_half_the_room_and_give_the_same_features(tmp_path, monkeypatch):
+    monkeypatch.setattr("components.text.embedding.HF_HOME", str(tmp_path))
+    half = write_text_weights(tmp_path / "half", float16=True)
+    sizes = [(each / "model.safetensors").stat().st_size for each in (half, text_weights())]
+    assert sizes[0] < 0.51 * sizes[1]
+    table = pd.DataFrame({"title": ["steel wrist watch for men", "cotton bath towel"], "description": ""})
+    got, expected = (
+        TextEmbedder.load(each, max_tokens=64, device=torch.device("cpu")).features(table)
+        for each in (half, text_weights())
+    )
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected, atol=2e-3)
 
 
 @real_catalog
