@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from components.core.errors import InputError
 
 T = TypeVar("T", bound="Config")
+MANY_CLASSES = 100  # up to so many, every probability is kept and the paper's fusion nets read all of them
 NAME_PATTERN = re.compile(r"\w[\w.+-]{0,63}")
 
 

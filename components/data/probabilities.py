@@ -11,8 +11,11 @@ from components.core.artifacts import read_manifest, whole_file, write_manifest
 from components.core.errors import InputError
 from components.data.alignment import rows_of
 from components.data.arrays import read_arrays
+from components.data.top_class_files import read_top, write_top
+from components.data.top_classes import TopClasses, in_form, many
 
 SUM_TOLERANCE = 1e-3
+WHOLE, TOP = ".npz", ".parquet"  # files of all probabilities, and of the largest
 
 
 @dataclass(frozen=True)
@@ -22,15 +25,15 @@ class Probabilities:
     Attributes:
         ids: (N,) product ids, unique strings.
         classes: (C,) codes, in the order of the columns.
-        pred_probs: (N, C) float32, rows sum to 1.
+        pred_probs: (N, C) float32, rows sum to 1: an array, or of many classes `TopClasses`.
     """
 
     ids: np.ndarray
     classes: tuple[str, ...]
-    pred_probs: np.ndarray
+    pred_probs: Any
 
-    def aligned(self, ids: Sequence[str] | np.ndarray, *, where: str) -> np.ndarray:
-        """The rows of `ids`, in that order: (len(ids), C) float32.
+    def aligned(self, ids: Sequence[str] | np.ndarray, *, where: str) -> Any:
+        """The rows of `ids`, in that order: (len(ids), C), in the form of `pred_probs`.
 
         Raises:
             InputError: an id has no row here.
@@ -56,8 +59,8 @@ class Classifier:
     matrices: dict[str, dict[str, Probabilities]]
     metadata: dict[str, Any] = field(default_factory=dict)
 
-    def chosen(self, split: str, ids: Sequence[str] | np.ndarray) -> np.ndarray:
-        """The chosen checkpoint's probabilities of the products `ids`, (len(ids), C) float32.
+    def chosen(self, split: str, ids: Sequence[str] | np.ndarray) -> Any:
+        """The chosen checkpoint's probabilities of the products `ids`; see `Probabilities.aligned`.
 
         Raises:
             InputError: the classifier did not predict this split, or not all of these products.
@@ -78,10 +81,10 @@ def check_probabilities(matrix: Probabilities, *, where: str) -> None:
         InputError: wrong shapes, a repeated id, NaN, values outside [0, 1] or a row that does not sum
             to 1, naming the row and its product.
     """
-    ids, values = matrix.ids, matrix.pred_probs
-    if values.ndim != 2 or values.shape != (len(ids), len(matrix.classes)):
+    ids, pred_probs = matrix.ids, matrix.pred_probs
+    if pred_probs.shape != (len(ids), len(matrix.classes)):
         raise InputError(
-            f"{where}: pred_probs has shape {values.shape}, "
+            f"{where}: pred_probs has shape {pred_probs.shape}, "
             f"expected ({len(ids)}, {len(matrix.classes)}) from ids and classes"
         )
     if len(set(ids.tolist())) != len(ids):
@@ -89,7 +92,10 @@ def check_probabilities(matrix: Probabilities, *, where: str) -> None:
         raise InputError(f"{where}: row {row}: id {ids[row]!r} occurs twice; every product has one row")
     if len(set(matrix.classes)) != len(matrix.classes):
         raise InputError(f"{where}: a class occurs twice: {matrix.classes}")
-    sums = values.sum(axis=1, dtype=np.float64)
+    if isinstance(pred_probs, TopClasses):
+        values, sums = pred_probs.values, pred_probs.values.astype(np.float64) @ pred_probs.counts
+    else:
+        values, sums = pred_probs, pred_probs.sum(axis=1, dtype=np.float64)
     problems = {
         "is not a number": ~np.isfinite(values).all(axis=1),
         "is not within 0 and 1": (values < 0).any(axis=1) | (values > 1 + SUM_TOLERANCE).any(axis=1),
@@ -105,7 +111,7 @@ def check_probabilities(matrix: Probabilities, *, where: str) -> None:
 
 
 def read_matrix(path: Path, *, name: str, classes: Sequence[str] | None = None) -> Probabilities:
-    """Reads one `.npz` with `ids`, `classes`, `pred_probs`.
+    """Reads one `.npz` with `ids`, `classes`, `pred_probs`, or the `.parquet` of many classes.
 
     Args:
         name: whose matrix it is, for messages.
@@ -115,14 +121,10 @@ def read_matrix(path: Path, *, name: str, classes: Sequence[str] | None = None) 
         InputError: not such a file, or a matrix that breaks the rules; names file, row and classifier.
     """
     where = f"{path} (classifier {name})"
-    ids, codes, values = read_arrays(
-        path, ("ids", "classes", "pred_probs"), what="an .npz of plain arrays", whose=f"classifier {name}"
-    )
-    if values.dtype.kind not in "fiu":
-        raise InputError(f"{where}: pred_probs are {values.dtype}, expected numbers")
-    matrix = Probabilities(
-        ids.astype(str).astype(object), tuple(codes.astype(str).tolist()), values.astype(np.float32)
-    )
+    if path.suffix == TOP:
+        matrix = Probabilities(*read_top(path, whose=f"classifier {name}"))
+    else:
+        matrix = _read_whole(path, name, where)
     check_probabilities(matrix, where=where)
     if classes is not None and matrix.classes != tuple(classes):
         raise InputError(
@@ -131,23 +133,43 @@ def read_matrix(path: Path, *, name: str, classes: Sequence[str] | None = None) 
     return matrix
 
 
+def _read_whole(path: Path, name: str, where: str) -> Probabilities:
+    ids, codes, values = read_arrays(
+        path, ("ids", "classes", "pred_probs"), what="an .npz of plain arrays", whose=f"classifier {name}"
+    )
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{where}: pred_probs are {values.dtype}, expected numbers")
+    return Probabilities(
+        ids.astype(str).astype(object), tuple(codes.astype(str).tolist()), values.astype(np.float32)
+    )
+
+
 def write_matrix(path: Path, matrix: Probabilities) -> None:
-    """Checks one matrix and writes it as `.npz`, whole or not at all."""
+    """Checks one matrix and writes it, whole or not at all: as `.npz`, or of many classes as `.parquet`."""
     check_probabilities(matrix, where=str(path))
+    pred_probs = matrix.pred_probs
+    if path.suffix == TOP:
+        pred_probs = in_form(pred_probs)
+        assert isinstance(pred_probs, TopClasses)
+        write_top(path, matrix.ids, matrix.classes, pred_probs)
+        return
+    if isinstance(pred_probs, TopClasses):
+        pred_probs = pred_probs.dense()
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
             ids=np.array(matrix.ids.tolist(), dtype=str),
             classes=np.array(matrix.classes, dtype=str),
-            pred_probs=matrix.pred_probs.astype(np.float32, copy=False),
+            pred_probs=pred_probs.astype(np.float32, copy=False),
         )
 
 
 def write_classifier(folder: Path, classifier: Classifier) -> None:
-    """Writes a classifier as `folder/<checkpoint>/<split>.npz`, the manifest last."""
+    """Writes a classifier as `folder/<checkpoint>/<split>.npz` or `.parquet`, the manifest last."""
     for checkpoint, splits in classifier.matrices.items():
         for split, matrix in splits.items():
-            write_matrix(folder / checkpoint / f"{split}.npz", matrix)
+            form = TOP if many(len(matrix.classes)) else WHOLE
+            write_matrix(folder / checkpoint / f"{split}{form}", matrix)
     write_manifest(
         folder,
         name=classifier.name,
@@ -167,7 +189,7 @@ def read_classifier(folder: Path, *, classes: Sequence[str] | None = None, check
     matrices = {
         checkpoint: {
             split: read_matrix(
-                folder / checkpoint / f"{split}.npz",
+                _file_of(folder / checkpoint, split),
                 name=f"{manifest['name']}/{checkpoint}",
                 classes=classes,
             )
@@ -182,6 +204,11 @@ def read_classifiers(folder: Path, *, classes: Sequence[str] | None = None) -> l
     """Reads every classifier in a sub-folder of `folder` that its manifest lists, sorted by folder name."""
     names = sorted({name.split("/")[0] for name in read_manifest(folder)["files"] if "/" in name})
     return [read_classifier(folder / name, classes=classes, check=False) for name in names]
+
+
+def _file_of(folder: Path, split: str) -> Path:
+    top = folder / f"{split}{TOP}"
+    return top if top.exists() else folder / f"{split}{WHOLE}"
 
 
 def _first_repeated(ids: np.ndarray) -> int:

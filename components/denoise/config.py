@@ -3,7 +3,9 @@
 from functools import partial
 from typing import ClassVar, Literal
 
-from components.core.configuration import Config, Share, parse_config, setting
+from components.core.configuration import MANY_CLASSES, Config, Share, parse_config, setting
+
+MARGIN = "low_normalized_margin"
 
 
 class DenoiseConfig(Config):
@@ -21,7 +23,11 @@ class DenoiseConfig(Config):
         "confident_learning",
         "low_normalized_margin",
         "low_self_confidence",
-    ] = setting("prune_by_noise_rate", "cleanlab's rule for flagging")
+    ] = setting(
+        "prune_by_noise_rate",
+        f"cleanlab's rule for flagging; with more than {MANY_CLASSES} classes, of which the most probable "
+        f"are kept alone, it is {MARGIN}",
+    )
     rank: Literal["normalized_margin", "self_confidence", "confidence_weighted_entropy"] = setting(
         "normalized_margin", "cleanlab's score that orders the flagged", paper="3.2.1"
     )

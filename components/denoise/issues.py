@@ -10,7 +10,10 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
 from components.data.products import Products
+from components.data.top_classes import PredProbs, TopClasses, blocks_of, opened
 from components.denoise.config import DenoiseConfig
+
+ROUNDING = 1e-6  # by which a probability may miss what it is compared with
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def known_classes(products: Products, *, pictured: bool) -> np.ndarray:
 
 def find_issues(
     products: Products,
-    pred_probs: dict[str, np.ndarray],
+    pred_probs: dict[str, PredProbs],
     config: DenoiseConfig,
     *,
     known: np.ndarray,
@@ -80,7 +83,7 @@ def find_issues(
 
 
 def _flag(
-    products: Products, rows: np.ndarray, pred_probs: np.ndarray, config: DenoiseConfig, known: np.ndarray
+    products: Products, rows: np.ndarray, pred_probs: PredProbs, config: DenoiseConfig, known: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Flagged rows, what is suggested for each, and the scores of their labels."""
     usable = known[products.labels[rows]]
@@ -91,18 +94,57 @@ def _flag(
     with warnings.catch_warnings():
         # Validation need not have every class.
         warnings.filterwarnings("ignore", message="May not flag all label issues")
-        found: Any = find_label_issues(
-            labels,
-            pred_probs,
-            filter_by=config.filter_by,
-            return_indices_ranked_by=config.rank,
-            n_jobs=1,
+        found, scores = (
+            _of_kept(labels, pred_probs, config)
+            if isinstance(pred_probs, TopClasses)
+            else _of_all(labels, pred_probs, config)
         )
     found, suggested = np.asarray(found, dtype=np.int64), pred_probs.argmax(axis=1)
     # A low score alone may flag a product whose own label is still the likeliest.
     found = found[suggested[found] != labels[found]]
-    scores = get_label_quality_scores(labels, pred_probs, method=config.rank)
     return rows[found], suggested[found], scores[found]
+
+
+def _of_all(labels: np.ndarray, pred_probs: np.ndarray, config: DenoiseConfig) -> tuple[Any, np.ndarray]:
+    found = find_label_issues(
+        labels,
+        pred_probs,
+        filter_by=config.filter_by,
+        return_indices_ranked_by=config.rank,
+        n_jobs=1,
+    )
+    return found, get_label_quality_scores(labels, pred_probs, method=config.rank)
+
+
+def _of_kept(labels: np.ndarray, pred_probs: TopClasses, config: DenoiseConfig) -> tuple[Any, np.ndarray]:
+    """By cleanlab's `low_normalized_margin`, which asks for the label's probability and the largest alone.
+
+    The other rules count every small probability in a confident joint of all classes.
+    """
+    scores: dict[str, list[np.ndarray]] = {"normalized_margin": [], config.rank: []}
+    for part in blocks_of(*pred_probs.shape):
+        whole = pred_probs[part].dense()
+        for method, found in scores.items():
+            found.append(get_label_quality_scores(labels[part], whole, method=method))
+    margins = np.concatenate(scores["normalized_margin"])
+    return margins.argsort()[: _count_of_kept(labels, pred_probs)], np.concatenate(scores[config.rank])
+
+
+def _count_of_kept(labels: np.ndarray, pred_probs: TopClasses) -> int:
+    """How many labels are wrong: rows off the diagonal of the confident joint (cleanlab's `off_diagonal`).
+
+    A row counts for the likeliest class whose probability reaches the mean that products of this class have.
+    """
+    values, own, _ = opened(pred_probs, labels)
+    support = np.bincount(labels, minlength=pred_probs.classes)
+    of_labels = values[np.arange(len(labels)), own].astype(np.float64)
+    means = np.bincount(labels, of_labels, minlength=pred_probs.classes) / np.maximum(support, 1)
+    reached = (values[:, :-1] >= means[pred_probs.kept] - ROUNDING) & (support[pred_probs.kept] > 0)
+    likeliest = np.where(reached, values[:, :-1], -1).argmax(axis=1)
+    # A class that hardly any of its products is taken for is reached by nearly every row, kept there or not.
+    of_others = ~reached.any(axis=1) & (values[:, -1] >= means[support > 0].min() - ROUNDING)
+    counted = of_others | (reached.any(axis=1) & (likeliest != own))
+    return int((counted & (pred_probs.argmax(axis=1) != labels)).sum())
 
 
 def _would_empty_class(products: Products, rows: np.ndarray, may_go: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ def denoise_report(products: Products, images: ImageStore, issues: pd.DataFrame)
         pairs=_pairs(products, issues),
         pair_count=len(issues[["given_code", "suggested_code"]].drop_duplicates()),
         correction=_correction(issues),
+        rule=products.metadata.get("denoise", {}).get("filter_by", ""),
         exempt=[
             names.get(code, code) for code in products.metadata.get("denoise", {}).get("exempt_classes", [])
         ],

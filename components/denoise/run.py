@@ -14,7 +14,8 @@ from components.data.ids import read_ids
 from components.data.image_store import ImageStore
 from components.data.probabilities import Classifier, read_classifier
 from components.data.products import Products, read_products, write_products
-from components.denoise.config import DenoiseConfig
+from components.data.top_classes import PredProbs, TopClasses, blocks_of, concatenated, in_form, many
+from components.denoise.config import MARGIN, DenoiseConfig
 from components.denoise.issues import find_issues, known_classes
 from components.denoise.issues_file import issues_table, write_issues
 from components.denoise.report import denoise_report
@@ -66,7 +67,8 @@ def run_denoise(
     removed[issues.rows[issues.removed]] = True
     exempt = [code for code, each in zip(catalog.classes, known, strict=True) if not each]
     counts = {"flagged": len(issues.rows), "removed": int(removed.sum())}
-    metadata = {**catalog.metadata, "denoise": {**counts, "exempt_classes": exempt}}
+    in_part = {"filter_by": MARGIN} if many(len(catalog.classes)) else {}
+    metadata = {**catalog.metadata, "denoise": {**counts, "exempt_classes": exempt, **in_part}}
     cleaned_catalog = Products(catalog.table.assign(removed=removed), catalog.classes, metadata)
     write_products(cleaned_catalog, cleaned)
     table = issues_table(catalog, issues)
@@ -75,14 +77,20 @@ def run_denoise(
     log.info("flagged %d of %d labeled products, removed %d from train", len(table), labeled, removed.sum())
     if exempt:
         log.warning("of %d classes, in one fold of train alone, nothing is flagged: %s", len(exempt), exempt)
+    if in_part and config.filter_by != MARGIN:
+        log.warning(
+            "%s in place of %s: of %d classes only the most probable are kept, which it takes",
+            *(MARGIN, config.filter_by, len(catalog.classes)),
+        )
     report = safe_report(lambda: denoise_report(cleaned_catalog, ImageStore(images), table))
     return Result({**counts, "flagged_share": len(table) / labeled}, report)
 
 
-def mean_pred_probs(products: Products, split: str, classifiers: Mapping[str, Classifier]) -> np.ndarray:
+def mean_pred_probs(products: Products, split: str, classifiers: Mapping[str, Classifier]) -> PredProbs:
     """Mean probabilities of a split's rows over all classifiers that predicted each, (n, C) float64.
 
-    Of `out_of_fold` that is one a modality, of validation every fold's.
+    Of `out_of_fold` that is one a modality, of validation every fold's. Of many classes the most probable
+    are kept, as in the classifiers' own.
 
     Args:
         classifiers: folder -> classifier.
@@ -90,16 +98,16 @@ def mean_pred_probs(products: Products, split: str, classifiers: Mapping[str, Cl
     Raises:
         InputError: a classifier has no matrix of the split, or some product is in none.
     """
-    rows = products.rows(split)
-    total = np.zeros((len(rows), len(products.classes)))
+    rows, classes = products.rows(split), len(products.classes)
     count = np.zeros(len(rows), np.int64)
+    found = []
     for folder, classifier in classifiers.items():
         where = f"{folder} (classifier {classifier.name})"
         matrix = next(iter(classifier.matrices.values())).get(split)
         if matrix is None:
             raise InputError(f"{where}: no {split} matrix; give its training a fold")
         at = rows_of(products.ids[rows], matrix.ids, what=f"{NAMES[split]} product", where=where)
-        total[at] += matrix.pred_probs
+        found.append((at, matrix.pred_probs))
         count[at] += 1
     if (count == 0).any():
         first = products.ids[rows[np.flatnonzero(count == 0)[0]]]
@@ -107,4 +115,15 @@ def mean_pred_probs(products: Products, split: str, classifiers: Mapping[str, Cl
             f"{int((count == 0).sum())} {NAMES[split]} products were predicted by no fold, the first is "
             f"{first!r}: run every fold"
         )
-    return total / count[:, None]
+    parts = blocks_of(len(rows), classes) if many(classes) else [slice(0, len(rows))]
+    return concatenated([in_form(_summed(found, part, classes) / count[part, None]) for part in parts])
+
+
+def _summed(found: Sequence[tuple[np.ndarray, PredProbs]], part: slice, classes: int) -> np.ndarray:
+    """(n, C) float64 sum of what matrices, each with the row numbers of its rows, say of some rows."""
+    total = np.zeros((part.stop - part.start, classes))
+    for at, pred_probs in found:
+        here = np.flatnonzero((at >= part.start) & (at < part.stop))
+        of_part = pred_probs[here]
+        total[at[here] - part.start] += of_part.dense() if isinstance(of_part, TopClasses) else of_part
+    return total

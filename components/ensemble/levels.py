@@ -3,11 +3,10 @@
 import logging
 from typing import Any
 
-import numpy as np
-
 from components.data.class_tree import tree_of
 from components.data.probabilities import Classifier
 from components.data.products import Products
+from components.data.top_classes import PredProbs
 from components.ensemble.config import EnsembleConfig
 from components.modeling.deepest_level import level_choices
 from components.modeling.label_noise import LabeledPredictions
@@ -19,8 +18,8 @@ log = logging.getLogger(__name__)
 def levels_document(
     table: Products,
     config: EnsembleConfig,
-    voted: np.ndarray,
-    pred_probs: np.ndarray,
+    voted: PredProbs,
+    pred_probs: PredProbs,
     classes: LabeledPredictions,
 ) -> dict[str, Any]:
     """What the model's threshold holds of levels: `levels`, the deepest first; nothing where none is wanted.

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from components.core.stage import Result
 from components.data.image_store import ImageStore
 from components.data.probabilities import Classifier, Probabilities, read_classifiers, write_classifier
 from components.data.products import Products, read_products
+from components.data.stacks import Stack
+from components.data.top_classes import PredProbs
 from components.ensemble.confidence_report import UNCALIBRATED
 from components.ensemble.config import EnsembleConfig
 from components.ensemble.levels import levels_document
@@ -112,12 +115,14 @@ def _vote(
     rows = table.rows("validation")
     if not len(rows):
         raise InputError("ensemble: the products have no validation split to predict the members on")
-    pred_probs = np.stack([classifier.chosen("validation", table.ids[rows]) for classifier in classifiers])
+    labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
+    matrices = [classifier.chosen("validation", table.ids[rows]) for classifier in classifiers]
+    stack = Stack.of(matrices, labels)
+    predicted = np.stack([matrix.argmax(axis=1) for matrix in matrices])
     if config.learns:
         config = _with_affordable_folds(config, table)
-    labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
-    voted, tied = out_of_fold_vote(config, pred_probs, labels, groups, start)
-    classes = len(table.classes)
+    values, tied = out_of_fold_vote(config, stack, groups, start)
+    voted, classes = stack.matrix(values), len(table.classes)
     score = macro_f1(labels, voted.argmax(axis=1), classes)
     found = calibrated(voted, labels, groups)
     known = LabeledPredictions.of(voted, found.pred_probs, labels, groups, max_noise=config.max_label_noise)
@@ -125,12 +130,12 @@ def _vote(
     metadata = {
         "config": config.model_dump(),
         "members": [classifier.name for classifier in classifiers],
-        "weights": member_weights(config, pred_probs, labels, start).tolist(),
+        "weights": member_weights(config, stack, start).tolist(),
         "macro_f1": score,
-        "best_member_macro_f1": chosen_macro_f1(pred_probs.argmax(axis=2), labels, groups, classes),
-        "macro_f1_of_members": [macro_f1(labels, one.argmax(axis=1), classes) for one in pred_probs],
-        "leave_one_out_gain": leave_one_out_gains(config, pred_probs, labels, groups, start, score),
-        "agreement": agreement(pred_probs).tolist(),
+        "best_member_macro_f1": chosen_macro_f1(predicted, labels, groups, classes),
+        "macro_f1_of_members": [macro_f1(labels, one, classes) for one in predicted],
+        "leave_one_out_gain": leave_one_out_gains(config, stack, groups, start, score),
+        "agreement": agreement(predicted).tolist(),
         "ties": int(tied.sum()),
         "calibration": found.calibrator.document(),
         "threshold": {
@@ -151,7 +156,7 @@ def _vote(
 
 
 def _before_and_after(
-    measure: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarray, *pred_probs: np.ndarray
+    measure: Callable[[np.ndarray, Any], float], labels: np.ndarray, *pred_probs: PredProbs
 ) -> dict[str, float]:
     return dict(zip(("before", "after"), (measure(labels, each) for each in pred_probs), strict=True))
 

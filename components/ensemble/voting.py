@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from components.data.stacks import Stack
 from components.ensemble.config import EnsembleConfig
 from components.modeling.cross_fitting import cross_fit, mixture_weights, stratified_folds, weighted_mean
 from components.modeling.metrics import macro_f1
@@ -18,23 +19,20 @@ def starting_weights(config: EnsembleConfig, members: int, feature_level: Sequen
     return np.array([(1 - sum(parts)) / members] * members + parts)
 
 
-def member_weights(
-    config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray, start: np.ndarray
-) -> np.ndarray:
+def member_weights(config: EnsembleConfig, stack: Stack, start: np.ndarray) -> np.ndarray:
     """What the members weigh: 0 for one not used, 1 in sum; as `start` has it unless the vote is weighted.
 
     Args:
-        pred_probs: (M, N, C) the members on the rows to choose by.
-        labels: (N,) classes.
+        stack: of the rows to choose by.
         start: (M,) see `starting_weights`.
     """
-    chosen = list(range(len(pred_probs)))
+    chosen = list(range(len(stack.values)))
     if config.select == "greedy":
-        chosen = greedy_selection(config, pred_probs, labels, start)
-    weights = np.zeros(len(pred_probs))
+        chosen = greedy_selection(config, stack, start)
+    weights = np.zeros(len(stack.values))
     weights[chosen] = start[chosen] / start[chosen].sum()
     if config.vote == "weighted":
-        weights[chosen] = mixture_weights(pred_probs[chosen], labels)
+        weights[chosen] = mixture_weights(stack.values[chosen], stack.columns)
     return weights
 
 
@@ -50,53 +48,46 @@ def vote(
 
 
 def out_of_fold_vote(
-    config: EnsembleConfig,
-    pred_probs: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray,
-    start: np.ndarray,
+    config: EnsembleConfig, stack: Stack, groups: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The vote on the split that members and weights are chosen on, each row by a choice without it.
 
     Args:
-        pred_probs: (M, N, C) the members' out-of-fold probabilities.
-        labels: (N,) classes.
+        stack: the members' out-of-fold probabilities.
         groups: (N,) rows of a group are never on both sides.
         start: (M,) see `starting_weights`.
 
     Returns:
         As `vote`.
     """
+    pred_probs = stack.values
     if not config.learns:
-        return vote(config, pred_probs, member_weights(config, pred_probs, labels, start))
-    folds = stratified_folds(labels, folds=config.folds, seed=SEED, groups=groups)
+        return vote(config, pred_probs, member_weights(config, stack, start))
+    folds = stratified_folds(stack.labels, folds=config.folds, seed=SEED, groups=groups)
     voted, weights = cross_fit(
-        lambda rows: member_weights(config, pred_probs[:, rows], labels[rows], start),
+        lambda rows: member_weights(config, stack.part(rows), start),
         lambda weights, rows: vote(config, pred_probs[:, rows], weights)[0],
         folds,
     )
-    tied = np.zeros(len(labels), bool)
+    tied = np.zeros(len(folds), bool)
     for fold, of_fold in enumerate(weights):
         tied[folds == fold] = vote(config, pred_probs[:, folds == fold], of_fold)[1]
     return voted, tied
 
 
-def greedy_selection(
-    config: EnsembleConfig, pred_probs: np.ndarray, labels: np.ndarray, start: np.ndarray
-) -> list[int]:
+def greedy_selection(config: EnsembleConfig, stack: Stack, start: np.ndarray) -> list[int]:
     """Members in the order in which they raise macro-F1 most; stops when none raises it.
 
     While choosing, members weigh what `start` gives them: those of a weighted vote are found for the chosen.
     """
-    classes = pred_probs.shape[2]
+    pred_probs = stack.values
     chosen: list[int] = []
     best = -1.0
     while len(chosen) < len(pred_probs):
         scores = {}
         for member in set(range(len(pred_probs))) - set(chosen):
             tried = [*chosen, member]
-            predicted = _predict(config, pred_probs[tried], start[tried])
-            scores[member] = macro_f1(labels, predicted, classes)
+            scores[member] = _macro_f1(stack, _predict(config, pred_probs[tried], start[tried]))
         winner = max(sorted(scores), key=scores.__getitem__)
         if scores[winner] <= best:
             break
@@ -106,12 +97,7 @@ def greedy_selection(
 
 
 def leave_one_out_gains(
-    config: EnsembleConfig,
-    pred_probs: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray,
-    start: np.ndarray,
-    score: float,
+    config: EnsembleConfig, stack: Stack, groups: np.ndarray, start: np.ndarray, score: float
 ) -> list[float]:
     """What every member adds: the ensemble's macro-F1, less that of the ensemble without the member.
 
@@ -119,19 +105,24 @@ def leave_one_out_gains(
         start: (M,) see `starting_weights`.
         score: out-of-fold macro-F1 of the whole ensemble.
     """
-    classes = pred_probs.shape[2]
-    members = range(len(pred_probs))
+    members = range(len(stack.values))
     if len(members) == 1:
         return [score]
     others = [[i for i in members if i != left_out] for left_out in members]
-    without = [out_of_fold_vote(config, pred_probs[rest], labels, groups, start[rest])[0] for rest in others]
-    return [score - macro_f1(labels, voted.argmax(axis=1), classes) for voted in without]
+    without = (
+        out_of_fold_vote(config, stack.part(classifiers=rest), groups, start[rest])[0] for rest in others
+    )
+    return [score - _macro_f1(stack, voted.argmax(axis=1)) for voted in without]
 
 
-def agreement(pred_probs: np.ndarray) -> np.ndarray:
-    """(M, N, C) probabilities -> (M, M) share of rows on which two members name the same class."""
-    predicted = pred_probs.argmax(axis=2)
+def agreement(predicted: np.ndarray) -> np.ndarray:
+    """(M, N) predicted classes -> (M, M) share of rows on which two members name the same class."""
     return (predicted[:, None] == predicted[None]).mean(axis=2)
+
+
+def _macro_f1(stack: Stack, columns: np.ndarray) -> float:
+    """Of a vote for one column a row, (N,)."""
+    return macro_f1(stack.labels, stack.classes_in(columns), stack.classes)
 
 
 def _predict(config: EnsembleConfig, pred_probs: np.ndarray, weights: np.ndarray) -> np.ndarray:

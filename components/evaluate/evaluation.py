@@ -15,7 +15,7 @@ from components.evaluate.scores import Score, score
 from components.modeling.cross_fitting import by_macro_f1, choice_folds, cross_fitted_choice
 from components.modeling.intervals import Posterior
 from components.modeling.metrics import ROWS, macro_f1
-from components.modeling.reliability import Calibration, calibration
+from components.modeling.reliability import Calibration, calibration_of
 
 # How each row of results stays honest on the validation split.
 SINGLE = "Fitted on the train split alone."
@@ -46,14 +46,15 @@ class Scored:
 
     Attributes:
         row: which row of Table 1 it competes for.
-        pred_probs: (N, C) in the order of the split's rows.
+        predicted: (N,) classes, in the order of the split's rows.
+        confidence: (N,) their probabilities.
         score: against the labels.
     """
 
     row: str
     classifier: Classifier
-    pred_probs: np.ndarray
     predicted: np.ndarray
+    confidence: np.ndarray
     score: Score
     calibration: Calibration
 
@@ -91,7 +92,7 @@ class Evaluation:
         if not self.flagged.any() or self.flagged.all():
             return None
         kept = ~self.flagged
-        return macro_f1(self.labels[kept], scored.predicted[kept], scored.pred_probs.shape[1])
+        return macro_f1(self.labels[kept], scored.predicted[kept], len(scored.score.support))
 
     @property
     def by_name(self) -> dict[tuple[str, str], Scored]:
@@ -166,10 +167,11 @@ def evaluate_split(
         return None
     labels, groups = products.labels[rows], products.table["group"].to_numpy()[rows]
     posterior = Posterior(labels, groups, len(products.classes), seed=seed)
-    scored = [
-        _scored(row, classifier, classifier.chosen(split, products.ids[rows]), labels, posterior)
-        for row, classifier in classifiers
-    ]
+    scored = []
+    for row, classifier in classifiers:
+        pred_probs = classifier.chosen(split, products.ids[rows])
+        said = pred_probs.argmax(axis=1), pred_probs.max(axis=1)
+        scored.append(_scored(row, classifier, *said, labels, posterior))
     folds = choice_folds(labels, groups)
     best: dict[str, Scored] = {}
     for row in ROWS:
@@ -191,11 +193,15 @@ def _on_decisions(products: Products, rows: np.ndarray, scored: Scored, seed: in
 
 
 def _scored(
-    row: str, classifier: Classifier, pred_probs: np.ndarray, labels: np.ndarray, posterior: Posterior
+    row: str,
+    classifier: Classifier,
+    predicted: np.ndarray,
+    confidence: np.ndarray,
+    labels: np.ndarray,
+    posterior: Posterior,
 ) -> Scored:
-    predicted = pred_probs.argmax(axis=1)
-    scores = score(labels, predicted, posterior), calibration(labels, pred_probs)
-    return Scored(row, classifier, pred_probs, predicted, *scores)
+    scores = score(labels, predicted, posterior), calibration_of(confidence, predicted == labels)
+    return Scored(row, classifier, predicted, confidence, *scores)
 
 
 def _best_of(rivals: list[Scored], labels: np.ndarray, folds: np.ndarray, posterior: Posterior) -> Scored:
@@ -205,10 +211,9 @@ def _best_of(rivals: list[Scored], labels: np.ndarray, folds: np.ndarray, poster
     choice = cross_fitted_choice(by_macro_f1(predicted, labels, posterior.classes), folds)
     if all(rivals[number] is best for number in np.unique(choice).tolist()):
         return best
-    pred_probs = np.empty_like(best.pred_probs)
-    for number in np.unique(choice).tolist():
-        pred_probs[choice == number] = rivals[number].pred_probs[choice == number]
-    return _scored(best.row, best.classifier, pred_probs, labels, posterior)
+    confidence = np.stack([each.confidence for each in rivals])
+    chosen = choice, np.arange(len(labels))
+    return _scored(best.row, best.classifier, predicted[chosen], confidence[chosen], labels, posterior)
 
 
 def with_best_of(evaluation: Evaluation | None, other: Evaluation) -> Evaluation | None:

@@ -24,7 +24,7 @@ def confused(products: Products, evaluation: Evaluation, gallery: Gallery) -> li
         cards = [
             gallery.card(
                 int(evaluation.rows[at]),
-                confidence=f"{ensemble.pred_probs[at, predicted]:.0%}",
+                confidence=f"{ensemble.confidence[at]:.0%}",
                 **_doubt(evaluation, at),
             )
             for at in _most_confident(ensemble, where, EXAMPLES)
@@ -49,7 +49,7 @@ def _doubt(evaluation: Evaluation, at: int) -> dict[str, str]:
 def _most_confident(scored: Scored, where: np.ndarray, count: int) -> list[int]:
     """Of the products `where` a condition, (N,), holds, the `count` most confident of their prediction."""
     at = np.flatnonzero(where)
-    return at[np.argsort(-scored.pred_probs.max(axis=1)[at], kind="stable")][:count].tolist()
+    return at[np.argsort(-scored.confidence[at], kind="stable")][:count].tolist()
 
 
 def disagreements(products: Products, evaluation: Evaluation, gallery: Gallery) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """The classifiers that a fusion reads, and the classifiers that it makes."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from components.core.errors import InputError
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import Products
+from components.data.top_classes import PredProbs, TopClasses, in_form
 from components.modeling.cross_fitting import by_macro_f1, choice_folds, cross_fitted_choice
 
 # A classifier to fuse: its name ("resnet152"; "resnet152@epoch-18" for a late checkpoint) and its matrices.
@@ -36,19 +37,25 @@ def to_inputs(classifiers: Iterable[Classifier]) -> list[Input]:
     return inputs
 
 
-def stack(inputs: list[Input], split: str, table: Products) -> np.ndarray:
-    """(V, N, C) float32: every classifier's rows of a split, in the table's order."""
+def stack(inputs: list[Input], split: str, table: Products) -> np.ndarray | list[TopClasses]:
+    """(V, N, C) float32, of many classes V matrices: a split's rows, in the table's order."""
     ids = table.ids[table.rows(split)]
     if split == "validation" and not len(ids):
         raise InputError("fusion: the products have no validation split to fuse on")
     if not len(ids):
-        return np.zeros((len(inputs), 0, len(table.classes)), np.float32)
+        return stacked([np.zeros((0, len(table.classes)), np.float32)] * len(inputs))
     for name, splits in inputs:
         if split not in splits:
             raise InputError(f"fusion: classifier {name} has no {split} matrix, it has {', '.join(splits)}")
-    return np.stack(
+    return stacked(
         [splits[split].aligned(ids, where=f"classifier {name}, {split}") for name, splits in inputs]
     )
+
+
+def stacked(matrices: Sequence[PredProbs]) -> np.ndarray | list[TopClasses]:
+    """V matrices (N, C) as (V, N, C); of many classes as they are, in part."""
+    tops = [top for top in map(in_form, matrices) if isinstance(top, TopClasses)]
+    return tops or np.stack(matrices)  # type: ignore[arg-type]
 
 
 def model_folder(level: str, number: int) -> str:
@@ -60,7 +67,7 @@ def write_fused(
     folder: Path,
     number: int,
     name: str,
-    splits: dict[str, np.ndarray],
+    splits: Mapping[str, PredProbs],
     metadata: dict[str, Any],
     table: Products,
 ) -> Classifier:

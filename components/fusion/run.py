@@ -1,6 +1,6 @@
 """The fusion stage: members from text and image classifiers, and the feature-level baselines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.probabilities import Classifier, read_classifier
 from components.data.products import FOLDS, Products, read_products
+from components.data.top_classes import PredProbs
 from components.fusion.classifiers import Input, model_folder, stack, to_inputs, write_fused
 from components.fusion.config import DecisionLevelConfig, FeatureLevelConfig, FusionConfig
 from components.fusion.decision_level.members import FusionData, Member, fuse_members
@@ -106,8 +107,13 @@ def make_members(
 def _best_macro_f1(classifiers: Sequence[Classifier], table: Products) -> float:
     rows = table.rows("validation")
     labels, groups = table.labels[rows], table.table["group"].to_numpy()[rows]
-    predicted = [each.chosen("validation", table.ids[rows]).argmax(axis=1) for each in classifiers]
-    return chosen_macro_f1(np.stack(predicted), labels, groups, len(table.classes))
+    predicted = _predicted(each.chosen("validation", table.ids[rows]) for each in classifiers)
+    return chosen_macro_f1(predicted, labels, groups, len(table.classes))
+
+
+def _predicted(matrices: Iterable[PredProbs]) -> np.ndarray:
+    """(V, N) classes."""
+    return np.stack([matrix.argmax(axis=1) for matrix in matrices])
 
 
 def _fuse_decisions(
@@ -147,7 +153,7 @@ def _fuse_decisions(
     write_json(model / FOLDS, dict(zip(table.ids[rows], fold_of.tolist(), strict=True)))
     scores = [classifier.metadata["macro_f1"] for classifier in made]
     metrics = {
-        "best_single_macro_f1": chosen_macro_f1(validation.argmax(axis=2), labels, groups, classes),
+        "best_single_macro_f1": chosen_macro_f1(_predicted(validation), labels, groups, classes),
         "best_member_macro_f1": _best_macro_f1(made, table),
         "mean_member_macro_f1": float(np.mean(scores)),
         "members": float(len(members)),

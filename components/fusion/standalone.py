@@ -11,6 +11,8 @@ from components.data.codes import clean_code
 from components.data.labels import read_labels
 from components.data.probabilities import Probabilities, read_matrix, write_matrix
 from components.data.tables.delimited import Quotes
+from components.data.top_classes import PredProbs
+from components.fusion.classifiers import stacked
 from components.fusion.config import FUSION_KINDS, DecisionLevelConfig
 from components.fusion.decision_level.members import FusionData, Member, fuse_members
 from components.modeling.cross_fitting import stratified_folds
@@ -62,12 +64,12 @@ def fuse(
     truth = _to_labels(codes, classes, ids, where=labels)
     fold_of = stratified_folds(truth, folds=folds, seed=seed)
     member = Member(kind, tuple(range(len(paths))), config)
-    data = FusionData(pred_probs, truth, fold_of, pred_probs[:, :0], seed)
+    data = FusionData(stacked(pred_probs), truth, fold_of, stacked([one[:0] for one in pred_probs]), seed)
     fused = fuse_members([member], data)[kind]
     write_matrix(output / "oof.npz", Probabilities(ids, classes, fused.out_of_fold))
     names = [f"{modality}: {path}" for modality, some in (("text", text), ("image", image)) for path in some]
-    matrices = {**dict(zip(names, pred_probs, strict=True)), f"fusion: {kind}": fused.out_of_fold}
-    table = {name: _score(truth, matrix) for name, matrix in matrices.items()}
+    matrices = zip([*names, f"fusion: {kind}"], [*pred_probs, fused.out_of_fold], strict=True)
+    table = {name: _score(truth, matrix) for name, matrix in matrices}
     metrics = {"kind": kind, "folds": folds, "seed": seed, "rows": len(truth), **table[f"fusion: {kind}"]}
     per_class = _per_class(truth, fused.out_of_fold, classes)
     inputs = {name: table[name] for name in names}
@@ -76,7 +78,7 @@ def fuse(
     return table
 
 
-def _score(labels: np.ndarray, pred_probs: np.ndarray) -> dict[str, float]:
+def _score(labels: np.ndarray, pred_probs: PredProbs) -> dict[str, float]:
     predicted = pred_probs.argmax(axis=1)
     return {
         "macro_f1": macro_f1(labels, predicted, pred_probs.shape[1]),
@@ -85,7 +87,7 @@ def _score(labels: np.ndarray, pred_probs: np.ndarray) -> dict[str, float]:
 
 
 def _per_class(
-    labels: np.ndarray, pred_probs: np.ndarray, classes: Sequence[str]
+    labels: np.ndarray, pred_probs: PredProbs, classes: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     f1 = f1_per_class(labels, pred_probs.argmax(axis=1), len(classes))
     support = np.bincount(labels, minlength=len(classes))
@@ -95,11 +97,11 @@ def _per_class(
 
 def _read_matrices(
     paths: list[Path], first: Probabilities, ids: np.ndarray
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(V, N, C) float32 in the order of `ids`, and the classes they all have."""
+) -> tuple[list[PredProbs], tuple[str, ...]]:
+    """V matrices (N, C) in the order of `ids`, and the classes they all have."""
     matrices = [first, *(read_matrix(path, name=path.stem, classes=first.classes) for path in paths[1:])]
     aligned = [matrix.aligned(ids, where=str(path)) for path, matrix in zip(paths, matrices, strict=True)]
-    return np.stack(aligned), first.classes
+    return aligned, first.classes
 
 
 def _to_labels(codes: np.ndarray, classes: Sequence[str], ids: np.ndarray, *, where: Path) -> np.ndarray:

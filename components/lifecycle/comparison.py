@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from components.core.configuration import restored_config
 from components.core.errors import InputError
 from components.core.reading import read_json, reading
 from components.ensemble.config import EnsembleConfig
-from components.ensemble.package import MODEL, PRODUCTS, VALIDATION
+from components.ensemble.package import MODEL, PRODUCTS, VALIDATION, matrix_of
 
 STORED = "the champion's stored out-of-fold probabilities"
 HELD_OUT = "the champion's train-only classifiers and the members of the held-out fold"
@@ -53,7 +54,7 @@ class Side:
 
     products: pd.DataFrame
     classes: tuple[str, ...]
-    pred_probs: np.ndarray
+    pred_probs: Any
     vote_learns: bool = False
 
     @property
@@ -100,7 +101,7 @@ def read_side(package: Path) -> Side:
     with reading(table, "a table of labeled products"):
         products = pd.read_parquet(table)
     with reading(probabilities, "out-of-fold probabilities"):
-        pred_probs = load_file(probabilities)["pred_probs"]
+        pred_probs = matrix_of(load_file(probabilities), len(classes))
     side = Side(products, classes, pred_probs, vote.learns)
     expected = (len(side.validation), len(classes))
     if pred_probs.shape != expected:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from components.data.top_classes import PredProbs
 from components.lifecycle.config import DriftConfig
 from components.preprocess.profile.drift import CHANCE, catalog_drift, compared
 from components.reports.page import many, percent
@@ -106,7 +107,7 @@ def _of_classes(
 
 
 def of_answers(
-    new: np.ndarray, validation: np.ndarray, classes: tuple[str, ...], config: DriftConfig
+    new: PredProbs, validation: PredProbs, classes: tuple[str, ...], config: DriftConfig
 ) -> list[Measure]:
     """Compares the champion's answers on new products with its out-of-fold answers on validation.
 

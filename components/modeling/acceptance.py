@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from components.data.top_classes import PredProbs, TopClasses
 from components.modeling.cross_fitting import choice_folds
 from components.modeling.intervals import DRAWS, effective_units, interval, wilson
 from components.modeling.label_noise import LabeledPredictions, without_noise
@@ -130,12 +131,15 @@ def reaching(curve: list[Accepted], target: float) -> Accepted | None:
     return reached[-1] if reached else None
 
 
-def entropy(pred_probs: np.ndarray) -> np.ndarray:
+def entropy(pred_probs: PredProbs) -> np.ndarray:
     """(N, C) -> (N,) in nats: how many classes share a product between them, and how evenly."""
+    if isinstance(pred_probs, TopClasses):
+        values = pred_probs.values
+        return -(values * np.log(np.maximum(values, LEAST))).astype(np.float64) @ pred_probs.counts
     return -(pred_probs * np.log(np.maximum(pred_probs, LEAST))).sum(axis=1, dtype=np.float64)
 
 
-def unlike_above(pred_probs: np.ndarray) -> float:
+def unlike_above(pred_probs: PredProbs) -> float:
     """The entropy over which a product is unlike any class: `UNLIKE` of the known products are.
 
     Products of classes left out of the training were found better by it than by the largest probability, the

@@ -1,7 +1,7 @@
 """Calibration: a vote's probabilities, changed so that they mean what they say, with no change of class."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from scipy.optimize import minimize, minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 
 from components.core.errors import InputError
+from components.data.top_classes import PredProbs, TopClasses, opened
 from components.modeling.cross_fitting import choice_folds, cross_fit
 from components.modeling.reliability import LEAST, log_loss
 
@@ -39,12 +40,18 @@ class Calibrator:
     confidence: tuple[float, ...] = ()
     accuracy: tuple[float, ...] = ()
 
-    def __call__(self, pred_probs: np.ndarray) -> np.ndarray:
-        """(N, C) probabilities -> calibrated, float32; each row's most probable class stays so."""
+    def __call__(self, pred_probs: Any) -> Any:
+        """(N, C) probabilities -> calibrated, float32, of the same form; their most probable classes stay."""
         if self.kind == "identity":
             return pred_probs
-        changed = _isotonic(self, pred_probs) if self.confidence else _scaled(self, pred_probs)
-        return _with_classes_of(pred_probs, changed.astype(np.float32))
+        if isinstance(pred_probs, TopClasses):
+            return replace(pred_probs, values=self._changed(pred_probs.values, pred_probs.counts))
+        return self._changed(pred_probs, None)
+
+    def _changed(self, values: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
+        """Values (N, columns), of which each column is `counts` classes; one if None."""
+        change = _isotonic if self.confidence else _scaled
+        return _with_classes_of(values, change(self, values, counts).astype(np.float32))
 
     def document(self) -> dict[str, Any]:
         """What `model.json` says of it."""
@@ -76,17 +83,17 @@ class Calibrated:
     """A calibration that was chosen out of fold.
 
     Attributes:
-        pred_probs: (N, C) each row by what was fitted without its fold.
+        pred_probs: (N, C) each row by what was fitted without its fold; in the form of the uncalibrated.
         calibrator: fitted on all rows, for new products.
         log_loss: of every kind that was tried, out of fold.
     """
 
-    pred_probs: np.ndarray
+    pred_probs: Any
     calibrator: Calibrator
     log_loss: dict[str, float]
 
 
-def calibrated(pred_probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Calibrated:
+def calibrated(pred_probs: PredProbs, labels: np.ndarray, groups: np.ndarray) -> Calibrated:
     """Calibrates by the kind whose log-loss, cross-fitted by groups, is the least.
 
     Args:
@@ -97,7 +104,7 @@ def calibrated(pred_probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -
     folds = choice_folds(labels, groups)
     if not folds.any():  # too few products to fit anything that could be checked
         return Calibrated(pred_probs, Calibrator(), {"identity": log_loss(labels, pred_probs)})
-    found = {"identity": pred_probs}
+    found: dict[str, Any] = {"identity": pred_probs}
     enough = {kind: fit for kind, fit in FITS.items() if kind != "isotonic" or len(labels) >= STEPS_FROM}
     for kind, fit in enough.items():
         found[kind], _ = cross_fit(
@@ -111,7 +118,7 @@ def calibrated(pred_probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -
     return Calibrated(found[best], calibrator, losses)
 
 
-def fit_temperature(pred_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
+def fit_temperature(pred_probs: PredProbs, labels: np.ndarray) -> Calibrator:
     """The temperature with the least log-loss."""
     loss = _loss_of(pred_probs, labels)
     found: Any = minimize_scalar(
@@ -123,7 +130,7 @@ def fit_temperature(pred_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
     return Calibrator("temperature", float(np.exp(found.x)))
 
 
-def fit_temperature_and_floor(pred_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
+def fit_temperature_and_floor(pred_probs: PredProbs, labels: np.ndarray) -> Calibrator:
     """The temperature and the share of all classes with the least log-loss, together."""
     loss = _loss_of(pred_probs, labels)
     start = np.log([fit_temperature(pred_probs, labels).temperature, 0.02])
@@ -138,7 +145,7 @@ def fit_temperature_and_floor(pred_probs: np.ndarray, labels: np.ndarray) -> Cal
     return Calibrator("temperature_and_floor", temperature, floor)
 
 
-def fit_isotonic(pred_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
+def fit_isotonic(pred_probs: PredProbs, labels: np.ndarray) -> Calibrator:
     """The monotone step function of confidence with the least squared error; never quite 0 or 1."""
     confidence, right = pred_probs.max(axis=1), pred_probs.argmax(axis=1) == labels
     margin = 0.5 / (len(labels) + 1)
@@ -149,28 +156,28 @@ def fit_isotonic(pred_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
     return Calibrator("isotonic", confidence=tuple(steps), accuracy=tuple(heights))
 
 
-FITS: dict[str, Callable[[np.ndarray, np.ndarray], Calibrator]] = {
+FITS: dict[str, Callable[[Any, np.ndarray], Calibrator]] = {
     "temperature": fit_temperature,
     "temperature_and_floor": fit_temperature_and_floor,
     "isotonic": fit_isotonic,
 }
 
 
-def _scaled(calibrator: Calibrator, pred_probs: np.ndarray) -> np.ndarray:
-    scaled = _softmax(_logs(pred_probs) / np.float32(calibrator.temperature))
-    return (1 - calibrator.floor) * scaled + calibrator.floor / pred_probs.shape[1]
+def _scaled(calibrator: Calibrator, pred_probs: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
+    scaled = _softmax(_logs(pred_probs) / np.float32(calibrator.temperature), counts)
+    return (1 - calibrator.floor) * scaled + calibrator.floor / _classes(pred_probs, counts)
 
 
-def _isotonic(calibrator: Calibrator, pred_probs: np.ndarray) -> np.ndarray:
+def _isotonic(calibrator: Calibrator, pred_probs: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
     rows, best = np.arange(len(pred_probs)), pred_probs.argmax(axis=1)
     confidence = pred_probs[rows, best].astype(np.float64)
     wanted = np.interp(confidence, calibrator.confidence, calibrator.accuracy)
     others = np.maximum(1 - confidence, LEAST)
     # Where all others are 0, what the first loses is spread evenly.
-    rest = pred_probs.astype(np.float64) + LEAST / pred_probs.shape[1]
+    rest = pred_probs.astype(np.float64) + LEAST / _classes(pred_probs, counts)
     changed = rest * ((1 - wanted) / others)[:, None]
     changed[rows, best] = wanted
-    return changed / changed.sum(axis=1, keepdims=True)
+    return changed / _sums(changed, counts)
 
 
 def _with_classes_of(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -184,24 +191,24 @@ def _with_classes_of(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return after
 
 
-def _loss_of(pred_probs: np.ndarray, labels: np.ndarray) -> Callable[[float, float], float]:
+def _loss_of(pred_probs: PredProbs, labels: np.ndarray) -> Callable[[float, float], float]:
     """Temperature, floor -> log-loss of some products and, as if seen once, of a second guess that was right.
 
     Without that product, a split on which every prediction is right has no best temperature above 0
     (Platt, 1999, has such a product for each class).
     """
     step = -(-len(labels) // FITTED_ON)
-    pred_probs, labels = pred_probs[::step], labels[::step]
-    logs, rows, classes = _logs(pred_probs), np.arange(len(labels)), pred_probs.shape[1]
-    second = np.argpartition(-pred_probs, 1, axis=1)[:, 1]
+    values, columns, counts = opened(pred_probs[::step], labels[::step])
+    logs, rows, classes = _logs(values), np.arange(len(columns)), _classes(values, counts)
+    second = np.argpartition(-values, 1, axis=1)[:, 1]
 
     def loss(temperature: float, floor: float) -> float:
-        scaled = _softmax(logs / np.float32(temperature))
-        found = (scaled[rows, which].astype(np.float64) for which in (labels, second))
+        scaled = _softmax(logs / np.float32(temperature), counts)
+        found = (scaled[rows, which].astype(np.float64) for which in (columns, second))
         of_labels, of_second = (
             -np.log(np.maximum((1 - floor) * each + floor / classes, LEAST)).mean() for each in found
         )
-        return float(of_labels + of_second / len(labels))
+        return float(of_labels + of_second / len(columns))
 
     return loss
 
@@ -210,6 +217,15 @@ def _logs(pred_probs: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(pred_probs, LEAST)).astype(np.float32, copy=False)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def _softmax(logits: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return powers / _sums(powers, counts)
+
+
+def _sums(values: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
+    """(N, 1) over all classes."""
+    return values.sum(axis=1, keepdims=True) if counts is None else (values @ counts)[:, None]
+
+
+def _classes(values: np.ndarray, counts: np.ndarray | None) -> int:
+    return values.shape[1] if counts is None else int(counts.sum())

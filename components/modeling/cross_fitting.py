@@ -4,12 +4,13 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from components.core.errors import InputError
+from components.data.top_classes import CELLS, blocks_of, concatenated
 from components.modeling.metrics import macro_f1
 
 CHOICE_FOLDS, CHOICE_SEED = 5, 0
@@ -145,9 +146,9 @@ def chosen_macro_f1(predicted: np.ndarray, labels: np.ndarray, groups: np.ndarra
 
 def cross_fit(
     fit: Callable[[np.ndarray], Learned],
-    predict: Callable[[Learned, np.ndarray], np.ndarray],
+    predict: Callable[[Learned, np.ndarray], Any],
     folds: np.ndarray,
-) -> tuple[np.ndarray, list[Learned]]:
+) -> tuple[Any, list[Learned]]:
     """Fits once a fold on the rows of the other folds, and predicts the rows of the fold.
 
     Args:
@@ -160,10 +161,8 @@ def cross_fit(
     """
     learned = [fit(np.flatnonzero(folds != fold)) for fold in range(int(folds.max()) + 1)]
     held_out = [np.flatnonzero(folds == fold) for fold in range(len(learned))]
-    predicted = np.concatenate([predict(what, rows) for what, rows in zip(learned, held_out, strict=True)])
-    pred_probs = np.empty_like(predicted)
-    pred_probs[np.concatenate(held_out)] = predicted
-    return pred_probs, learned
+    predicted = concatenated([predict(what, rows) for what, rows in zip(learned, held_out, strict=True)])
+    return predicted[np.concatenate(held_out).argsort()], learned
 
 
 def mixture_weights(pred_probs: np.ndarray, labels: np.ndarray, *, iterations: int = 300) -> np.ndarray:
@@ -192,4 +191,8 @@ def mixture_weights(pred_probs: np.ndarray, labels: np.ndarray, *, iterations: i
 
 def weighted_mean(pred_probs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(M, N, C) probabilities and (M,) weights that sum to 1 -> (N, C) float32."""
-    return np.tensordot(weights, pred_probs, axes=1).astype(np.float32)
+    if pred_probs.size <= CELLS:
+        return np.tensordot(weights, pred_probs, axes=1).astype(np.float32)
+    # The product is made in float64, of a few rows at a time.
+    parts = blocks_of(pred_probs.shape[1], len(pred_probs) * pred_probs.shape[2])
+    return np.concatenate([weighted_mean(pred_probs[:, part], weights) for part in parts])

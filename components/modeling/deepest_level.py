@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from components.data.class_tree import ClassTree
+from components.data.class_tree import ClassTree, Level
+from components.data.top_classes import PredProbs, TopClasses, blocks_of, concatenated, in_form
 from components.modeling.acceptance import Accepted, accepted_of, curve_of, reaching
 from components.modeling.cross_fitting import choice_folds
 from components.modeling.label_noise import LabeledPredictions
@@ -41,8 +42,8 @@ class LevelChoice:
 
 def level_choices(
     tree: ClassTree,
-    voted: np.ndarray,
-    pred_probs: np.ndarray,
+    voted: PredProbs,
+    pred_probs: PredProbs,
     labels: np.ndarray,
     groups: np.ndarray,
     *,
@@ -64,8 +65,8 @@ def level_choices(
     upper = [level for level in tree.levels[-2::-1] if len(level.paths) > 1]
     above = [
         LabeledPredictions.of(
-            level.summed(voted),
-            level.summed(pred_probs),
+            _summed(level, voted),
+            _summed(level, pred_probs),
             level.node_of[labels],
             groups,
             max_noise=classes.max_noise,
@@ -83,6 +84,14 @@ def level_choices(
         )
         for at, (depth, found, chosen) in enumerate(zip(depths, levels, _chosen(levels, target), strict=True))
     ]
+
+
+def _summed(level: Level, pred_probs: PredProbs) -> PredProbs:
+    """(N, C) probabilities of the classes -> (N, M) of the level's nodes."""
+    if not isinstance(pred_probs, TopClasses):
+        return level.summed(pred_probs)
+    parts = blocks_of(*pred_probs.shape)
+    return concatenated([in_form(level.summed(pred_probs[part].dense())) for part in parts])
 
 
 def _chosen(levels: Sequence[LabeledPredictions], target: float) -> list[Accepted | None]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from components.data.top_classes import PredProbs
 from components.modeling.calibration import Calibrator, fit_temperature_and_floor
 from components.modeling.intervals import effective_units, wilson
 
@@ -36,8 +37,8 @@ class LabeledPredictions:
     @classmethod
     def of(
         cls,
-        voted: np.ndarray,
-        pred_probs: np.ndarray,
+        voted: PredProbs,
+        pred_probs: PredProbs,
         labels: np.ndarray,
         groups: np.ndarray,
         *,
@@ -85,7 +86,7 @@ class LabeledPredictions:
         return wrong - self.mistakes if low > self.mistakes else 0.0
 
 
-def rounded(pred_probs: np.ndarray) -> np.ndarray:
+def rounded(pred_probs: PredProbs) -> np.ndarray:
     """(N, C) -> (N,) the largest probability of each row as files have it."""
     return np.round(pred_probs.max(axis=1).astype(np.float64), DIGITS)
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.data.top_classes import PredProbs, opened
+
 BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4
 SIMULATIONS = 500
 LEAST = 1e-12  # probability that a logarithm is taken of
@@ -39,24 +41,33 @@ class ChanceBand:
     high: np.ndarray
 
 
-def calibration(labels: np.ndarray, pred_probs: np.ndarray, bins: int = BINS) -> Calibration:
-    """Bins products by the probability of the predicted class, in bins of equal width.
+def calibration(labels: np.ndarray, pred_probs: PredProbs) -> Calibration:
+    """Bins products by the probability of the predicted class; see `calibration_of`.
 
     Args:
         labels: (N,) integers.
         pred_probs: (N, C) rows that sum to 1.
     """
-    confidence = pred_probs.max(axis=1).astype(np.float64)
-    right = (pred_probs.argmax(axis=1) == labels).astype(np.float64)
+    return calibration_of(pred_probs.max(axis=1), pred_probs.argmax(axis=1) == labels)
+
+
+def calibration_of(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> Calibration:
+    """Bins products by confidence, in bins of equal width.
+
+    Args:
+        confidence: (N,) probabilities of the predicted classes.
+        right: (N,) bool, whether these are the labels.
+    """
+    confidence = confidence.astype(np.float64)
     index, count = _binned(confidence, bins)
     used = count > 0
     mean_confidence = np.bincount(index, confidence, minlength=bins)[used] / count[used]
     mean_right = np.bincount(index, right, minlength=bins)[used] / count[used]
-    error = float((count[used] * np.abs(mean_confidence - mean_right)).sum() / len(labels))
+    error = float((count[used] * np.abs(mean_confidence - mean_right)).sum() / len(confidence))
     return Calibration(error, mean_confidence, mean_right, count[used])
 
 
-def calibration_error(labels: np.ndarray, pred_probs: np.ndarray) -> float:
+def calibration_error(labels: np.ndarray, pred_probs: PredProbs) -> float:
     """The expected calibration error; see `calibration`."""
     return calibration(labels, pred_probs).error
 
@@ -84,9 +95,10 @@ def chance_band(confidence: np.ndarray, groups: np.ndarray, bins: int = BINS, *,
     return ChanceBand(float(np.quantile(errors, 0.95)), low, high)
 
 
-def log_loss(labels: np.ndarray, pred_probs: np.ndarray) -> float:
+def log_loss(labels: np.ndarray, pred_probs: PredProbs) -> float:
     """Mean of minus the logarithm of the label's probability, in nats."""
-    likelihood = pred_probs[np.arange(len(labels)), labels].astype(np.float64)
+    values, columns, _ = opened(pred_probs, labels)
+    likelihood = values[np.arange(len(labels)), columns].astype(np.float64)
     return float(-np.log(np.maximum(likelihood, LEAST)).mean())
 
 

@@ -24,6 +24,7 @@ from components.data.products import Products
 log = logging.getLogger(__name__)
 
 ISSUES = "label_issues.tsv"  # what denoise flagged, in its folder
+MOST_CLASSES = 300  # rows of a report's tables of classes, which must stay under 2 MiB
 WEAK = 0.7  # F1 under which a class is worth a look
 ENOUGH = 5  # products of a class, below which its F1 is no ground for advice
 TEXT_LIMIT = 160  # characters of any one text in a report
@@ -218,6 +219,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_ENVIRONMENT.globals["most_classes"] = MOST_CLASSES
 _ENVIRONMENT.filters["percent"] = percent
 _ENVIRONMENT.filters["target_percent"] = target_percent
 _ENVIRONMENT.filters["signed"] = signed

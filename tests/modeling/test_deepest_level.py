@@ -1,8 +1,10 @@
 """The level at which a prediction is answered: thresholds by level, and what they promise."""
 
 import numpy as np
+import pytest
 
 from components.data.class_tree import ClassTree
+from components.data.top_classes import PredProbs, top_classes
 from components.modeling.acceptance import acceptance
 from components.modeling.deepest_level import LevelChoice, level_choices
 from components.modeling.label_noise import LabeledPredictions
@@ -23,7 +25,7 @@ def calibrated(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return pred_probs.astype(np.float32), np.minimum(drawn, 9)
 
 
-def choices(pred_probs: np.ndarray, labels: np.ndarray, target: float = TARGET) -> list[LevelChoice]:
+def choices(pred_probs: PredProbs, labels: np.ndarray, target: float = TARGET) -> list[LevelChoice]:
     groups = np.arange(len(labels))
     known = LabeledPredictions.of(pred_probs, pred_probs, labels, groups, max_noise=0)
     return level_choices(TREE, pred_probs, pred_probs, labels, groups, classes=known, target=target)
@@ -52,6 +54,14 @@ def test_the_deepest_level_is_that_of_auto_accept() -> None:
     accepted = acceptance(known, labels, target=TARGET)
     found = choices(pred_probs, labels)[0]
     assert [found.chosen, found.out_of_fold] == [accepted.chosen, accepted.out_of_fold]
+
+
+def test_of_classes_kept_in_part_the_levels_are_those_of_the_whole_matrix() -> None:
+    pred_probs, labels = calibrated(1000, seed=3)
+    kept = top_classes(pred_probs, 4)
+    for found, expected in zip(choices(kept, labels), choices(kept.dense(), labels), strict=True):
+        assert found.chosen
+        assert found.chosen.coverage == pytest.approx(expected.chosen and expected.chosen.coverage, abs=0.005)
 
 
 def test_a_level_that_never_reaches_the_target_answers_nothing_and_leaves_all_to_the_next() -> None:

@@ -8,6 +8,7 @@ from fusion_classifiers import make_classifiers, make_products, run_fusion_stage
 
 from components.data.probabilities import Classifier, Probabilities, read_classifier
 from components.data.products import read_products, write_products
+from components.data.stacks import Stack
 from components.ensemble import voting
 from components.ensemble.config import EnsembleConfig
 from components.evaluate.evaluation import evaluate_split
@@ -82,7 +83,7 @@ def test_no_duplicate_is_on_both_sides_of_a_fold_of_the_vote(monkeypatch: pytest
 
     monkeypatch.setattr(voting, "cross_fit", noted)
     config = EnsembleConfig(vote="weighted", folds=4)
-    voting.out_of_fold_vote(config, pred_probs, labels, np.arange(120) // 2, np.full(4, 1 / 4))
+    voting.out_of_fold_vote(config, Stack(pred_probs, labels, 4), np.arange(120) // 2, np.full(4, 1 / 4))
     [folds] = given
     assert set(folds) == {0, 1, 2, 3}
     assert (folds[0::2] == folds[1::2]).all()

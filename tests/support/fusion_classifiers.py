@@ -108,10 +108,10 @@ def named_folder(folder: Path, name: str) -> Path:
 
 def fuse(
     kind: str,
-    pred_probs: np.ndarray,
+    pred_probs: Any,
     labels: np.ndarray,
     folds: np.ndarray,
-    test: np.ndarray | None = None,
+    test: Any = None,
     **settings: Any,
 ) -> Fused:
     """A member of a decision-level kind that reads all (V, N, C) classifiers; no test rows unless given."""

@@ -19,7 +19,7 @@ from components.lifecycle.champion import utc_now
 from components.lifecycle.detail import is_checked
 from components.lifecycle.store import ModelStore
 from components.modeling.intervals import wilson
-from components.modeling.reliability import calibration
+from components.modeling.reliability import calibration_of
 
 LEAST_KNOWN = 0.9  # of the products that were drawn; codes of fewer are no random sample of them
 COLUMNS = ("product_id", "code", "probability")
@@ -152,12 +152,7 @@ def _score(
     right = np.array([rows[product].code == codes[product] for product in known], bool)
     sure = np.array([rows[product].probability for product in known], np.float64)
     covered = sure >= threshold
-    # Of two classes, the predicted one and all others, the first is the more probable one here.
-    error = (
-        calibration((~right).astype(int), np.stack([sure, np.zeros_like(sure)], axis=1)).error
-        if known
-        else None
-    )
+    error = calibration_of(sure, right).error if known else None
     return Week(
         week=week,
         versions=tuple(sorted(versions)),

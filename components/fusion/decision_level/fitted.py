@@ -9,9 +9,12 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from components.core.reading import reading
+from components.data.stacks import Stack
+from components.data.top_classes import TopClasses, in_form
 from components.fusion.decision_level.logistic import Stacked
 from components.fusion.decision_level.nets import TrainedNet, predict_folds
 from components.fusion.decision_level.product import ProductRule
+from components.fusion.decision_level.structured import Structured
 from components.modeling.cross_fitting import weighted_mean
 from components.modeling.trained import TENSORS
 from components.modeling.voting import majority_vote, voted_probabilities
@@ -20,8 +23,8 @@ from components.modeling.voting import majority_vote, voted_probabilities
 class Fit(Protocol):
     """What was fitted on some rows: a dataclass of arrays and numbers."""
 
-    def predict(self, pred_probs: np.ndarray, /) -> np.ndarray:
-        """(V, N, C) probabilities of a member's own classifiers -> (N, C) float32."""
+    def predict(self, values: np.ndarray, kept: Any = None, /) -> np.ndarray:
+        """Values (V, N, K) of a member's own classifiers, as `Stack` has them -> (N, K) float32."""
         ...
 
 
@@ -31,9 +34,9 @@ class Mean:
 
     weights: np.ndarray
 
-    def predict(self, pred_probs: np.ndarray) -> np.ndarray:
-        """(V, N, C) probabilities of the classifiers -> (N, C) float32."""
-        return weighted_mean(pred_probs, self.weights)
+    def predict(self, values: np.ndarray, kept: np.ndarray | None = None) -> np.ndarray:
+        """Values (V, N, K) of the classifiers, as `Stack` has them -> (N, K) float32."""
+        return weighted_mean(values, self.weights)
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,16 @@ class CrossFitted:
         of_folds: by the rows outside each fold.
     """
 
-    refit: Fit
-    of_folds: Sequence[Fit]
+    refit: Any
+    of_folds: Sequence[Any]
 
     def predict(self, pred_probs: np.ndarray, fold: int | None = None) -> np.ndarray:
         """(V, N, C) probabilities of its classifiers -> (N, C) float32; a fold by the fit without it."""
-        return (self.refit if fold is None else self.of_folds[fold]).predict(pred_probs)
+        fit: Fit = self.refit if fold is None else self.of_folds[fold]
+        # As the fusion read them: of many classes the most probable ones of each row.
+        stack = Stack.of([in_form(one) for one in pred_probs])
+        fused = stack.matrix(fit.predict(stack.values, stack.kept))
+        return fused.dense() if isinstance(fused, TopClasses) else fused
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Each field's values, the refit's first, then one a fold."""
@@ -83,9 +90,11 @@ def net_tensors(trained: TrainedNet) -> dict[str, np.ndarray]:
     return {f"{name}.{i}": layer for name, layers in both.items() for i, layer in enumerate(layers)}
 
 
-def load_nets(folder: Path) -> VotingNets:
-    """Reads the nets of a member."""
+def load_nets(folder: Path) -> VotingNets | CrossFitted:
+    """Reads the nets of a member, or what stands for them where there are many classes."""
     tensors = _tensors(folder)
+    if "own" in tensors:
+        return _load_fits(Structured, folder)
 
     def layers(name: str) -> list[np.ndarray]:
         return [tensors[key] for key in sorted(tensors) if key.startswith(f"{name}.")]
@@ -95,7 +104,7 @@ def load_nets(folder: Path) -> VotingNets:
 
 def load_logistic(folder: Path) -> CrossFitted:
     """Reads the logistic regressions of a member."""
-    return _load_fits(Stacked, folder)
+    return _load_fits(Structured if "own" in _tensors(folder) else Stacked, folder)
 
 
 def load_mean(folder: Path) -> CrossFitted:

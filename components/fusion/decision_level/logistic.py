@@ -40,7 +40,7 @@ class Stacked:
     weights: np.ndarray
     clip_min: float
 
-    def predict(self, pred_probs: np.ndarray) -> np.ndarray:
+    def predict(self, pred_probs: np.ndarray, kept: None = None) -> np.ndarray:
         """(V, N, C) probabilities of the inputs -> (N, C) float32."""
         logits = _columns(to_logs(pred_probs, self.clip_min)) @ torch.from_numpy(self.weights)
         return logits.softmax(-1).float().numpy()

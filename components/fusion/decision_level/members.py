@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from components.data.stacks import Stack
+from components.data.top_classes import TopClasses
 from components.fusion.config import FUSION_KINDS, DecisionLevelConfig
 
 
@@ -28,23 +31,60 @@ class FusionData:
     """What members are fitted on, and what they are applied to.
 
     Attributes:
-        pred_probs: (V, N, C) float32 probabilities of V classifiers on validation.
+        on_validation: (V, N, C) float32 probabilities of V classifiers; of many classes V matrices (N, C).
         labels: (N,) classes.
         folds: (N,) fold of every row.
-        test: (V, T, C) the classifiers on test; T may be 0.
+        on_test: likewise, on test, which may have no rows.
         seed: of every random draw.
+        known: what `of` gave before, by the numbers of the classifiers.
     """
 
-    pred_probs: np.ndarray
+    on_validation: np.ndarray | Sequence[TopClasses]
     labels: np.ndarray
     folds: np.ndarray
-    test: np.ndarray
+    on_test: np.ndarray | Sequence[TopClasses]
     seed: int
+    known: dict[tuple[int, ...], "FusionData"] = field(default_factory=dict, repr=False)
 
     def of(self, member: Member) -> "FusionData":
         """The same with a member's own classifiers alone."""
-        inputs = list(member.inputs)
-        return replace(self, pred_probs=self.pred_probs[inputs], test=self.test[inputs])
+        if member.inputs not in self.known:
+            validation, test = (_of(each, member.inputs) for each in (self.on_validation, self.on_test))
+            own = replace(self, on_validation=validation, on_test=test, known={})
+            self.known[member.inputs] = own
+        return self.known[member.inputs]
+
+    @property
+    def pred_probs(self) -> np.ndarray:
+        """(V, N, C) on validation, over all classes however many."""
+        return _dense(self.on_validation)
+
+    @property
+    def test(self) -> np.ndarray:
+        """(V, T, C) on test, likewise."""
+        return _dense(self.on_test)
+
+    @cached_property
+    def rows(self) -> Stack:
+        """Validation, as what grows with the classes takes it."""
+        return Stack.of(self.on_validation, self.labels)
+
+    @cached_property
+    def test_rows(self) -> Stack:
+        """Test, likewise."""
+        return Stack.of(self.on_test)
+
+
+def _of(
+    matrices: np.ndarray | Sequence[TopClasses], inputs: tuple[int, ...]
+) -> np.ndarray | Sequence[TopClasses]:
+    return matrices[list(inputs)] if isinstance(matrices, np.ndarray) else [matrices[i] for i in inputs]
+
+
+def _dense(matrices: np.ndarray | Sequence[TopClasses]) -> np.ndarray:
+    if isinstance(matrices, np.ndarray):
+        return matrices
+    return np.stack([matrix.dense() for matrix in matrices])
 
 
 @dataclass(frozen=True)
@@ -52,14 +92,14 @@ class Fused:
     """What a member makes of the classifiers, and what it leaves.
 
     Attributes:
-        out_of_fold: (N, C) float32 on validation.
-        test: (T, C) float32.
+        out_of_fold: (N, C) float32 on validation; of many classes as the classifiers are given.
+        test: (T, C) float32, likewise.
         metadata: for the report.
         tensors: what its kind's `load` reads, by name.
     """
 
-    out_of_fold: np.ndarray
-    test: np.ndarray
+    out_of_fold: Any
+    test: Any
     metadata: dict[str, Any]
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
 

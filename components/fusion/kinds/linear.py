@@ -7,7 +7,11 @@ from components.fusion.config import NetConfig
 
 
 class LinearFusionConfig(NetConfig):
-    """One linear layer over all class probabilities (paper, sections 3.3.2 and 4.1)."""
+    """One linear layer over all class probabilities (paper, sections 3.3.2 and 4.1).
+
+    Of more than 100 classes: a weight for each classifier and class, fitted by maximum likelihood without
+    epochs.
+    """
 
     kind: Literal["linear"] = "linear"
 

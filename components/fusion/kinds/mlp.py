@@ -10,7 +10,11 @@ from components.fusion.config import NetConfig
 
 
 class MlpConfig(NetConfig):
-    """Two layers over all class probabilities (paper, sections 3.3.2 and 4.1)."""
+    """Two layers over all class probabilities (paper, sections 3.3.2 and 4.1).
+
+    Of more than 100 classes: a weight for each classifier and class, and what the hidden units add, fitted by
+    maximum likelihood without epochs.
+    """
 
     kind: Literal["mlp"] = "mlp"
     hidden: PositiveInt = setting(6, "size between the layers", paper="4.1")

@@ -9,10 +9,11 @@ import pytest
 
 from components.core.configuration import parse_config
 from components.core.errors import InputError
+from components.data import top_classes
 from components.data.image_store import write_image_store
 from components.data.probabilities import Classifier, Probabilities, read_classifier, write_classifier
 from components.data.products import SCHEMA, Products, read_products, write_products
-from components.denoise.config import DenoiseConfig
+from components.denoise.config import MARGIN, DenoiseConfig
 from components.denoise.run import mean_pred_probs, run_denoise
 
 CLASSES = ("10", "20", "30", "40")
@@ -158,6 +159,7 @@ def test_text_and_image_folds_are_averaged_product_by_product(scene: Scene):
     classifiers = {path.name: read_classifier(path) for path in [*scene.classifiers, *wrong]}
     for split, rows in (("out_of_fold", ~scene.validation), ("validation", scene.validation)):
         found = mean_pred_probs(products, split, classifiers)
+        assert isinstance(found, np.ndarray)
         assert np.allclose(found, ((sure + scene.pred_probs) / 2)[rows], atol=1e-6)
 
 
@@ -266,3 +268,19 @@ def test_another_class_order_is_refused(scene: Scene):
 def test_wrong_settings_are_named(scene: Scene):
     with pytest.raises(InputError, match=r"denoise: unknown key 'shares' \(did you mean 'share'"):
         parse_config(DenoiseConfig, {"shares": 0.1}, where="denoise")
+
+
+def test_of_many_classes_the_margin_flags_what_it_flags_with_all_probabilities(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    scene.run(DenoiseConfig(filter_by=MARGIN, share=0.5))
+    flagged, removed = [issue["product_id"] for issue in scene.issues], scene.removed
+    monkeypatch.setattr(top_classes, "MANY_CLASSES", 3)
+    monkeypatch.setattr(top_classes, "KEPT", 2)
+    monkeypatch.setattr(top_classes, "CELLS", 600)  # 150 rows a block
+    scene.run(DenoiseConfig(share=0.5), [scene.write_fold(fold, name=f"top{fold}") for fold in range(FOLDS)])
+    again = [issue["product_id"] for issue in scene.issues]
+    assert len(set(flagged) & set(again)) > 0.95 * max(len(flagged), len(again))
+    assert scene.removed == removed
+    assert scene.cleaned.metadata["denoise"]["filter_by"] == MARGIN
+    assert "low_normalized_margin in place of prune_by_noise_rate" in caplog.text

@@ -16,6 +16,7 @@ from components.data.probabilities import (
     write_classifier,
 )
 from components.data.products import read_products
+from components.data.stacks import Stack
 from components.ensemble.confidence_report import UNCALIBRATED
 from components.ensemble.config import EnsembleConfig
 from components.ensemble.voting import greedy_selection, member_weights, out_of_fold_vote
@@ -81,7 +82,7 @@ def test_metadata_say_what_each_member_adds_and_how_far_they_agree(tmp_path: Pat
 def test_a_weighted_vote_gives_a_useless_member_little() -> None:
     pred_probs, labels = make_classifiers(3, 400, 4)
     pred_probs[2] = make_classifiers(1, 400, 4, strength=0, seed=8)[0][0]
-    weights = member_weights(EnsembleConfig(vote="weighted"), pred_probs, labels, np.full(3, 1 / 3))
+    weights = member_weights(EnsembleConfig(vote="weighted"), Stack(pred_probs, labels, 4), np.full(3, 1 / 3))
     assert weights[2] < 0.1
     assert weights.sum() == pytest.approx(1)
 
@@ -90,7 +91,7 @@ def test_greedy_choice_starts_with_the_best_and_leaves_out_what_hurts() -> None:
     pred_probs, labels = make_classifiers(4, 400, 4, strength=2)
     pred_probs[1] = make_classifiers(1, 400, 4, strength=0, seed=8)[0][0]
     config = EnsembleConfig(vote="soft", select="greedy")
-    chosen = greedy_selection(config, pred_probs, labels, EQUAL)
+    chosen = greedy_selection(config, Stack(pred_probs, labels, 4), EQUAL)
     scores = [macro_f1(labels, one.argmax(axis=1), 4) for one in pred_probs]
     assert 1 not in chosen
     assert int(np.argmax(scores)) in chosen
@@ -100,11 +101,14 @@ def test_greedy_choice_starts_with_the_best_and_leaves_out_what_hurts() -> None:
 def test_what_is_chosen_for_a_row_does_not_depend_on_its_label() -> None:
     pred_probs, labels = make_classifiers(4, 400, 4, strength=1)
     config = EnsembleConfig(vote="weighted", folds=4)
-    before, _ = out_of_fold_vote(config, pred_probs, labels, GROUPS, EQUAL)
+    before, _ = out_of_fold_vote(config, Stack(pred_probs, labels, 4), GROUPS, EQUAL)
     random_labels = np.random.default_rng(0).permutation(labels)
     # On labels without sense the best choice of weights is worth nothing out of fold.
     voted, _ = out_of_fold_vote(
-        EnsembleConfig(vote="soft", select="greedy", folds=4), pred_probs, random_labels, GROUPS, EQUAL
+        EnsembleConfig(vote="soft", select="greedy", folds=4),
+        Stack(pred_probs, random_labels, 4),
+        GROUPS,
+        EQUAL,
     )
     assert macro_f1(labels, before.argmax(axis=1), 4) > 0.7
     assert macro_f1(random_labels, voted.argmax(axis=1), 4) < 0.32  # by chance 0.25

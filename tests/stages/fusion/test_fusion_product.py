@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from fusion_classifiers import fuse, make_classifiers
 
+from components.data.stacks import Stack
 from components.fusion.decision_level.product import fit_product
 from components.modeling.cross_fitting import stratified_folds
 from components.modeling.metrics import macro_f1
@@ -24,7 +25,7 @@ def independent_classifiers(rows: int, *, seed: int = 0) -> tuple[np.ndarray, np
 
 def test_independent_calibrated_classifiers_get_exponents_of_one_and_bayes_rule() -> None:
     pred_probs, labels = independent_classifiers(40_000)
-    fit = fit_product(pred_probs, labels)
+    fit = fit_product(Stack.of(pred_probs, labels))
     assert fit.exponents == pytest.approx([1, 1], abs=0.05)
     bayes = pred_probs[0].astype(float) * pred_probs[1] / FREQUENCIES
     bayes /= bayes.sum(axis=1, keepdims=True)
@@ -45,7 +46,7 @@ def test_rare_classes_are_found_that_a_product_without_frequencies_misses() -> N
 def test_a_classifier_that_knows_nothing_gets_no_say() -> None:
     pred_probs, labels = make_classifiers(2, 600, 4)
     pred_probs[1] = make_classifiers(1, 600, 4, strength=0, seed=8)[0][0]
-    assert abs(fit_product(pred_probs, labels).exponents[1]) < 0.1
+    assert abs(fit_product(Stack.of(pred_probs, labels)).exponents[1]) < 0.1
 
 
 def test_few_rows_do_less_harm_than_to_a_stacked_regression() -> None:
