@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from components.denoise.issues import find_issues, known_classes
 from components.modeling.trained import TrainingSetup
 from components.preprocess.split import assign_folds
 from components.text.kinds.linear import LinearTextConfig
-from components.text.linear import train_linear
+from components.text.linear import train_linear, train_linear_folds
 
 CLASSES, FOLDS, FAMILY = 7, 4, 12
 CONFIG = LinearTextConfig(name="tfidf", kind="linear", features=0, char_ngrams=(), l2=0.02)
@@ -100,12 +101,12 @@ def leaking_task(products: Products, fold: int) -> Task:
 def without_flagged(products: Products, *, leak: bool) -> Products:
     """Marks what text folds flag as removed from train."""
     with tempfile.TemporaryDirectory() as folder:
-        setup = TrainingSetup(seed=0, model=Path(folder))
+        setups = [TrainingSetup(seed=0, model=Path(folder))] * FOLDS
         pred_probs = np.zeros((len(products.table), CLASSES))
-        for fold in range(FOLDS):
-            task = leaking_task(products, fold) if leak else training_task(products, fold=fold, cleaned=False)
-            predicted = train_linear(products, task, CONFIG, setup).matrices["final"]["out_of_fold"]
-            pred_probs[task.predict["out_of_fold"]] = predicted
+        make = leaking_task if leak else partial(training_task, cleaned=False)
+        tasks = [make(products, fold=fold) for fold in range(FOLDS)]
+        for task, trained in zip(tasks, train_linear_folds(products, tasks, CONFIG, setups), strict=True):
+            pred_probs[task.predict["out_of_fold"]] = trained.matrices["final"]["out_of_fold"]
     rows = products.rows("out_of_fold")
     issues = find_issues(
         products,

@@ -32,6 +32,7 @@ class Kind:
         config: its configuration, with a field `kind: Literal["..."] = "..."` of the module's name.
         fit: the function that fits it, "package.module:function", imported where it is called.
         load: the function that reads a fitted classifier from its folder, named likewise.
+        fit_folds: the function that fits several folds in one task, named likewise; "" where each is a task.
         uses_gpu: whether it trains on a GPU where the run has one; may depend on the configuration.
         old_name: what it was called before.
     """
@@ -40,6 +41,7 @@ class Kind:
     fit: str
     uses_gpu: bool | Callable[[Any], bool]
     load: str = ""  # a registry refuses a kind without one by its module's name
+    fit_folds: str = ""
     old_name: str = ""
 
     @property
@@ -55,6 +57,10 @@ class Kind:
     def load_fit(self) -> Callable[..., Any]:
         """Imports the function that fits it."""
         return _imported(self.fit)
+
+    def load_fit_folds(self) -> Callable[..., Any]:
+        """Imports the function that fits several folds."""
+        return _imported(self.fit_folds)
 
     def load_loader(self) -> Callable[..., Any]:
         """Imports the function that reads what it left; `Registry.load` checks the files first."""

@@ -13,6 +13,7 @@ from components.core.project import STAGE_NAMES
 
 PLACEHOLDER = "{{$"
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
+SEPARATOR = ","  # a list of lists is no type that a loop may run over, and a list of texts is one
 LARGEST_SEED = 2**32 - 1  # numpy's and scikit-learn's
 
 
@@ -80,6 +81,24 @@ def wants_gpu(stage: str, configs: Sequence[Mapping[str, Any]]) -> bool:
         InputError: one of them is wrong.
     """
     return getattr(_configuration(stage), f"{stage.upper()}_KINDS").any_wants_gpu(configs)
+
+
+def text_fold_groups(config: Mapping[str, Any], folds: int) -> list[str]:
+    """Which folds each task of the loop over text folds trains, as `fold_numbers` reads them.
+
+    Returns:
+        All of them in one where the configuration's kind fits them together, else one each.
+
+    Raises:
+        InputError: the configuration is wrong.
+    """
+    kinds, numbers = _configuration("text").TEXT_KINDS, [str(fold) for fold in range(folds)]
+    return [SEPARATOR.join(numbers)] if kinds.of(kinds.parse(config)).fit_folds else numbers
+
+
+def fold_numbers(group: str) -> list[int]:
+    """ "0,1,2" -> [0, 1, 2]; "" -> [], of a training that is no fold's."""
+    return [int(number) for number in group.split(SEPARATOR) if number]
 
 
 def check_checkpoints(folder: str) -> None:

@@ -34,8 +34,8 @@ def denoise(
         label_issues: a folder with label_issues.tsv and .xlsx: every flagged product, worst first.
         denoise_metrics: counts.
         denoise_report: the worst label issues with their pictures.
-        text_folds: out-of-fold probabilities of the text classifier, one a fold.
-        image_folds: out-of-fold probabilities of the image classifier, one a fold.
+        text_folds: out-of-fold probabilities of the text classifier, one a task of the loop.
+        image_folds: out-of-fold probabilities of the image classifier, one a task of the loop.
     """
     from functools import partial
 

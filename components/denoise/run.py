@@ -10,9 +10,10 @@ from components.core.errors import InputError
 from components.core.stage import Result
 from components.data.alignment import rows_of
 from components.data.decisions import decisions_of, settled_products
+from components.data.folds import read_folds
 from components.data.ids import read_ids
 from components.data.image_store import ImageStore
-from components.data.probabilities import Classifier, read_classifier
+from components.data.probabilities import Classifier
 from components.data.products import Products, read_products, write_products
 from components.data.top_classes import PredProbs, TopClasses, blocks_of, concatenated, in_form, many
 from components.denoise.config import MARGIN, DenoiseConfig
@@ -39,8 +40,8 @@ def run_denoise(
     """Ranks label issues by the classifiers' out-of-fold probabilities and marks the removed ones.
 
     Args:
-        out_of_fold: one classifier folder a fold and modality. Where several predicted a product, the mean of
-            their probabilities counts; validation is predicted by all.
+        out_of_fold: what each training of folds left (`components.data.folds`). Where several classifiers
+            predicted a product, the mean of their probabilities counts; validation is predicted by all.
         images: the image store, for the report's pictures.
         keep_ids: path or URI of product ids, one a line, that are never removed; "" for none.
         cleaned: file for the product table, its `removed` column set. Nothing leaves validation or test:
@@ -55,7 +56,11 @@ def run_denoise(
         InputError: a product was predicted by no fold, or a file breaks its rules.
     """
     catalog = read_products(products)
-    classifiers = {str(path): read_classifier(path, classes=catalog.classes) for path in out_of_fold}
+    classifiers = {
+        str(folder): classifier
+        for path in out_of_fold
+        for folder, classifier in read_folds(path, classes=catalog.classes).items()
+    }
     splits = [split for split in NAMES if len(catalog.rows(split))]
     pred_probs = {split: mean_pred_probs(catalog, split, classifiers) for split in splits}
     known = known_classes(catalog, pictured=any(each.modality == "image" for each in classifiers.values()))

@@ -1,6 +1,6 @@
 """What a training of a classifier is given, and what it leaves behind: matrices, features, and its model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,10 @@ from torch import Tensor
 from components.core.artifacts import read_manifest, whole_file, write_json, write_manifest
 from components.core.reading import read_json, reading
 from components.data.features import Features, write_features
+from components.data.folds import fold_folder
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import Products, Task
+from components.data.top_classes import PredProbs, concatenated, in_form
 from components.modeling.metrics import macro_f1
 
 TENSORS, SETTINGS = "model.safetensors", "config.json"
@@ -162,25 +164,74 @@ def write_trained(
     Raises:
         InputError: a matrix or the features break their rules (NaN, rows that do not sum to 1).
     """
-    ids, labels = products.ids, products.labels
-    matrices = {
-        checkpoint: {
-            split: Probabilities(ids[task.predict[split]], products.classes, values)
-            for split, values in splits.items()
-        }
-        for checkpoint, splits in trained.matrices.items()
-    }
-    metrics = dict(trained.metrics)
-    chosen = next(iter(trained.matrices.values()))
-    for split in ("validation", "out_of_fold"):
-        if split in chosen:
-            truth = labels[task.predict[split]]
-            metrics["macro_f1"] = macro_f1(truth, chosen[split].argmax(axis=1), len(products.classes))
-    metadata = {**metadata, "metrics": metrics, "curves": trained.curves, "device": trained.device}
-    classifier = Classifier(name, modality, matrices, metadata)
+    known = metadata | _training_of(trained)
+    classifier = _classifier(trained.matrices, products, task, name, modality, known)
     write_classifier(probabilities, classifier)
-    kept = np.zeros((len(ids), 0), np.float32) if trained.features is None else trained.features
-    write_features(features, Features(name, ids, kept))
+    kept = np.zeros((len(products.ids), 0), np.float32) if trained.features is None else trained.features
+    write_features(features, Features(name, products.ids, kept))
     if trained.delete_checkpoints is not None:
         trained.delete_checkpoints()
     return classifier
+
+
+def write_folds(
+    trained: Iterable[Trained],
+    products: Products,
+    tasks: Mapping[int, Task],
+    *,
+    name: str,
+    modality: str,
+    metadata: dict[str, Any],
+    probabilities: Path,
+    features: Path,
+) -> Classifier:
+    """Writes the classifiers of several folds, each into its `fold_folder`, and features that are empty.
+
+    Args:
+        trained: of each fold, in the order of `tasks`.
+
+    Returns:
+        All of them as one, whose matrix holds the out-of-fold rows of every fold and is scored as a whole.
+    """
+    found, seconds = [], 0.0
+    for (fold, task), each in zip(tasks.items(), trained, strict=True):
+        known = metadata | _training_of(each) | {"fold": fold}
+        part = _classifier(each.matrices, products, task, name, modality, known)
+        write_classifier(fold_folder(probabilities, fold), part)
+        found.append(in_form(part.chosen("out_of_fold", products.ids[task.predict["out_of_fold"]])))
+        seconds += each.metrics["seconds"]
+    metadata = metadata | {"folds": list(tasks)}
+    write_manifest(probabilities, name=name, modality=modality, metadata=metadata)
+    write_features(features, Features(name, products.ids, np.zeros((len(products.ids), 0), np.float32)))
+    rows = np.concatenate([task.predict["out_of_fold"] for task in tasks.values()])
+    matrices = {"final": {"out_of_fold": concatenated(found)}}
+    metadata["metrics"] = {"seconds": seconds}
+    return _classifier(matrices, products, Task(rows, {"out_of_fold": rows}), name, modality, metadata)
+
+
+def _training_of(trained: Trained) -> dict[str, Any]:
+    return {"metrics": dict(trained.metrics), "curves": trained.curves, "device": trained.device}
+
+
+def _classifier(
+    matrices: Mapping[str, Mapping[str, PredProbs]],
+    products: Products,
+    task: Task,
+    name: str,
+    modality: str,
+    metadata: dict[str, Any],
+) -> Classifier:
+    """Names the rows of matrices, and adds the macro-F1 of the first to the metrics."""
+    found = {
+        checkpoint: {
+            split: Probabilities(products.ids[task.predict[split]], products.classes, values)
+            for split, values in splits.items()
+        }
+        for checkpoint, splits in matrices.items()
+    }
+    chosen = next(iter(matrices.values()))
+    for split in ("validation", "out_of_fold"):
+        if split in chosen:
+            truth, predicted = products.labels[task.predict[split]], chosen[split].argmax(axis=1)
+            metadata["metrics"]["macro_f1"] = macro_f1(truth, predicted, len(products.classes))
+    return Classifier(name, modality, found, metadata)

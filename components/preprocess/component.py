@@ -36,6 +36,7 @@ def check_parameters(
 ) -> NamedTuple(
     "Checked",
     [(name, str) for name in ("text_fold", "text", "image_fold", "image", "predict", "monitor")]  # type: ignore
+    + [("text_folds", list[str])]
     + [(name, str) for name in ("weights", "keep_ids", "digest")],
 ):
     """Checks what a run was given before it reads a file: a run from a form passes no client.
@@ -71,20 +72,21 @@ def check_parameters(
     Returns:
         The accelerator that the tasks of each loop ask for, none where no configuration of it uses one; that
         of the prediction, which asks for one where a classifier was trained on one; where models are stored,
-        the same for the monitor; digests of the contents of weights, with the run's id where that is to train
-        again, and of the products kept, by which a server's cache knows them; and where models are stored,
-        the digest of all that a model follows from beside its products.
+        the same for the monitor; which folds each task of the loop over text folds trains; digests of the
+        contents of weights, with the run's id where that is to train again, and of the products kept, by
+        which a server's cache knows them; and where models are stored, the digest of all that a model follows
+        from beside its products.
     """
     given = dict(locals())
 
     import os
 
-    from components.core.parameters import check_checkpoints, parse_values, wants_gpu
+    from components.core.parameters import check_checkpoints, parse_values, text_fold_groups, wants_gpu
     from components.core.stage import RUN_ID_VARIABLE, process_of
     from components.preprocess.training_digest import content_digest, settings_digest, weights_digest
 
     with process_of("preprocess"):
-        parse_values(given)
+        parsed = parse_values(given)
         check_checkpoints(cluster_checkpoints)
         again = os.environ.get(RUN_ID_VARIABLE, "") if models_retrain else ""
         digests = [f"{weights_digest(given)}{again}", content_digest([denoise_keep_ids])]
@@ -94,7 +96,8 @@ def check_parameters(
     wanted = [wants_gpu(*loop) for loop in loops]
     wanted.append(wanted[1] or wanted[3])  # what was trained on a GPU predicts on one
     wanted.append(wanted[-1] and models_store != "")  # only a stored champion predicts before any training
-    return (*(cluster_accelerator_type if each else "" for each in wanted), *digests)
+    groups = text_fold_groups(text_fold_config, parsed["denoise_folds"])
+    return (*(cluster_accelerator_type if each else "" for each in wanted), groups, *digests)
 
 
 @dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)

@@ -36,7 +36,8 @@ class _Scores:
 def training_report(classifier: Classifier, products: Products) -> str:
     """Draws the report of a classifier that `write_trained` left.
 
-    Its metadata hold `curves`, one mapping an epoch, and `config`, `seed`, `fold` and `metrics`.
+    Its metadata hold `curves`, one mapping an epoch, and `config`, `seed`, `metrics`, and `fold`, or `folds`
+    where several were trained in one task.
 
     Raises:
         InputError: its chosen checkpoint has neither a validation nor an out-of-fold matrix.
@@ -60,7 +61,7 @@ def training_report(classifier: Classifier, products: Products) -> str:
         "training",
         name=classifier.name,
         modality=classifier.modality,
-        fold=metadata.get("fold"),
+        of_folds=_of_folds(metadata),
         lead=_lead(chosen, split),
         checks=[*_curve_checks(curves), _classes_check(products, chosen)],
         figures=_figures(classifier, products, curves, chosen),
@@ -87,8 +88,15 @@ def _scores(matrix: Probabilities, products: Products) -> _Scores:
     return _Scores(macro_f1(labels, predicted, count), f1_per_class(labels, predicted, count), support)
 
 
+def _of_folds(metadata: dict[str, Any]) -> str:
+    if folds := metadata.get("folds"):
+        return f"folds {folds[0]} to {folds[-1]}"
+    return "" if metadata.get("fold") is None else f"fold {metadata['fold']}"
+
+
 def _lead(scores: _Scores, split: str) -> str:
-    where = "validation products" if split == "validation" else "products of the fold that it did not see"
+    left_out = "products, each of the fold that its training left out"
+    where = "validation products" if split == "validation" else left_out
     return f"Macro-F1 {percent(scores.macro_f1)} % on {scores.support.sum():,} {where}."
 
 
@@ -156,10 +164,12 @@ def _figures(
 ) -> list[dict[str, str]]:
     metadata = classifier.metadata
     cleaned = bool(metadata.get("config", {}).get("cleaned", False))
-    fitted = len(training_task(products, fold=metadata.get("fold"), cleaned=cleaned).fit)
+    folds = metadata.get("folds", [metadata.get("fold")])
+    counts = [len(training_task(products, fold=fold, cleaned=cleaned).fit) for fold in folds]
+    fitted = sum(counts)
     figures = [
         figure("macro-F1", percent(scores.macro_f1), "%"),
-        figure("products trained on", f"{fitted:,}"),
+        figure(f"products trained on{', a fold' if len(folds) > 1 else ''}", f"{fitted // len(folds):,}"),
     ]
     seconds = sum(curve.get("seconds", 0.0) for curve in curves)
     seconds = seconds or metadata.get("metrics", {}).get("seconds", 0)

@@ -6,6 +6,7 @@ feature-level fusion are a truncated SVD of the TF-IDF (latent semantic analysis
 
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +110,25 @@ def train_linear(products: Products, task: Task, config: LinearTextConfig, setup
     Raises:
         InputError: the texts have nothing in common that could be learned.
     """
+    return next(train_linear_folds(products, [task], config, [setup]))
+
+
+def train_linear_folds(
+    products: Products, tasks: Sequence[Task], config: LinearTextConfig, setups: Sequence[TrainingSetup]
+) -> Iterator[Trained]:
+    """`train_linear` of one task after the other, with n-grams that are counted once.
+
+    Counts are each text's own; vocabulary, frequencies and weights are learned anew from the rows that each
+    task is fitted on.
+    """
     texts = Texts(products.table, _ngrams(config, len(products.classes)))
+    for task, setup in zip(tasks, setups, strict=True):
+        yield _train(texts, products, task, config, setup)
+
+
+def _train(
+    texts: Texts, products: Products, task: Task, config: LinearTextConfig, setup: TrainingSetup
+) -> Trained:
     start = time.perf_counter()
     fitted = _fit(texts, task.fit, products, config, setup.seed)
     matrices = {split: fitted.of_rows(texts, rows) for split, rows in task.predict.items()}

@@ -137,7 +137,7 @@ def test_a_second_run_takes_over_what_is_unchanged_and_says_so(run: Run):
     before = (run.output / "predictions.tsv").read_bytes()
     again = run.start()
     started = [line for line in again.stdout.splitlines() if line.endswith("] started")]
-    assert again.stdout.count("unchanged: taken over from an earlier run") == 14
+    assert again.stdout.count("unchanged: taken over from an earlier run") == 11
     assert [line for line in started if "[monitor]" not in line] == []  # which looks anew each time
     assert (run.output / "predictions.tsv").read_bytes() == before
 
@@ -172,7 +172,7 @@ def test_its_reports_are_calm_in_a_browser_though_its_catalog_means_harm(
     run: Run, browser: Browser, listener: Listener, tmp_path: Path
 ):
     reports = sorted((run.output / "reports").glob("*.html"))
-    assert len(reports) == 15
+    assert len(reports) == 12
     assert all(report.stat().st_size < 2 * 2**20 for report in reports)
     assert not [report for report in reports if "could not be drawn" in report.read_text(encoding="utf-8")]
     check_calm(browser, [*reports, run.output / "index.html"], tmp_path)

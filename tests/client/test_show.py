@@ -104,14 +104,17 @@ def test_fold_trainings_share_a_line_and_gathered_reports_lead_to_each_other(tmp
     for fold in range(3):
         of_fold = {"name": "tfidf", "metadata": {"fold": fold}}
         with_task_report(tmp_path, f"loop-{fold}/text", "text", page, **of_fold)
+    together = {"name": "words", "metadata": {"folds": [0, 1, 2]}}
+    with_task_report(tmp_path, "loop-3/text", "text", page, **together)
     with_task_report(tmp_path, "denoise", "denoise", page)
     with_task_report(tmp_path, "predict", "predict", page)
     write_sealed(tmp_path / "run.json", {"parameters": {}, "finished": False})
     shown = command("show", tmp_path).output
     assert "(folds 0 to 2)" in shown
+    assert "text-words-fold-0-2.html" in shown
     assert "fold-1.html" not in shown
     index = (tmp_path / "index.html").read_text(encoding="utf-8")
-    line = next(line for line in index.splitlines() if "fold-0" in line)
+    line = next(line for line in index.splitlines() if "tfidf-fold-0" in line)
     assert re.findall(r">(\d)</a>", line) == ["0", "1", "2"]
     assert index.index("predict.html") < index.index("denoise.html")
     report = (tmp_path / "reports" / "denoise.html").read_text(encoding="utf-8")

@@ -196,8 +196,8 @@ def test_the_tasks_of_a_loop_ask_for_an_accelerator_where_one_of_them_uses_it(do
     for name, task in {name: task for loop in loops for name, task in loop.items()}.items():
         parameters = task["inputs"]["parameters"]
         output = parameters["gpu_type"]["componentInputParameter"]
-        stage, fold = task["taskInfo"]["name"].split("-")[0], parameters["fold"]
-        suffix = "_fold" if "componentInputParameter" in fold else ""
+        stage, folds = task["taskInfo"]["name"].split("-")[0], parameters.get("folds") or parameters["fold"]
+        suffix = "_fold" if "componentInputParameter" in folds else ""
         assert output == f"pipelinechannel--check-parameters-{stage}{suffix}"
         assert asked[name] == f"{{{{$.inputs.parameters['{output}']}}}}"
 

@@ -43,5 +43,5 @@ def test_a_bare_list_to_loop_over_breaks_the_rule(parameter: str, problem: str, 
     twin: dict[str, Any] = {"__name__": "twin"}
     bare = parameter.partition("[")[0]
     exec(compile(source.replace(parameter, bare), "twin.py", "exec"), twin)
-    found = mismatches(compiled(twin["build_pipeline"](PRESETS["laptop"]), tmp_path))
+    found = mismatches(compiled(twin["build_pipeline"](PRESETS["paper"]), tmp_path))
     assert any(problem in each for each in found), found

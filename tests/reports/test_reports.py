@@ -322,7 +322,7 @@ def test_a_fold_is_reported_on_the_products_that_it_did_not_see(tmp_path: Path) 
     fold = {"best": {"out_of_fold": classifier.matrices["best"]["validation"]}}
     page = training_report(Classifier("t", "text", fold, {"fold": 1}), read_products(run.products))
     assert "fold 1" in page
-    assert "products of the fold that it did not see" in page
+    assert "products, each of the fold that its training left out" in page
 
 
 def test_a_kept_and_a_removed_label_issue_both_tell_their_fate(tmp_path: Path) -> None:

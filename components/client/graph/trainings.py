@@ -33,10 +33,12 @@ class Trainings:
     def folds(self, products: Any, stages: tuple[str, ...]) -> dict[str, Any]:
         """Out-of-fold probabilities of the labeled products, for denoising."""
         found = {}
+        # Which text folds one task trains follows from their kind, so the first task says it.
+        loops = {"text": self.checked["text_folds"], "image": self.given["denoise_folds"]}
         for stage in stages:
-            with dsl.ParallelFor(self.given["denoise_folds"]) as fold:
+            with dsl.ParallelFor(loops[stage]) as folds:
                 config, accelerator = self.given[f"{stage}_fold_config"], self.checked[f"{stage}_fold"]
-                task = self._train(stage, products, config, fold, accelerator)
+                task = self._train(stage, products, config, accelerator, folds)
             found[f"{stage}_folds"] = dsl.Collected(task.outputs["probabilities"])
         return found
 
@@ -45,16 +47,17 @@ class Trainings:
         tasks = {}
         for stage in COMPONENTS:
             with dsl.ParallelFor(self.given[f"{stage}_configs"]) as config:
-                tasks[stage] = self._train(stage, products, config, -1, self.checked[stage])
+                tasks[stage] = self._train(stage, products, config, self.checked[stage])
         return tasks
 
-    def _train(self, stage: str, products: Any, config: Any, fold: Any, accelerator: Any) -> Any:
-        inputs = {"images": self.store} if stage == "image" else {}
+    def _train(self, stage: str, products: Any, config: Any, accelerator: Any, folds: Any = None) -> Any:
+        inputs = {"folds": "" if folds is None else folds}
+        if stage == "image":
+            inputs = {"images": self.store, "fold": -1 if folds is None else folds}
         task = COMPONENTS[stage](
             products=products,
             config=config,
             weights_digest=self.checked["weights"],
-            fold=fold,
             seed=self.given["seed"],
             checkpoints=self.given["cluster_checkpoints"],
             gpu_type=accelerator,

@@ -43,7 +43,7 @@ class Report:
 
     @property
     def fold(self) -> str:
-        """The fold whose training it is of; "" for any other report."""
+        """The fold, or first and last of the folds, whose training it is of; "" for any other report."""
         return self.path.stem.partition(FOLD)[2]
 
     @property
@@ -114,7 +114,9 @@ def _report_name(report: Path) -> str:
     if component not in TRAININGS or not manifest.is_file():
         return component.replace("_", "-")
     metadata = json.loads(manifest.read_text(encoding="utf-8"))
-    fold = metadata["metadata"].get("fold")
+    fold, folds = metadata["metadata"].get("fold"), metadata["metadata"].get("folds")
+    if folds:
+        fold = f"{folds[0]}-{folds[-1]}"
     return f"{component}-{metadata['name']}" + ("" if fold is None else f"{FOLD}{fold}")
 
 

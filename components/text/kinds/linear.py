@@ -45,5 +45,6 @@ KIND = Kind(
     LinearTextConfig,
     fit="components.text.linear:train_linear",
     load="components.text.linear:load_linear",
+    fit_folds="components.text.linear:train_linear_folds",
     uses_gpu=False,
 )

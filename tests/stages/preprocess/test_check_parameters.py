@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from components.client.presets import PRESETS
+from components.core.parameters import fold_numbers
 from components.core.stage import RUN_ID_VARIABLE
 from components.preprocess.component import check_parameters
 
@@ -141,11 +142,23 @@ def test_a_volume_that_can_be_written_is_left_as_it_was(tmp_path: Path):
 def test_a_loop_asks_for_an_accelerator_where_a_kind_of_it_uses_one(
     preset: str, changed: dict[str, Any], asked: tuple[str, ...]
 ):
-    *found, monitor, _, _, digest = check(preset, **changed)
+    *found, monitor, _, _, _, digest = check(preset, **changed)
     assert (tuple(found), monitor, digest) == (asked, "", "")  # no store: nothing predicts before a training
-    *found, monitor, _, _, digest = check(preset, **changed, models_store="/mnt/training/models")
+    *found, monitor, _, _, _, digest = check(preset, **changed, models_store="/mnt/training/models")
     assert (tuple(found), monitor) == (asked, asked[-1])
     assert len(digest) == 64
+
+
+@pytest.mark.parametrize(
+    ("config", "groups"),
+    [({"name": "a", "kind": "linear"}, ["0,1,2,3"]), ({"name": "a"}, ["0", "1", "2", "3"])],
+    ids=["linear", "transformer"],
+)
+def test_text_folds_of_a_kind_that_fits_them_together_are_one_task(config: dict[str, Any], groups: list[str]):
+    *_, found, _, _, _ = check("paper", text_fold_config=config)
+    assert found == groups
+    assert [fold for group in groups for fold in fold_numbers(group)] == [0, 1, 2, 3]
+    assert fold_numbers("") == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from components.core.artifacts import read_manifest
 from components.core.errors import InputError
+from components.core.stage import Result
 from components.data.features import read_features
+from components.data.folds import read_folds
 from components.data.probabilities import read_classifier
 from components.data.products import SCHEMA, Products, training_task, write_products
 from components.modeling.text.ngrams import (
@@ -24,7 +26,7 @@ from components.modeling.text.ngrams import (
     tfidf,
 )
 from components.text.config import TEXT_KINDS
-from components.text.run import run_text
+from components.text.run import run_text, run_text_folds
 
 WORDS = {"10": "livre roman poche", "20": "chaise bois meuble", "30": "jeu console manette"}
 CONFIG = {"name": "tfidf", "kind": "linear", "features": 8}
@@ -101,6 +103,47 @@ def test_a_fold_is_predicted_by_a_model_that_never_saw_it(folder: Path, tmp_path
     assert set(splits["out_of_fold"].ids) == {f"p{i}" for i in range(180) if i % 4 == 2}
     assert set(splits["validation"].ids) == {f"p{i}" for i in range(180, 210)}
     assert read_features(folder / "features").values.shape == (240, 0)
+
+
+def run_folds(folder: Path) -> Result:
+    paths: dict[str, Any] = {name: folder / name for name in ("probabilities", "features", "model")}
+    config = TEXT_KINDS.parse(CONFIG)
+    return run_text_folds(folder / "products", config, folds=range(4), seed=0, **paths)
+
+
+def matrices_of(folder: Path, classes: tuple[str, ...]) -> list[dict[str, bytes]]:
+    """The bytes of every fold's matrices, by split."""
+    found = read_folds(folder / "probabilities", classes=classes).values()
+    return [
+        {split: matrix.pred_probs.tobytes() for split, matrix in each.matrices["final"].items()}
+        for each in found
+    ]
+
+
+def test_folds_in_one_task_predict_the_bytes_that_each_predicts_in_its_own(tmp_path: Path):
+    products, alone = write_catalog(tmp_path / "products"), []
+    for fold in range(4):
+        run(tmp_path, fold=fold)
+        alone += matrices_of(tmp_path, products.classes)
+    result = run_folds(tmp_path)
+    assert matrices_of(tmp_path, products.classes) == alone
+    assert read_features(tmp_path / "features").values.shape == (240, 0)
+    assert "Training of tfidf, folds 0 to 3" in result.report
+    assert "on 180 products, each of the fold" in result.report
+    assert result.metrics["macro_f1"] > 0.95
+
+
+def test_of_folds_in_one_task_none_reads_the_labels_of_the_rows_that_it_holds_out(tmp_path: Path):
+    products = write_catalog(tmp_path / "products")
+    run_folds(tmp_path)
+    before = matrices_of(tmp_path, products.classes)
+    table, held_out = products.table.copy(), (products.table["fold"] == 2).fillna(False)
+    table.loc[held_out, "label"] = (table.loc[held_out, "label"] + 1) % 3
+    table.loc[held_out, "code"] = [products.classes[label] for label in table.loc[held_out, "label"]]
+    write_products(Products(table, products.classes), tmp_path / "products")
+    run_folds(tmp_path)
+    after = matrices_of(tmp_path, products.classes)
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, False, True, False]
 
 
 def test_cleaned_leaves_out_what_denoising_removed(folder: Path):
