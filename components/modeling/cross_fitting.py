@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedKFold
 
 from components.core.errors import InputError
+from components.data.grouped_folds import deal_groups
 from components.data.top_classes import CELLS, blocks_of, concatenated
 from components.modeling.metrics import macro_f1
 
@@ -76,13 +77,12 @@ def stratified_folds(
             f"{folds} folds cannot be made of {len(labels)} rows in {distinct} groups, {largest} in the "
             "largest class: take at least 2 folds, and no more than the rows of the largest class"
         )
-    if distinct < len(labels):
-        splitter: StratifiedGroupKFold | StratifiedKFold = StratifiedGroupKFold(
-            folds, shuffle=True, random_state=seed
-        )
-    else:
-        splitter, groups = StratifiedKFold(folds, shuffle=True, random_state=seed), None
-    splits = splitter.split(labels[:, None], labels, groups)
+    if groups is not None and distinct < len(labels):
+        group_of = np.unique(groups, return_inverse=True)[1].reshape(-1)
+        position = np.random.default_rng(seed).permutation(distinct)
+        return deal_groups(group_of, labels, folds=folds, position=position)
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    splits = splitter.split(labels[:, None], labels)
     fold_of = np.empty(len(labels), np.int64)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")

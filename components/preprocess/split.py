@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from components.core.errors import InputError
+from components.data.grouped_folds import class_counts, deal_groups
 
 # What the share is met within: of the products from so many on, in binomial standard deviations below.
 EXACT_FROM, EXACT, DEVIATIONS = 5_000, 0.009, 2.9
@@ -93,19 +94,7 @@ def assign_folds(
             f"{len(ids)} train products cannot be dealt into {folds} folds: they are {len(sizes)} groups "
             "that share a title or a picture. Add products, or set fewer denoise_folds."
         )
-    counts = _counts(group_of, labels)
-    part = 1 / np.maximum(np.bincount(labels), 1)
-    held, total = np.zeros((len(part), folds)), np.zeros(folds)
-    fold_of_group = np.empty(len(sizes), np.int64)
-    for group in np.lexsort((position, -sizes)):
-        entries = slice(counts.indptr[group], counts.indptr[group + 1])
-        classes, parts = counts.indices[entries], counts.data[entries] * part[counts.indices[entries]]
-        # An empty fold comes first: every fold has something to predict.
-        fold = np.lexsort((total, parts @ held[classes], total > 0))[0]
-        held[classes, fold] += parts
-        total[fold] += sizes[group]
-        fold_of_group[group] = fold
-    return fold_of_group[group_of]
+    return deal_groups(group_of, labels, folds=folds, position=position)
 
 
 class _Sides:
@@ -126,7 +115,7 @@ class _Sides:
         self.group_of = np.unique(groups, return_inverse=True)[1].reshape(-1)
         self.sizes, self.position = np.bincount(self.group_of), _positions(ids, self.group_of, seed)
         self.validation = self.position < share
-        self.occurs = csr_array(_counts(self.group_of, labels) > 0, dtype=np.int64)
+        self.occurs = csr_array(class_counts(self.group_of, labels) > 0, dtype=np.int64)
         self.groups_of_class = self.occurs.sum(axis=0)
         self.fixed, self.stays = np.zeros(len(self.sizes), bool), np.zeros(len(self.sizes), bool)
         self.moved: dict[str, int] = {}
@@ -197,13 +186,6 @@ class _Sides:
         if len(groups):
             self.validation[groups] = ~self.validation[groups]
             self.moved[reason] = self.moved.get(reason, 0) + int(self.sizes[groups].sum())
-
-
-def _counts(group_of: np.ndarray, labels: np.ndarray) -> csr_array:
-    """Products by group and class, (G, C) int64."""
-    counts = csr_array((np.ones(len(labels), np.int64), (group_of, labels)))
-    counts.sum_duplicates()
-    return counts
 
 
 def _positions(ids: Sequence[str], group_of: np.ndarray, seed: int) -> np.ndarray:
