@@ -118,10 +118,12 @@ def _fit(features: np.ndarray, labels: np.ndarray, classes: int, l2: Sequence[fl
     scaled = torch.from_numpy((features - center) / spread)
     columns = torch.cat([scaled, scaled.new_ones(len(scaled), 1)], dim=1)
     seen, targets = np.unique(labels, return_inverse=True)
-    start, curvature = columns.new_zeros(columns.shape[1], len(seen)), bounding_curvature(columns)
+    zero, curvature = columns.new_zeros(columns.shape[1], len(seen)), bounding_curvature(columns)
+    penalized = columns.new_ones(columns.shape[1])
+    penalized[-1] = 0  # the bias
     probes = []
     for strength in l2:
-        fitted = fit_ridge(columns, torch.from_numpy(targets), curvature, strength, start)
+        fitted = fit_ridge(columns, torch.from_numpy(targets), curvature, strength * penalized, zero, zero)
         weights = np.zeros((features.shape[1], classes), np.float32)
         bias = np.full(classes, -np.inf, np.float32)
         weights[:, seen], bias[seen] = fitted[:-1].numpy(), fitted[-1].numpy()

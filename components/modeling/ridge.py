@@ -16,25 +16,27 @@ def bounding_curvature(columns: Tensor) -> Tensor:
     return columns.T @ columns / 4
 
 
-def fit_ridge(columns: Tensor, targets: Tensor, curvature: Tensor, l2: float, start: Tensor) -> Tensor:
-    """The weights (D, C) of least summed cross-entropy plus half of `l2` times the squared weights.
+def fit_ridge(
+    columns: Tensor, targets: Tensor, curvature: Tensor, penalty: Tensor, start: Tensor, center: Tensor
+) -> Tensor:
+    """The weights (D, C) of least summed cross-entropy plus half the penalty of the squared distances.
 
     Args:
-        columns: (N, D) inputs, the last column ones: the bias, which is not penalized.
+        columns: (N, D) inputs.
         targets: (N,) classes.
         curvature: see `bounding_curvature`.
+        penalty: (D,), each input's.
         start: (D, C).
+        center: (D, C), from which distances are taken.
     """
-    penalty = columns.new_full((len(curvature),), l2)
-    penalty[-1] = 0
     # In the coordinates of the bounding quadratic all directions are about equally steep.
-    factor = torch.linalg.cholesky(curvature + penalty.diag())
+    factor = torch.linalg.cholesky((curvature + penalty.diag()).double()).to(columns.dtype)
     whitened = torch.linalg.solve_triangular(factor, columns.T, upper=False).T
 
     def loss(rotated: Tensor) -> Tensor:
         weights = torch.linalg.solve_triangular(factor.T, rotated, upper=True)
         fit = cross_entropy(whitened @ rotated, targets, reduction="sum")
-        return fit + 0.5 * (penalty @ weights.square()).sum()
+        return fit + 0.5 * (penalty @ (weights - center).square()).sum()
 
     rotated = minimize(loss, factor.T @ start, rows=len(targets))
     return torch.linalg.solve_triangular(factor.T, rotated, upper=True)

@@ -47,7 +47,7 @@ def test_a_group_is_never_on_both_sides_of_a_fold():
     weak = [0.0001, 0.00001]
     apart = fit_probe(twins, twice, 3, l2=weak, groups=np.repeat(np.arange(60), 2), seed=0)
     leaking = fit_probe(twins, twice, 3, l2=weak, groups=np.arange(120), seed=0)
-    assert min(leaking.log_losses.values()) < 0.5 * min(apart.log_losses.values())
+    assert min(leaking.log_losses.values()) < 0.75 * min(apart.log_losses.values())
 
 
 def test_classes_that_it_has_not_seen_get_nothing_and_one_class_gets_all():

@@ -1,9 +1,9 @@
 """Regularized logistic regression on log-probabilities: the stacking that beats the paper's nets.
 
 All log-probabilities side by side are the inputs of one multinomial logistic regression with a ridge on
-its weights (Wolpert 1992; Ting and Witten 1999). Two things are left to choose: how strong the ridge is,
-and how small a probability still counts. Beside these candidates stands the weighted product of the
-inputs, softmax(sum of w_m log p_m), which few rows are enough to fit.
+its weights (Wolpert 1992; Ting and Witten 1999). The ridge draws them to the weighted product of the inputs,
+softmax(sum of w_m log p_m), which few rows are enough to fit. Two things are left to choose: how strong the
+ridge is, up to the product itself, and how small a probability still counts.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,8 @@ class Candidate:
 
     Attributes:
         l2: strength of the penalty, in rows: half of it times the squared weights is added to the summed
-            cross-entropy, so it is 1/C of scikit-learn's. Infinity stands for the weighted product.
+            cross-entropy, so it is 1/C of scikit-learn's; weights are those that the product lacks.
+            Infinity stands for the product itself.
         clip_min: smaller probabilities count as this.
     """
 
@@ -42,8 +43,8 @@ class Stacked:
 
     def predict(self, pred_probs: np.ndarray, kept: None = None) -> np.ndarray:
         """(V, N, C) probabilities of the inputs -> (N, C) float32."""
-        logits = _columns(to_logs(pred_probs, self.clip_min)) @ torch.from_numpy(self.weights)
-        return logits.softmax(-1).float().numpy()
+        logits = _columns(to_logs(pred_probs, self.clip_min)) @ torch.from_numpy(self.weights).float()
+        return logits.softmax(-1).numpy()
 
 
 def candidates(l2: Sequence[float], clip_min: Sequence[float]) -> list[Candidate]:
@@ -66,25 +67,26 @@ def fit_candidates(pred_probs: np.ndarray, labels: np.ndarray, ways: Sequence[Ca
         logs = to_logs(pred_probs, clip_min)
         columns = _columns(logs)
         curvature = bounding_curvature(columns)
-        weights = torch.zeros(columns.shape[1], logs.shape[2], dtype=torch.float64)
+        product = weights = _product_weights(logs, targets)
         for way in alike:
             if np.isfinite(way.l2):
-                weights = fit_ridge(columns, targets, curvature, way.l2, weights)
+                penalty = columns.new_full((len(product),), way.l2)
+                weights = fit_ridge(columns, targets, curvature, penalty, weights, product)
                 fitted.append(Stacked(weights.numpy(), clip_min))
             else:
-                fitted.append(Stacked(_product_weights(logs, targets).numpy(), clip_min))
+                fitted.append(Stacked(product.numpy(), clip_min))
     return fitted
 
 
 def _product_weights(logs: Tensor, targets: Tensor) -> Tensor:
     """The weighted product as weights of all log-probabilities: a multiple of one for each input."""
-    identity = torch.eye(logs.shape[2], dtype=torch.float64)
+    identity = torch.eye(logs.shape[2])
     weights = [weight * identity for weight in _fit_weights(logs, targets)]
     return torch.cat([*weights, torch.zeros_like(identity[:1])])
 
 
 def _fit_weights(logs: Tensor, targets: Tensor) -> Tensor:
-    equal = torch.full((len(logs),), 1 / len(logs), dtype=torch.float64)
+    equal = torch.full((len(logs),), 1 / len(logs))
 
     def loss(weights: Tensor) -> Tensor:
         fit = cross_entropy(_product(logs, weights), targets, reduction="sum")
@@ -94,8 +96,8 @@ def _fit_weights(logs: Tensor, targets: Tensor) -> Tensor:
 
 
 def to_logs(pred_probs: np.ndarray, clip_min: float) -> Tensor:
-    """Logarithms of probabilities of any shape, none below that of `clip_min`, float64."""
-    return torch.from_numpy(pred_probs.astype(np.float64)).clamp(min=clip_min).log()
+    """Logarithms of probabilities of any shape, none below that of `clip_min`, float32."""
+    return torch.from_numpy(pred_probs.astype(np.float32)).clamp(min=clip_min).log()
 
 
 def _product(logs: Tensor, weights: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 from fusion_classifiers import fuse, make_classifiers, softmax
-from sklearn.linear_model import LogisticRegression
 
 from components.fusion.decision_level.logistic import Candidate, candidates, fit_candidates
 from components.modeling.cross_fitting import stratified_folds
@@ -37,12 +36,21 @@ def test_a_weaker_ridge_fits_the_rows_better() -> None:
 
 
 @pytest.mark.parametrize("ridge", [0.1, 100.0])
-def test_it_is_scikit_learns_logistic_regression(ridge: float) -> None:
+def test_it_is_the_logistic_regression_of_least_loss_and_distance_to_the_product(ridge: float) -> None:
     pred_probs, labels = make_classifiers(2, 400, 3, strength=0.7)
+    product, fit = fit_candidates(pred_probs, labels, [Candidate(np.inf, 1e-5), Candidate(ridge, 1e-5)])
     logs = np.log(np.maximum(np.concatenate(pred_probs, axis=1), 1e-5))
-    theirs = LogisticRegression(C=1 / ridge, max_iter=5000, tol=1e-8).fit(logs, labels).predict_proba(logs)
-    ours = fit_candidates(pred_probs, labels, [Candidate(ridge, 1e-5)])[0].predict(pred_probs)
-    np.testing.assert_allclose(ours, theirs, atol=2e-3)
+    columns = np.concatenate([logs, np.ones((len(logs), 1))], axis=1)
+
+    def loss(weights: np.ndarray) -> float:
+        distance = ridge / 2 * np.square(weights - product.weights).sum()
+        return len(labels) * log_loss(softmax(columns @ weights), labels) + distance
+
+    best = loss(fit.weights)
+    assert best < loss(product.weights) - 1e-3
+    random = np.random.default_rng(0)
+    for size in (0.01, 0.1):
+        assert all(loss(fit.weights + size * random.normal(size=(7, 3))) > best - 1e-3 for _ in range(50))
 
 
 def test_saturated_float32_probabilities_are_fused() -> None:
