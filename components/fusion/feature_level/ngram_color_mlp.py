@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +100,13 @@ def _describe(products: Products, images: Path, config: NgramColorMlpConfig) -> 
             f"fusion {config.name}: no product has an image; leave the kind ngram_color_mlp out for a "
             "catalog of texts"
         )
-    return _Colors(describe_all(ImageStore(images), keys), index)
+    return _Colors(_described(images, tuple(keys)), index)
+
+
+@lru_cache(maxsize=1)
+def _described(images: Path, keys: tuple[str, ...]) -> Tensor:
+    # Several nets of one stage read the same images.
+    return describe_all(ImageStore(images), list(keys))
 
 
 class _Inputs:

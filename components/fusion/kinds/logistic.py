@@ -20,7 +20,8 @@ class LogisticConfig(DecisionLevelConfig):
     kind: Literal["logistic"] = "logistic"
     l2: tuple[PositiveFloat, ...] = setting(
         (1000.0, 300.0, 100.0, 30.0),
-        "strengths of the L2 penalty to choose from, in rows (1/C of scikit-learn's)",
+        "strengths to choose from of the L2 penalty that draws to the product of the inputs, in rows (1/C of "
+        "scikit-learn's)",
         expert=True,
     )
     clip_min: tuple[Annotated[float, Field(gt=0, lt=0.1)], ...] = setting(

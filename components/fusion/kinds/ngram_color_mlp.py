@@ -28,11 +28,11 @@ class NgramColorMlpConfig(FeatureLevelConfig):
     dropout: ShareBelowOne = setting(
         0.5, "share of a text's n-grams, and of the units, that is dropped while training", expert=True
     )
-    epochs: PositiveInt = setting(8, "passes over the products; the last is taken", expert=True)
+    epochs: PositiveInt = setting(4, "passes over the products; the last is taken", expert=True)
     min_steps: NonNegativeInt = setting(
         1000, "a small catalog gets as many epochs as these optimizer steps take", expert=True
     )
-    learning_rate: PositiveFloat = setting(2e-3, "AdamW's at its highest, in one cycle", expert=True)
+    learning_rate: PositiveFloat = setting(3e-3, "AdamW's at its highest, in one cycle", expert=True)
     accelerator: Accelerator = setting(
         "auto",
         f'"auto": a visible GPU from {GPU_PRODUCTS:,} products to train on; "cpu": never one',
