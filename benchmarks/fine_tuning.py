@@ -21,26 +21,31 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from components.data.products import Products, training_task
 from components.modeling.trained import TrainingSetup
+from components.preprocess.catalog.texts import OddTexts, cleaned, text_hash
 from components.preprocess.config import PreprocessConfig
-from components.preprocess.examination import clean_records
+from components.preprocess.duplicates import title_key
 from components.preprocess.reading import read_labeled
-from components.preprocess.table import SplitSettings, labeled_table
+from components.preprocess.table import Alike, SplitSettings, labeled_table
 from components.text.kinds.transformer import TransformerConfig
 from components.text.transformer import train_transformer
 
 VALIDATION = 0.1
 
 
-def read_titles(catalog: Path, labels: str, titles: int) -> Products:
+def read_titles(folder: Path, labels: str, titles: int) -> Products:
     """So many labeled products, drawn at random, to train on, and a ninth as many for validation."""
-    paths = {"products": catalog / "X_train.tsv", "labels": catalog / labels}
-    records, _ = read_labeled(paths, PreprocessConfig(), [])
-    clean_records(records, [])
-    drawn = np.random.default_rng(0).permutation(len(records))[: round(titles / (1 - VALIDATION))]
-    records = [records[row] for row in sorted(drawn)]
+    paths = {"products": folder / "X_train.tsv", "labels": folder / labels}
+    catalog, _ = read_labeled(paths, PreprocessConfig(), [])
+    drawn = np.random.default_rng(0).permutation(len(catalog.records))[: round(titles / (1 - VALIDATION))]
+    named = (catalog.records[row] for row in sorted(drawn))
+    records = [*cleaned(catalog.complete(named), [], OddTexts())]
+    for row, record in enumerate(records):
+        record.row = row
     classes = sorted({record.code for record in records if record.code is not None})
-    table, _ = labeled_table(records, classes, SplitSettings(VALIDATION, folds=2, seed=0))
-    return Products(table.assign(description=""), tuple(classes))
+    alike = Alike([text_hash(title_key(record.title) or "") for record in records], {})
+    table, _ = labeled_table(records, alike, classes, SplitSettings(VALIDATION, folds=2, seed=0))
+    texts = {"title": [record.title for record in records], "description": ""}
+    return Products(table.assign(**texts), tuple(classes))
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Images packed into few shards: encoded once, mapped into memory, found by key."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -55,6 +55,15 @@ def write_image_store(folder: Path, images: Iterable[tuple[str, int, int, bytes]
         shard += 1
     write_manifest(folder, images=count, shards=shard, **metadata)
     return count
+
+
+def stored_images(folder: Path) -> Iterator[tuple[str, int, int, bytes]]:
+    """What `write_image_store` was given, in its order, a batch of images in memory at a time."""
+    for number in range(read_manifest(folder, check=False)["shards"]):
+        with pa.OSFile(str(folder / _shard(number))) as file, pa.ipc.open_file(file) as reader:
+            for at in range(reader.num_record_batches):
+                columns = reader.get_batch(at).to_pydict()
+                yield from zip(*columns.values(), strict=True)
 
 
 def _shard(number: int) -> str:

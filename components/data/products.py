@@ -1,6 +1,7 @@
 """The product table that passes between the stages: its columns, its checks, its folder."""
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ SCHEMA = pa.schema(
         pa.field("image_id", pa.string(), nullable=False),  # the catalog's image id, for predictions
     ]
 )
+# The columns that only texts and files of predictions are made of: large, and compared with nothing.
+TEXTS = ("title", "description", "row_id", "image_id")
+SCHEMA_OF_TEXTS = pa.schema([SCHEMA.field(name) for name in TEXTS])
+GROUP = 2**16  # rows of a Parquet row group
 FOLDS = "folds.json"  # beside fusion's models: validation product id -> the fold that held it out
 SPLITS = ("train", "validation", "test")
 TABLE = "products.parquet"
@@ -144,12 +149,44 @@ def read_products(folder: Path) -> Products:
 
 def write_products(products: Products, folder: Path) -> None:
     """Checks a product table and writes it as one Parquet file into a folder, the manifest last."""
+    texts = products.table[list(TEXTS)]
+    write_products_with(
+        products, [pa.Table.from_pandas(texts, SCHEMA_OF_TEXTS, preserve_index=False)], folder
+    )
+
+
+def write_products_with(products: Products, texts: Iterable[pa.Table], folder: Path) -> None:
+    """`write_products` of a table whose texts are not in memory.
+
+    Args:
+        texts: the columns `TEXTS` of the table's rows, in their order, some rows at a time.
+    """
     check_products(products, where=str(folder))
     metadata = {"classes": json.dumps(list(products.classes)), "metadata": json.dumps(products.metadata)}
-    table = pa.Table.from_pandas(products.table, schema=SCHEMA, preserve_index=False)
-    with whole_file(folder / TABLE) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
-    write_manifest(folder, products=len(products.table))
+    others = pa.schema([field for field in SCHEMA if field.name not in TEXTS])
+    table = pa.Table.from_pandas(products.table[others.names], schema=others, preserve_index=False)
+    schema, at = SCHEMA.with_metadata(metadata), 0
+    with (
+        whole_file(folder / TABLE) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for piece in _grouped(texts):
+            rows = table.slice(at, len(piece))
+            columns = {name: (piece if name in TEXTS else rows).column(name) for name in SCHEMA.names}
+            writer.write_table(pa.table(columns, schema=schema).combine_chunks(), GROUP)
+            at += len(piece)
+    write_manifest(folder, products=at)
+
+
+def _grouped(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, `GROUP` at a time, whatever the pieces: equal tables are equal files."""
+    waiting = SCHEMA_OF_TEXTS.empty_table()
+    for piece in pieces:
+        waiting = pa.concat_tables([waiting, piece.cast(SCHEMA_OF_TEXTS)])
+        while len(waiting) > GROUP:
+            yield waiting.slice(0, GROUP)
+            waiting = waiting.slice(GROUP)
+    yield waiting
 
 
 def check_products(products: Products, *, where: str) -> None:

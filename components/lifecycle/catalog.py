@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pandas as pd
 
 from components.core.errors import InputError
@@ -19,8 +20,9 @@ from components.lifecycle.model import Model, Predictions
 from components.modeling.trained import PREDICTED_AT_ONCE
 from components.preprocess.catalog.quarantine import refuse_if_too_many, write_findings
 from components.preprocess.catalog.records import Catalog, Record, read_catalog
+from components.preprocess.catalog.texts import OddTexts, cleaned, text_findings, text_hash
 from components.preprocess.config import PreprocessConfig
-from components.preprocess.examination import clean_records, quarantined
+from components.preprocess.examination import quarantined
 from components.preprocess.images.coverage import check_coverage
 from components.preprocess.images.packing import Part, pack_images
 from components.preprocess.images.sources import FolderImages, open_images
@@ -65,12 +67,12 @@ def predict_catalog(
     quarantine.unlink(missing_ok=True)  # an earlier prediction's
     with TemporaryDirectory() as scratch:
         try:
-            records, left_out = read_records(products, config, Path(scratch), findings)
+            records, left_out = catalog_records(products, config, Path(scratch), findings)
             part = with_images(records, images, config, Path(scratch))
             files, found = _predict(model, part, config, output)
             if images:  # else all products are without, and nobody needs to hear it of each
                 findings += found
-                check_coverage([part], found, limit=1)
+                check_coverage("test", records, found, 1, part.names.strangers())
         finally:
             if findings:
                 write_findings(findings, quarantine)
@@ -87,12 +89,13 @@ def reading_config(model: Model, columns: str) -> PreprocessConfig:
     return model.preprocess.model_copy(update={"columns": named})
 
 
-def read_records(
+def catalog_records(
     products: str,
     config: PreprocessConfig,
     scratch: Path,
     findings: list[Finding],
     choose: Callable[[Catalog], None] | None = None,
+    also: str = "",
 ) -> tuple[list[Record], int]:
     """The products of a catalog, cleaned, and how many rows were left out.
 
@@ -101,18 +104,24 @@ def read_records(
         scratch: a folder for its copy.
         findings: receives what is found.
         choose: takes out of the catalog, in place, what is not to be predicted.
+        also: a column that it looks at.
 
     Raises:
         InputError: the catalog cannot be read, or too many of its rows.
     """
-    catalog = read_catalog(fetch(products, scratch / "products"), None, config)
+    catalog = read_catalog(fetch(products, scratch / "products"), None, config, also=also)
     if choose is not None:
         choose(catalog)
     findings += catalog.findings
     refuse_if_too_many(findings, catalog.rows, config.max_quarantined)
     left_out = quarantined(findings)
-    clean_records(catalog.records, findings)
-    return catalog.records, left_out
+    odd = OddTexts()
+    records = list(cleaned(catalog.complete(catalog.records), findings, odd))
+    descriptions = np.array([text_hash(record.description) for record in records], np.uint64)
+    findings += text_findings(
+        odd, descriptions, catalog.products.path.name, lambda row: records[row].description
+    )
+    return records, left_out
 
 
 def with_images(records: list[Record], images: str, config: PreprocessConfig, scratch: Path) -> Part:
@@ -124,7 +133,7 @@ def with_images(records: list[Record], images: str, config: PreprocessConfig, sc
         source = FolderImages(empty)
         for record in records:
             record.image_name = ""
-    return Part("test", records, source, "keep", config.image_separator)
+    return Part(records, source, "keep", config.image_separator)
 
 
 def _predict(
@@ -153,7 +162,7 @@ def predicted(
     done = 0
     for piece in part.pieces(PREDICTED_AT_ONCE):
         with TemporaryDirectory() as folder:
-            packed, _ = pack_images([piece], folder=Path(folder), max_pixels=config.max_image_pixels)
+            packed, _ = pack_images(piece, folder=Path(folder), max_pixels=config.max_image_pixels)
             found += packed
             table = table_of(piece.records)
             predictions = model.predict_cleaned(table, ImageStore(Path(folder), check=False))

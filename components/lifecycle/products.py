@@ -60,7 +60,7 @@ def opened_images(
             Record("", row, product, product, "", "", "", image or "")
             for row, (product, image) in enumerate(zip(table["product_id"], table["image"], strict=True))
         ]
-        part = Part("test", records, open_images(Path(images)), "keep", config.image_separator)
-        pack_images([part], folder=scratch, max_pixels=config.max_image_pixels)
+        part = Part(records, open_images(Path(images)), "keep", config.image_separator)
+        pack_images(part, folder=scratch, max_pixels=config.max_image_pixels)
         table["image"] = pd.Series([record.image for record in records], dtype=object)
     return ImageStore(scratch, check=False)

@@ -154,8 +154,8 @@ def preprocess(
     def work() -> Result:
         parsed = PARAMETERS["preprocess_config"](config)
         count = PARAMETERS["denoise_folds"](folds)
-        earlier = {"earlier_profile": catalog_earlier_profile}
-        return run_preprocess(sources, parsed, folds=count, seed=seed, **earlier, **outputs)
+        settings: dict = {"folds": count, "seed": seed, "earlier_profile": catalog_earlier_profile}
+        return run_preprocess(sources, parsed, **settings, **outputs)
 
     uris = {**sources.labeled, "earlier_profile": catalog_earlier_profile}
     files = {name: partial(state_of, uri) for name, uri in uris.items()}

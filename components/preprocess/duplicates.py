@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,9 +35,9 @@ class Placeholder:
 
 
 def group_duplicates(
-    titles: Sequence[str], pictures: Sequence[str | None], labels: np.ndarray
+    titles: Sequence[Any], pictures: Sequence[Any], labels: np.ndarray
 ) -> tuple[np.ndarray, list[Placeholder]]:
-    """Group numbers, (N,) int64: products with one title (by `title_key`) or one picture share a group.
+    """Group numbers, (N,) int64: products with one title or one picture share a group.
 
     3 % of the challenge's titles and about 10 % of its images occur more than once; on both sides of a
     split they let the validation leak. What over ten products and 1 % of all share is a placeholder, and ties
@@ -44,6 +45,7 @@ def group_duplicates(
     of every kind, while duplicates nearly always have one label.
 
     Args:
+        titles: by what each product's title is known (`title_key`, or its hash); None without a title.
         pictures: what each product's image shows, one key for near duplicates; None without an image.
         labels: (N,) classes, -1 where unlabeled.
 
@@ -51,7 +53,7 @@ def group_duplicates(
         The groups, and the placeholders.
     """
     count = len(titles)
-    columns = {"title": [title_key(title) for title in titles], "picture": pictures}
+    columns = {"title": titles, "picture": pictures}
     rows, keys, placeholders, offset = [], [], [], 0
     for what, column in columns.items():
         codes, uniques = pd.factorize(np.array(column, dtype=object))

@@ -10,7 +10,7 @@ from components.data.decisions import DROP, decisions_of
 from components.data.products import Products
 from components.data.tables.findings import DROPPED, FLAGGED, Finding, first_of
 from components.data.tables.read import read_table
-from components.data.tables.table import Table
+from components.data.tables.table import Scan
 from components.preprocess.catalog.class_file import read_classes, tree_metadata, unused_names
 from components.preprocess.catalog.corrections import apply_corrections
 from components.preprocess.catalog.records import (
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 def read_labeled(
     paths: dict[str, Path], config: PreprocessConfig, findings: list[Finding]
-) -> tuple[list[Record], dict[str, Any]]:
-    """The labeled records, and metadata of the catalog; `read_new` reads the others.
+) -> tuple[Catalog, dict[str, Any]]:
+    """The labeled products, and metadata of the catalog; `read_new` reads the others.
 
     Products without a code are to be categorized where the products file itself has the codes, and are
     quarantined where a labels file lacks them.
@@ -61,7 +61,7 @@ def read_labeled(
         if not tree:  # a tree has nodes without products
             findings += unused_names(names, codes, paths["class_names"])
     read_as = _read_as({"products": labeled.products, "labels": labeled.labels})
-    return labeled.records, {
+    return labeled, {
         "dialect": labeled.dialect.name,
         "delimiter": (labeled.labels or labeled.products).delimiter,
         "read_as": read_as,
@@ -76,38 +76,53 @@ def read_labeled(
 
 def read_new(
     paths: dict[str, Path], config: PreprocessConfig, labeled: Products, findings: list[Finding]
-) -> tuple[list[Record], list[Record], dict[str, Any]]:
+) -> tuple[list[Catalog], dict[str, Any]]:
     """The products to categorize: those of the products file without a code, and those of the test file.
 
     What is wrong with the products file `read_labeled` has said; here it is read again only where it holds
     the codes itself.
 
     Returns:
-        Both lists, and metadata.
+        The products file, where it has such products, the test file where there is one; and metadata.
 
     Raises:
         InputError: a file cannot be read, or a product or a code contradicts the labeled products.
     """
     if "test_labels" in paths and "test_products" not in paths:
         raise InputError("test_labels: there are no test products; name them too, or leave the labels out")
-    waiting: list[Record] = []
-    if "products" in paths and "labels" not in paths:
-        # Of a product without a code a person may have decided.
-        dropped = (each.product_id for each in decisions_of(labeled.metadata) if each.choice == DROP)
-        known = {*labeled.ids.tolist(), *dropped}
-        catalog = take_unlabeled(read_catalog(paths["products"], None, config))
-        waiting = [record for record in catalog if record.product_id not in known]
+    ids = {*labeled.ids.tolist()}
+    waiting = _waiting(paths["products"], config, labeled, ids) if _has_waiting(paths) else None
+    count = len(waiting.records) if waiting else 0
+    found = [waiting] if waiting and count else []
     if "test_products" not in paths:
-        return waiting, [], {"rows": {"test": len(waiting)}}
+        return found, {"rows": {"test": count}}
     test = read_catalog(paths["test_products"], paths.get("test_labels"), config)
     if not test.rows:
         file = paths["test_products"].name
         findings.append(Finding(file, 0, "", "no_rows", FLAGGED, "column names and no row"))
     findings += test.findings
-    _refuse_known_ids({*labeled.ids, *(record.product_id for record in waiting)}, test.records)
+    for record in waiting.records if waiting else ():
+        ids.add(record.product_id)
+    _refuse_known_ids(ids, test.records)
     _refuse_unknown_codes({*labeled.classes, *labeled.metadata.get("small_classes", {})}, test.records)
     read_as = _read_as({"test_products": test.products, "test_labels": test.labels})
-    return waiting, test.records, {"rows": {"test": len(waiting) + test.rows}, "read_as": read_as}
+    found += [test] if test.records else []
+    return found, {"rows": {"test": count + test.rows}, "read_as": read_as}
+
+
+def _has_waiting(paths: dict[str, Path]) -> bool:
+    """Whether the products file holds the codes itself, and so may have products without one."""
+    return "products" in paths and "labels" not in paths
+
+
+def _waiting(path: Path, config: PreprocessConfig, labeled: Products, ids: set[str]) -> Catalog:
+    """The products of the products file that are to be categorized."""
+    catalog = read_catalog(path, None, config)
+    # Of a product without a code a person may have decided.
+    dropped = {each.product_id for each in decisions_of(labeled.metadata) if each.choice == DROP}
+    left = (record for record in take_unlabeled(catalog) if record.product_id not in ids)
+    catalog.records = [record for record in left if record.product_id not in dropped]
+    return catalog
 
 
 def _without_code(labeled: Catalog) -> list[Record]:
@@ -128,7 +143,7 @@ def _without_code(labeled: Catalog) -> list[Record]:
     return waiting
 
 
-def _read_as(tables: dict[str, Table | None]) -> dict[str, str]:
+def _read_as(tables: dict[str, Scan | None]) -> dict[str, str]:
     read_as = {name: table.form for name, table in tables.items() if table}
     for name, form in read_as.items():
         log.info("%s read as: %s", name, form)

@@ -1,36 +1,131 @@
 """Preprocess: a catalog becomes checked product tables and packed image stores (paper, section 3.1.1)."""
 
 import logging
+import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-from components.core.artifacts import sha256, write_json
-from components.core.errors import InputError
+import numpy as np
+
+from components.core.artifacts import write_json
 from components.core.reading import read_json
 from components.core.stage import Result
 from components.data.image_store import ImageStore
-from components.data.products import Products, read_products, write_products
+from components.data.products import Products, read_products, write_products_with
 from components.data.tables.findings import Finding
-from components.data.uris import fetch
 from components.preprocess.catalog.quarantine import write_findings
+from components.preprocess.catalog.records import Record
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.examination import examine_labeled, examine_new, quarantined
-from components.preprocess.images.packing import look_through, pack_images
 from components.preprocess.profile.drift import catalog_drift
-from components.preprocess.profile.profile import fetch_profile, profile_catalog
+from components.preprocess.profile.profile import fetch_profile, profile_of
+from components.preprocess.reading import read_labeled
 from components.preprocess.report import new_products_report, preprocess_report
-from components.preprocess.table import SplitSettings
+from components.preprocess.shards.cut import LABELED, cut_catalog, read_cut
+from components.preprocess.shards.merge import Prepared, merge_images, read_prepared
+from components.preprocess.shards.prepare import prepare_shard
+from components.preprocess.shards.whole import check_named, digests_of, fetched, prepare_labeled, prepare_new
+from components.preprocess.table import split_settings
 from components.reports.page import safe_report
 
 log = logging.getLogger(__name__)
 
-# Of a catalog's files those that there must be.
-NEEDED = {"products": "the products file", "images": "the folder or zip with the products' images"}
+
+def run_read(
+    sources: Sources, config: PreprocessConfig, *, size: int, records: Path, quarantine: Path
+) -> list[int]:
+    """Reads the labeled products of a catalog, and cuts them into shards, whose numbers it returns.
+
+    Args:
+        size: products of a shard, at most.
+        records: receives the shards, and what was found on the way.
+        quarantine: receives what was found, also where the catalog cannot be used.
+
+    Raises:
+        InputError: a file is missing or cannot be read.
+    """
+    without_images = {name: uri for name, uri in sources.labeled.items() if name != "images"}
+    findings: list[Finding] = []
+    try:
+        check_named(sources)
+        with fetched(without_images) as paths:
+            catalog, metadata = read_labeled(paths, config, findings)
+            metadata["digests"] = digests_of(sources.labeled, paths)
+            cut = cut_catalog([("images", catalog)], LABELED, metadata, findings, size=size, folder=records)
+    finally:
+        write_findings(findings, quarantine)
+    return [shard.number for shard in cut.shards]
+
+
+def run_shard(records: Path, number: int, images: str, config: PreprocessConfig, *, prepared: Path) -> None:
+    """Cleans, decodes and hashes the products of one shard.
+
+    Args:
+        records: as `run_read` leaves them.
+        images: the folder or zip of the images, a path or URI.
+    """
+    cut = read_cut(records)
+    with fetched({"images": images}) as paths:
+        prepare_shard(cut, cut.shards[number], paths["images"], config, prepared)
+
+
+def run_merge(
+    records: Path,
+    prepared: Sequence[Path],
+    config: PreprocessConfig,
+    *,
+    folds: int,
+    seed: int,
+    earlier_profile: str,
+    products: Path,
+    images: Path,
+    quarantine: Path,
+    profile: Path,
+) -> Result:
+    """Puts the shards of the labeled products together, checks and splits them.
+
+    Leaves the product table, the image store, the quarantine report and the catalog's profile: the same
+    bytes for any number of shards. Every row is in the table or in the report as quarantined.
+
+    Args:
+        records, prepared: as `run_read` and, for each shard, `run_shard` leave them.
+        folds: that train is dealt into, for out-of-fold predictions.
+        seed: of the split and of these folds.
+        earlier_profile: path or URI of the profile that an earlier run left, for drift, and whose
+            validation products are validation again; "" for none.
+
+    Returns:
+        Counts, and the data report.
+
+    Raises:
+        InputError: the catalog cannot be used; the report of what was found is left all the same.
+    """
+    earlier = fetch_profile(earlier_profile) if earlier_profile else None
+    split = split_settings(config.validation_share, folds, seed, earlier)
+    cut = read_cut(records)
+    findings = [*cut.findings]
+    try:
+        shards = read_prepared(cut, prepared)
+        catalog, kept = examine_labeled(shards, config, split, findings)
+    finally:
+        write_findings(findings, quarantine)
+    count = _write(shards, catalog, kept, products, images)
+    made = _profile(shards, catalog, kept, images)
+    write_json(profile, made)
+    splits = Counter(catalog.table["split"])
+    counts = {split: splits[split] for split in ("train", "validation")}
+    log.info("split: %s", counts)
+
+    def draw() -> str:
+        drift = catalog_drift(made, earlier, catalog.metadata["class_names"]) if earlier else None
+        return preprocess_report(catalog, made, findings, drift)
+
+    counts |= {"images": count, "quarantined": quarantined(findings)}
+    return Result(counts, safe_report(draw))
 
 
 def run_preprocess(
@@ -45,48 +140,17 @@ def run_preprocess(
     quarantine: Path,
     profile: Path,
 ) -> Result:
-    """Reads, cleans, checks, splits and packs the labeled products of a catalog.
+    """Reads, cleans, checks, splits and packs the labeled products of a catalog, as one shard.
 
-    Leaves the product table, the image store, the quarantine report and the catalog's profile. Every row is
-    in the table or in the report as quarantined. Of the products to categorize nothing is read:
-    `run_preprocess_new` does.
-
-    Args:
-        folds: that train is dealt into, for out-of-fold predictions.
-        seed: of the split and of these folds.
-        earlier_profile: path or URI of the profile that an earlier run left, for drift, and whose
-            validation products are validation again; "" for none.
-
-    Returns:
-        Counts, and the data report.
-
-    Raises:
-        InputError: the catalog cannot be used; the report of what was found is left all the same.
+    See `run_merge` for what it leaves.
     """
-    earlier = fetch_profile(earlier_profile) if earlier_profile else None
-    split = _split_settings(config, folds, seed, earlier)
-    findings: list[Finding] = []
-    try:
-        with _fetched(sources.labeled, NEEDED) as paths:
-            catalog, count = examine_labeled(
-                paths, config, split, findings, partial(pack_images, folder=images)
-            )
-            catalog.metadata["digests"] = _digests(paths)
-    finally:
-        write_findings(findings, quarantine)
-    write_products(catalog, products)
-    made = profile_catalog(catalog, ImageStore(images, check=False))
-    write_json(profile, made)
-    splits = Counter(catalog.table["split"])
-    counts = {split: splits[split] for split in ("train", "validation")}
-    log.info("split: %s", counts)
-
-    def draw() -> str:
-        drift = catalog_drift(made, earlier, catalog.metadata["class_names"]) if earlier else None
-        return preprocess_report(catalog, made, findings, drift)
-
-    counts |= {"images": count, "quarantined": quarantined(findings)}
-    return Result(counts, safe_report(draw))
+    with tempfile.TemporaryDirectory() as scratch:
+        records, prepared = Path(scratch) / "records", Path(scratch) / "prepared"
+        run_read(sources, config, size=sys.maxsize, records=records, quarantine=quarantine)
+        run_shard(records, 0, sources.images, config, prepared=prepared)
+        settings: dict[str, Any] = {"folds": folds, "seed": seed, "earlier_profile": earlier_profile}
+        settings |= {"products": products, "images": images, "quarantine": quarantine, "profile": profile}
+        return run_merge(records, [prepared], config, **settings)
 
 
 def run_preprocess_new(
@@ -104,7 +168,7 @@ def run_preprocess_new(
     Args:
         products: the table of the labeled products.
         profile: theirs, to which the report compares the new ones.
-        new_products, new_images, new_quarantine: as `run_preprocess` leaves them of the labeled ones.
+        new_products, new_images, new_quarantine: as `run_merge` leaves them of the labeled ones.
 
     Returns:
         Counts, and the report of the new products.
@@ -112,20 +176,20 @@ def run_preprocess_new(
     Raises:
         InputError: they cannot be used, or contradict the labeled ones.
     """
-    labeled, findings = read_products(products), []
-    try:
-        with _fetched(sources.unlabeled, {}) as paths:
-            read_images = partial(pack_images, folder=new_images)
-            new, count = examine_new(paths, config, labeled, findings, read_images)
-            new.metadata["digests"] = _digests(paths)
-    finally:
-        write_findings(findings, new_quarantine)
-    write_products(new, new_products)
+    labeled, findings = read_products(products), list[Finding]()
+    with tempfile.TemporaryDirectory() as scratch, fetched(sources.unlabeled) as paths:
+        try:
+            shards = prepare_new(paths, sources, config, labeled, findings, Path(scratch))
+            new, records = examine_new(shards, config, labeled, findings)
+        finally:
+            write_findings(findings, new_quarantine)
+        count = _write(shards, new, records, new_products, new_images)
 
     def draw() -> str:
-        made = profile_catalog(new, ImageStore(new_images, check=False)) if len(new.table) else None
-        earlier = read_json(profile, "a catalog's profile")
-        drift = catalog_drift(made, earlier, new.metadata["class_names"]) if made else None
+        if not len(new.table):
+            return new_products_report(new, None, findings, None)
+        made = _profile(shards, new, records, new_images)
+        drift = catalog_drift(made, read_json(profile, "a catalog's profile"), new.metadata["class_names"])
         return new_products_report(new, made, findings, drift)
 
     counts = {"test": len(new.table), "images": count, "quarantined": quarantined(findings)}
@@ -142,43 +206,44 @@ def check_catalog(
     findings: list[Finding],
     decoded: int | None,
 ) -> tuple[Products, Products, int]:
-    """Says of a catalog what `run_preprocess` and `run_preprocess_new` would say, and leaves nothing.
+    """Says of a catalog what a run would say, and leaves nothing.
 
     Args:
         findings: receives what is found, also where the catalog cannot be used.
-        decoded: how many images of each part are decoded; see `look_through`.
+        decoded: about so many images of each part are decoded, drawn by their content; of the others the
+            header is read. None decodes all.
 
     Returns:
-        The labeled products, those to categorize, and how many images were decoded.
+        The labeled products, those to categorize, without their texts, and how many images were decoded.
 
     Raises:
-        InputError: as these two.
+        InputError: as a run.
     """
     earlier = fetch_profile(earlier_profile) if earlier_profile else None
-    split = _split_settings(config, folds, seed, earlier)
-    look, found = partial(look_through, most=decoded), []
-    with _fetched(asdict(sources), NEEDED) as paths:
+    split = split_settings(config.validation_share, folds, seed, earlier)
+    found = list[Finding]()
+    check_named(sources)
+    with tempfile.TemporaryDirectory() as scratch, fetched(asdict(sources)) as paths:
         try:
-            labeled, count = examine_labeled(paths, config, split, findings, look)
-            new, more = examine_new(paths, config, labeled, found, look)
+            folder = Path(scratch)
+            one = prepare_labeled(paths, sources, config, findings, folder / "labeled", decoded)
+            labeled, _ = examine_labeled(one, config, split, findings)
+            other = prepare_new(paths, sources, config, labeled, found, folder / "new", decoded)
+            new, _ = examine_new(other, config, labeled, found)
         finally:
             findings += found
-    return labeled, new, count + more
+    return labeled, new, one.decoded + other.decoded
 
 
-def _split_settings(config: PreprocessConfig, folds: int, seed: int, earlier: dict | None) -> SplitSettings:
-    before = frozenset(earlier.get("validation", []) if earlier else [])
-    return SplitSettings(config.validation_share, folds, seed, before)
+def _write(shards: Prepared, catalog: Products, kept: Sequence[Record], products: Path, images: Path) -> int:
+    """Writes the product table and the image store; returns how many images it has."""
+    write_products_with(catalog, shards.texts_of(_rows(kept)), products)
+    return merge_images(shards, images)
 
 
-@contextmanager
-def _fetched(uris: dict[str, str], needed: dict[str, str]) -> Iterator[dict[str, Path]]:
-    for name, what in needed.items():
-        if not uris[name]:
-            raise InputError(f"{name}: name {what}")
-    with tempfile.TemporaryDirectory() as scratch:
-        yield {name: fetch(uri, Path(scratch) / name) for name, uri in uris.items() if uri}
+def _profile(shards: Prepared, catalog: Products, kept: Sequence[Record], images: Path) -> dict[str, Any]:
+    return profile_of(catalog, shards.texts.of(_rows(kept)), ImageStore(images, check=False))
 
 
-def _digests(paths: dict[str, Path]) -> dict[str, str]:
-    return {name: sha256(path) for name, path in paths.items() if path.is_file()}
+def _rows(records: Sequence[Record]) -> np.ndarray:
+    return np.array([record.row for record in records], np.int64)

@@ -6,7 +6,7 @@ from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
 from components.core.errors import InputError
 from components.data.grouped_folds import class_counts, deal_groups
@@ -60,8 +60,8 @@ def split_validation(
     """
     split = _Sides(ids, labels, groups, share, seed)
     split.keep_large_groups_in_train()
-    split.keep_in_train(np.isin(np.asarray(ids, dtype=str), sorted(train_only)))
-    split.keep_validation(np.isin(np.asarray(ids, dtype=str), sorted(earlier)))
+    split.keep_in_train(np.array([each in train_only for each in ids], bool))
+    split.keep_validation(np.array([each in earlier for each in ids], bool))
     split.give_every_class_both_sides()
     split.meet_the_share()
     if not split.validation.any():
@@ -116,18 +116,23 @@ class _Sides:
         self.sizes, self.position = np.bincount(self.group_of), _positions(ids, self.group_of, seed)
         self.validation = self.position < share
         self.occurs = csr_array(class_counts(self.group_of, labels) > 0, dtype=np.int64)
+        self.of_class = csc_array(self.occurs)
         self.groups_of_class = self.occurs.sum(axis=0)
+        self.validation_groups = self.validation.astype(np.int64) @ self.occurs
         self.fixed, self.stays = np.zeros(len(self.sizes), bool), np.zeros(len(self.sizes), bool)
         self.moved: dict[str, int] = {}
-
-    @property
-    def validation_groups(self) -> np.ndarray:
-        return self.validation.astype(np.int64) @ self.occurs
 
     @cached_property
     def nearest(self) -> np.ndarray:
         """The groups, nearest to the share first."""
         return np.argsort(np.abs(self.position - self.share), kind="stable")
+
+    @cached_property
+    def rank(self) -> np.ndarray:
+        """Of each group its place among the nearest."""
+        rank = np.empty(len(self.nearest), np.int64)
+        rank[self.nearest] = np.arange(len(rank))
+        return rank
 
     def keep_large_groups_in_train(self) -> None:
         large = self.sizes > max(self.sizes.min(), self.share * self.sizes.sum())
@@ -171,8 +176,9 @@ class _Sides:
 
     def _to_move(self, label: np.intp, side: bool) -> int | None:
         """The group nearest to the share that gives a class its other side; train takes what it must."""
-        has = self.occurs[:, [label]].toarray().reshape(-1) > 0
-        groups = [group for group in self.nearest if has[group] and self.validation[group] == side]
+        has = self.of_class.indices[self.of_class.indptr[label] : self.of_class.indptr[label + 1]]
+        has = has[self.validation[has] == side]
+        groups = has[np.argsort(self.rank[has])].tolist()
         free = (group for group in groups if not self.fixed[group] and self._may_leave(group))
         return next(free, next(iter(groups if side else ()), None))
 
@@ -185,6 +191,7 @@ class _Sides:
     def _move(self, groups: Sequence[int] | np.ndarray, reason: str) -> None:
         if len(groups):
             self.validation[groups] = ~self.validation[groups]
+            self.validation_groups += np.where(self.validation[groups], 1, -1) @ self.occurs[groups]
             self.moved[reason] = self.moved.get(reason, 0) + int(self.sizes[groups].sum())
 
 

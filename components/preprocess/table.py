@@ -1,7 +1,7 @@
 """Makes the product tables of a catalog's records: labels, groups of duplicates, splits, folds."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from components.reports.page import many
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("product_id", "title", "description", "image", "code", "row_id", "image_id")
+COLUMNS = ("product_id", "image", "code")
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,33 @@ class SplitSettings:
     train_only: frozenset[str] = frozenset()
 
 
+def split_settings(validation_share: float, folds: int, seed: int, earlier: dict | None) -> SplitSettings:
+    """The settings of a split.
+
+    Args:
+        earlier: the profile that an earlier run left, whose validation products are validation again.
+    """
+    before = frozenset(earlier.get("validation", []) if earlier else [])
+    return SplitSettings(validation_share, folds, seed, before)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """By what duplicates among the products are known.
+
+    Attributes:
+        titles: hash of each title by a record's row, 0 for none.
+        pictures: key of an image -> of the first that it nearly equals; itself where it is not there.
+    """
+
+    titles: Sequence[int]
+    pictures: Mapping[str, str]
+
+
 def labeled_table(
-    records: list[Record], classes: list[str], settings: SplitSettings
+    records: Sequence[Record], alike: Alike, classes: list[str], settings: SplitSettings
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table of the labeled products, and what the report says of its split.
+    """The table of the labeled products without their texts, and what the report says of its split.
 
     Args:
         classes: the records' codes, in the order of the labels.
@@ -49,7 +72,7 @@ def labeled_table(
     Raises:
         InputError: the products cannot be split.
     """
-    table, labels, groups, placeholders = _table(records, classes)
+    table, labels, groups, placeholders = _table(records, alike, classes)
     ids = table["product_id"].tolist()
     before = {"earlier": settings.earlier, "train_only": settings.train_only}
     split = split_validation(ids, labels, groups, settings.validation_share, settings.seed, **before)
@@ -73,22 +96,23 @@ def labeled_table(
     return table.reindex(columns=SCHEMA.names), notes
 
 
-def new_table(records: list[Record], classes: Sequence[str]) -> pd.DataFrame:
-    """The table of the products to categorize; all of them are the test split."""
-    table, labels, _, _ = _table(records, classes)
+def new_table(records: Sequence[Record], alike: Alike, classes: Sequence[str]) -> pd.DataFrame:
+    """The table of the products to categorize without their texts; all of them are the test split."""
+    table, labels, _, _ = _table(records, alike, classes)
     table["split"], table["fold"] = "test", _nullable(np.full(len(labels), -1))
     return table.reindex(columns=SCHEMA.names)
 
 
 def _table(
-    records: list[Record], classes: Sequence[str]
+    records: Sequence[Record], alike: Alike, classes: Sequence[str]
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, list[Placeholder]]:
     """The table without splits and folds; its labels and groups, (N,); titles and pictures of no meaning."""
     table = pd.DataFrame({name: [getattr(each, name) for each in records] for name in COLUMNS}, dtype=object)
     label_of: dict[str | None, int] = {code: label for label, code in enumerate(classes)}
     labels = np.array([label_of.get(record.code, -1) for record in records], np.int64)
-    pictures = [record.picture for record in records]
-    groups, placeholders = group_duplicates(table["title"].tolist(), pictures, labels)
+    titles = [alike.titles[record.row] or None for record in records]
+    pictures = [record.image and alike.pictures.get(record.image, record.image) for record in records]
+    groups, placeholders = group_duplicates(titles, pictures, labels)
     table["label"], table["group"], table["removed"] = _nullable(labels), groups, False
     return table, labels, groups, placeholders
 

@@ -14,7 +14,7 @@ from tables import FRENCH, HEADER, ODD, RUSSIAN, SOFFICE, WRITERS, by_openpyxl, 
 
 from components.data.tables.read import read_table
 from components.data.tables.table import Table
-from components.preprocess.catalog.dialects import check_ids
+from components.preprocess.catalog.dialects import checked_rows
 
 DAY = datetime.datetime(2024, 1, 5)
 # What people's cells hold: an id as a number, a number where one is missing, a date, a true.
@@ -107,7 +107,7 @@ def check_typed(table: Table, *, workbook: bool) -> None:
     """The typed rows are read without points, dates are named, and ids held as numbers are warned of."""
     found = [[value.removesuffix(".000") for value in row] for row in values(table)]
     assert [[value.upper() if at == 3 else value for at, value in enumerate(row)] for row in found] == READ
-    check_ids(table, {"product_id": "sku"})
+    list(checked_rows(table.rows, table, {"product_id": "sku"}, table.findings))
     details = " ".join(finding.detail for finding in table.findings)
     assert "sku holds numbers: zeros at the start of an id are lost" in details
     assert ("column 'text': 3 cells are dates or times" in details) == workbook

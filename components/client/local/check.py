@@ -47,7 +47,7 @@ def _ids(arguments: Mapping[str, Any]) -> list[str]:
         uris = {name: arguments[f"catalog_{name}"] for name in TABLES}
         paths = {name: fetch(uri, Path(folder) / name) for name, uri in uris.items() if uri}
         labeled, _ = read_labeled(paths, config, [])
-    return [record.product_id for record in labeled]
+    return [record.product_id for record in labeled.records]
 
 
 def _check_weights(arguments: Mapping[str, Any], loops: tuple[str, ...]) -> None:

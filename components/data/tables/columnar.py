@@ -1,9 +1,8 @@
 """Reads Parquet and JSON Lines, every value as text."""
 
-import io
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,32 @@ import pyarrow.parquet as pq
 
 from components.core.errors import InputError
 from components.data.tables.findings import DROPPED, Finding, shown
-from components.data.tables.table import Table, clean_names
+from components.data.tables.lines import Lines, Unpacked
+from components.data.tables.table import Scan, clean_names
 from components.data.tables.workbooks import number_text
 
+BATCH, BUFFER = 4096, 2**20  # rows and bytes of a Parquet file in memory at a time
 
-def read_parquet(data: bytes, path: Path) -> Table:
-    """Reads a Parquet file; a row's line is its number, from 1. A null is ""."""
-    content = pq.ParquetFile(io.BytesIO(data)).read()
-    names = clean_names(content.column_names)
-    table = Table(path, names, "Parquet")
-    types = dict(zip(names, (field.type for field in content.schema), strict=False))
-    table.nested = {name for name, kind in types.items() if pa.types.is_nested(kind)}
-    table.numeric = {
+
+def scan_parquet(source: Unpacked, path: Path) -> Scan:
+    """A Parquet file; a row's line is its number, from 1. A null is ""."""
+    schema = pq.read_schema(source.file)
+    names = clean_names(schema.names)
+    types = dict(zip(names, (field.type for field in schema), strict=False))
+    scan = Scan(path, names, "Parquet", escaped=True)
+    scan.nested = {name for name, kind in types.items() if pa.types.is_nested(kind)}
+    scan.numeric = {
         name for name, kind in types.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind)
     }
-    columns = ([_text(value) for value in column.to_pylist()] for column in content.columns)
-    for number, values in enumerate(zip(*columns, strict=True), 1):
-        table.take(number, list(values), escaped=True)
-    return table
+    scan.records = lambda: enumerate(_parquet_rows(source), 1)
+    return scan
+
+
+def _parquet_rows(source: Unpacked) -> Iterator[list[str]]:
+    with pq.ParquetFile(source.file, buffer_size=BUFFER) as file:
+        for batch in file.iter_batches(BATCH):
+            columns = ([_text(value) for value in column.to_pylist()] for column in batch.columns)
+            yield from map(list, zip(*columns, strict=True))
 
 
 def _text(value: Any) -> str:
@@ -42,16 +49,35 @@ def _text(value: Any) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def read_json_lines(text: str, path: Path) -> Table:
-    """Reads one JSON object a line; the columns are all keys, in the order in which they come.
+def scan_json_lines(lines: Lines, path: Path) -> Scan:
+    """One JSON object a line; the columns are all keys, in the order in which they come.
 
     A number stays as it is written, but for a point and zeros behind it; null and a missing key are "".
 
     Raises:
         InputError: no line is an object.
     """
-    records, wrong = [], []
-    for number, line in enumerate(text.split("\n"), 1):
+    scan = Scan(path, [], "JSON Lines", escaped=True)
+    keys: dict[str, None] = {}
+    some = False
+    for _, record in _objects(lines, path, scan.findings):
+        some = True
+        keys.update(dict.fromkeys(record))
+        scan.nested |= {key.strip() for key, value in record.items() if isinstance(value, (dict, list))}
+        scan.numeric |= {key.strip() for key, value in record.items() if isinstance(value, _Number)}
+    if not some:
+        why = scan.findings[0].detail if scan.findings else "empty"
+        raise InputError(f"{path}: no line of it is a JSON object: {why}")
+    scan.header = clean_names(keys)
+    scan.records = lambda: (
+        (number, [_json_text(record.get(key)) for key in keys])
+        for number, record in _objects(lines, path, [])
+    )
+    return scan
+
+
+def _objects(lines: Lines, path: Path, wrong: list[Finding]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
@@ -60,19 +86,11 @@ def read_json_lines(text: str, path: Path) -> Table:
             )
             if not isinstance(record, dict):
                 raise ValueError("not an object")
-            records.append((number, record))
         except (ValueError, RecursionError) as error:
             detail = f"not a JSON object: {error}: {shown(line, 60)}"
             wrong.append(Finding(path.name, number, "", "bad_json", DROPPED, detail))
-    if not records:
-        raise InputError(f"{path}: no line of it is a JSON object: {wrong[0].detail if wrong else 'empty'}")
-    keys = list(dict.fromkeys(key for _, record in records for key in record))
-    table = Table(path, clean_names(keys), "JSON Lines", findings=wrong)
-    table.nested = set(_with(records, (dict, list)))
-    table.numeric = set(_with(records, _Number))
-    for number, record in records:
-        table.take(number, [_json_text(record.get(key)) for key in keys], escaped=True)
-    return table
+            continue
+        yield number, record
 
 
 class _Number(str):
@@ -84,11 +102,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(record) < len(pairs):
         raise ValueError("a key occurs twice")
     return record
-
-
-def _with(records: list[tuple[int, dict[str, Any]]], kind: Any) -> Iterable[str]:
-    for _, record in records:
-        yield from (key.strip() for key, value in record.items() if isinstance(value, kind))
 
 
 def _json_text(value: Any) -> str:

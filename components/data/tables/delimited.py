@@ -8,39 +8,80 @@ contradict each other, or a quote swallows whole records, the file is refused wi
 
 import csv
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 from components.core.errors import InputError
+from components.data.tables.lines import Lines
 from components.data.tables.swallowed import Record, fits, swallowing_line, width_of
 
 DELIMITERS = "\t;,|"
+LONGEST = 2**24  # characters that a quote may enclose: one that is never closed would take the whole file
+SEARCHED = 10_000  # lines in which the quote of a record is looked for that is not closed
 Quotes = Literal["", "none", "doubled"]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The records of a text in one way to read it.
+    """One way to read a text: its records are read from it anew each time that they are iterated over.
 
     Attributes:
-        bad: how many records have another width than the header.
-        stray: line of a quote that opens a field and is not closed as one, or 0.
+        spaced: spaces before a quote belong to no field.
+        count, bad: how many records there are, and how many of them have another width than the header.
+        stray: line of the record with a quote that opens a field and is not closed as one, or 0.
     """
 
+    lines: Lines
     delimiter: str
     quoted: bool
-    records: list[Record]
-    bad: int
+    spaced: bool = False
+    header: Sequence[str] = ()
+    count: int = 0
+    bad: int = 0
     stray: int = 0
 
     @property
     def width(self) -> int:
         """Columns of the header, without empty ones at its end."""
-        return width_of(self.records[0][1]) if self.records else 0
+        return width_of(self.header) if self.header else 0
+
+    def __iter__(self) -> Iterator[Record]:
+        """The records that are not blank, the header first."""
+        for record in self._quoted() if self.quoted else self._plain():
+            if any(value and not value.isspace() for value in record[1]):
+                yield record
+
+    def _plain(self) -> Iterator[Record]:
+        for number, line in enumerate(self.lines, 1 + self.lines.skipped):
+            if line:
+                yield number, line.split(self.delimiter)
+
+    def _quoted(self) -> Iterator[Record]:
+        csv.field_size_limit(LONGEST)  # longer fields than are read are left out with their lines
+        ended = (f"{line}\n" for line in self.lines)
+        reader = csv.reader(ended, delimiter=self.delimiter, strict=True, skipinitialspace=self.spaced)
+        start = 0
+        try:
+            for values in reader:
+                if values:
+                    yield start + 1 + self.lines.skipped, values
+                start = reader.line_num
+        except csv.Error as error:
+            raise _Stray(start + 1 + self.lines.skipped) from error
 
 
-def read_delimited(text: str, quotes: Quotes, where: str) -> Reading:
+class _Stray(Exception):
+    """A quote in the record on a line is not closed as a field's."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+def read_delimited(lines: Lines, quotes: Quotes, where: str) -> Reading:
     """Reads a delimited text; its first record is the header.
 
     Args:
@@ -49,53 +90,47 @@ def read_delimited(text: str, quotes: Quotes, where: str) -> Reading:
     Raises:
         InputError: a stray quote swallows records, or quoted and unquoted readings contradict each other.
     """
-    named = re.match(r"sep=([\t;,|])\r?\n?", text)
-    delimiters, skipped = (named[1], 1) if named else (DELIMITERS, 0)
-    text = text[named.end() :] if named else text
-    text = text.replace("\r\n", "\n")
-    readings = [_best(text.replace("\r", end), delimiters, quotes, where, skipped) for end in _ends(text)]
+    delimiters = DELIMITERS
+    if named := lines.separator():
+        delimiters, lines = named, replace(lines, skipped=1)
+    ends = "\n " if lines.lone_returns() else "\n"
+    readings = [_best(replace(lines, returns=end), delimiters, quotes, where) for end in ends]
     return min(readings, key=lambda reading: reading.bad)
 
 
-def _ends(text: str) -> Sequence[str]:
-    """What a lone carriage return may stand for: the end of a line, or a space in it."""
-    return "\n" if "\r" not in text or "\n" not in text else "\n "
-
-
-def _best(text: str, delimiters: str, quotes: Quotes, where: str, skipped: int) -> Reading:
-    lines = text.split("\n")
-    first = next((line for line in lines if line.strip()), "")
+def _best(lines: Lines, delimiters: str, quotes: Quotes, where: str) -> Reading:
+    first = lines.first()
     found = [delimiter for delimiter in delimiters if delimiter in first] or [","]
     readings, refused = [], []
     for delimiter in found:
         try:
-            readings.append(_read(text, lines, delimiter, quotes, where, skipped))
+            readings.append(_read(lines, delimiter, quotes, where))
         except InputError as error:
             refused.append(error)
     if not readings:
         raise refused[0]
-    best = max(readings, key=lambda reading: (-reading.bad / len(reading.records or [0]), reading.width))
+    best = max(readings, key=lambda reading: (-reading.bad / (reading.count or 1), reading.width))
     if refused and best.bad:
         raise refused[0]
     return best
 
 
-def _read(text: str, lines: list[str], delimiter: str, quotes: Quotes, where: str, skipped: int) -> Reading:
-    plain = _plain(lines, delimiter, skipped)
-    if quotes == "none" or not re.search(f'(?:^|{re.escape(delimiter)}) *"', text, re.MULTILINE):
+def _read(lines: Lines, delimiter: str, quotes: Quotes, where: str) -> Reading:
+    plain = _counted(Reading(lines, delimiter, quoted=False))
+    opening = re.compile(f'(?:^|{re.escape(delimiter)}) *"')
+    if quotes == "none" or not any(opening.search(line) for line in lines if '"' in line):
         return plain
-    quoted = _quoted(lines, delimiter, skipped)
+    quoted = _counted(Reading(lines, delimiter, quoted=True, spaced=_spaced(lines, delimiter)))
     if quotes == "doubled":
         if quoted.stray:
-            _refuse(where, quoted.stray, "it is not closed as a field's quote")
+            _refuse_stray(where, quoted, "it is not closed as a field's quote")
         return quoted
     if quoted.stray:
         if _shows_quoting(plain, quoted):
-            _refuse(
-                where, quoted.stray, "it is not closed as a field's quote, though other fields are quoted"
-            )
+            why = "it is not closed as a field's quote, though other fields are quoted"
+            _refuse_stray(where, quoted, why)
         return plain
-    swallowed = swallowing_line(quoted.records, delimiter)
+    swallowed = swallowing_line(quoted, delimiter)
     if swallowed:
         if delimiter != "\t" or _shows_quoting(plain, quoted):
             _refuse(
@@ -116,29 +151,33 @@ def _refuse(where: str, line: int, why: str) -> None:
     )
 
 
-def _plain(lines: list[str], delimiter: str, skipped: int) -> Reading:
-    records = [(number, line.split(delimiter)) for number, line in enumerate(lines, 1 + skipped) if line]
-    return _reading(delimiter, False, records)
+def _refuse_stray(where: str, quoted: Reading, why: str) -> None:
+    start = quoted.stray - 1 - quoted.lines.skipped
+    behind = "\n".join(islice(quoted.lines, start, start + SEARCHED))
+    _refuse(where, quoted.stray + _opening(behind, quoted.delimiter), why)
 
 
-def _quoted(lines: list[str], delimiter: str, skipped: int) -> Reading:
-    csv.field_size_limit(2**31 - 1)  # longer fields are left out with their lines
-    spaced = any(f'{delimiter} "' in line for line in lines) and not any(
-        f'{delimiter}"' in line for line in lines
-    )
-    reader = csv.reader(
-        (f"{line}\n" for line in lines), delimiter=delimiter, strict=True, skipinitialspace=spaced
-    )
-    records, start = [], 0
+def _counted(reading: Reading) -> Reading:
+    """A reading with its header and counts."""
+    header, count, bad = [], 0, 0
     try:
-        for values in reader:
-            if values:
-                records.append((start + 1 + skipped, values))
-            start = reader.line_num
-    except csv.Error:
-        opened = _opening("\n".join(lines[start:]), delimiter)
-        return Reading(delimiter, True, records, 0, stray=start + 1 + opened + skipped)
-    return _reading(delimiter, True, records)
+        for _, values in reading:
+            header = values if count == 0 else header
+            count += 1
+            bad += not fits(values, header)
+    except _Stray as stray:
+        return replace(reading, stray=stray.line)
+    return replace(reading, header=header, count=count, bad=bad)
+
+
+def _spaced(lines: Lines, delimiter: str) -> bool:
+    """Whether quotes stand behind a delimiter and a space, and none right behind a delimiter."""
+    spaced = False
+    for line in lines:
+        if f'{delimiter}"' in line:
+            return False
+        spaced = spaced or f'{delimiter} "' in line
+    return spaced
 
 
 def _opening(text: str, delimiter: str) -> int:
@@ -154,23 +193,16 @@ def _opening(text: str, delimiter: str) -> int:
     return text.count("\n", 0, at)
 
 
-def _reading(delimiter: str, quoted: bool, records: list[Record]) -> Reading:
-    records = [record for record in records if any(value and not value.isspace() for value in record[1])]
-    header = records[0][1] if records else []
-    bad = sum(not fits(values, header) for _, values in records)
-    return Reading(delimiter, quoted, records, bad)
-
-
 def _shows_quoting(plain: Reading, quoted: Reading) -> bool:
     """Whether a file has what only a writer of quoted fields writes.
 
     That is a field whose quotes are needed and make its record fit (a delimiter, a line break or doubled
     quotes in it), a column of which every cell is quoted, or quotes around just the cells with a space (PHP).
     """
-    delimiter, header = plain.delimiter, plain.records[0][1] if plain.records else []
+    delimiter, header = plain.delimiter, plain.header
     escaped = re.escape(delimiter)
     cell = re.compile(rf'(?:^|{escaped})"((?:[^"]|"")*)"(?={escaped}|$)')
-    for _, values in plain.records:
+    for _, values in plain:
         line = delimiter.join(values)
         if '"' not in line:
             continue
@@ -181,19 +213,23 @@ def _shows_quoting(plain: Reading, quoted: Reading) -> bool:
             return True
     if not quoted.stray and quoted.bad < plain.bad:
         return True
-    return _columns_quoted(plain, header)
+    return _columns_quoted(plain)
 
 
-def _columns_quoted(plain: Reading, header: list[str]) -> bool:
-    rows = [values for _, values in plain.records[1:] if len(values) == len(header)]
-    columns = [[value for value in column if value] for column in zip(*rows, strict=True)]
-    enclosed = [[len(value) > 1 and value[0] == value[-1] == '"' for value in column] for column in columns]
-    if any(len(column) > 2 and sum(column) > 0.9 * len(column) for column in enclosed):
+def _columns_quoted(plain: Reading) -> bool:
+    width = len(plain.header)
+    cells, enclosed = [0] * width, [0] * width
+    # By whether a cell is quoted: how many have a space, and how many have none.
+    with_space, without = Counter[bool](), Counter[bool]()
+    for _, values in islice(plain, 1, None):
+        if len(values) != width:
+            continue
+        for at, value in enumerate(values):
+            if value:
+                is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
+                cells[at] += 1
+                enclosed[at] += is_quoted
+                (with_space if " " in value else without)[is_quoted] += 1
+    if any(count > 2 and part > 0.9 * count for count, part in zip(cells, enclosed, strict=True)):
         return True
-    cells = [
-        (value, is_quoted)
-        for pair in zip(columns, enclosed, strict=True)
-        for value, is_quoted in zip(*pair, strict=True)
-    ]
-    with_space = [is_quoted for value, is_quoted in cells if " " in value]
-    return len(with_space) > 2 and all(with_space) and not any(q for value, q in cells if " " not in value)
+    return with_space[True] > 2 and not with_space[False] and not without[True]

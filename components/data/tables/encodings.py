@@ -1,22 +1,14 @@
 """Which encoding a text file is in, decided for the whole file.
 
-UTF-8 and UTF-16 prove themselves. An older code page is recognized by its words: how often a language uses
-its letters (a naive Bayes over them), and how messy charset-normalizer finds the reading; alone that takes
-French in cp1252 for cp1250. Where the odds are low the file is refused, with a sample of each reading.
+UTF-8 and UTF-16 prove themselves, read in pieces; for an older code page see `code_pages`.
 """
 
 import codecs
-import math
-import re
-import unicodedata
-from collections import Counter
 from dataclasses import dataclass
-from functools import cache
-
-from charset_normalizer import from_bytes
+from pathlib import Path
 
 from components.core.errors import InputError
-from components.data.tables.findings import shown
+from components.data.tables.code_pages import likelihood, older_codec, reads
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -25,65 +17,31 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# In the order in which one is named where several read the file alike.
-CODE_PAGES = (
-    *(
-        "cp1252",
-        "cp1251",
-        "cp1250",
-        "cp1253",
-        "cp1254",
-        "cp1257",
-        "cp1255",
-        "cp1256",
-        "iso8859_2",
-        "iso8859_15",
-    ),
-    *("koi8_r", "cp866", "cp850", "cp852", "mac_roman", "cp874", "cp932", "euc_jp", "gb18030"),
-    *("big5", "cp949"),
-)
-SAMPLE = 2**15  # bytes of distinct words that tell an older encoding
-ODDS = 7.0  # logarithm of the odds (1,100 to 1) from which on a reading is taken
-RARE = math.log(1e-4)  # of a letter that the language does not use, or of a sign where none belongs
-SIGN = math.log(1 / 50)
-OTHER = math.log(1 / 500)  # of a letter in a script that is not listed
-MESS = 5.0  # what charset-normalizer's measure of mess (0 to 1) costs a letter
-ODD_SHARE = 0.1  # of its letters that may be oddities, or the reading is no text
-UNLIKELY = 0.3  # that measure for a reading which charset-normalizer drops
-SIGNS = "’‘“”„«»–—…€£°²³®™©·•№¿¡§\xa0"
-BESIDE_NUMBERS = "¼½¾×÷±µ"
-
-# The letters beyond a-z of some languages, by how often they stand in a text.
-ALPHABETS = (
-    *("éèàêçôîûâùïëœ", "üäöß", "óíáéñúü", "ãçáéíóõêâúà", "àèùìòé", "åäö", "øæåé", "ëéïöüèê", "áðíéöþúýóæ"),
-    *("íáěéžčšřýůúťďňó", "áíéýčšžúťôľäďňó", "ąłęóżśćńź", "áéöőóüűíú", "ăîțșâţş", "čšžćđ", "ıüşçöğİâ"),
-    *("ėšžąųįčęū", "āīēšņģļžčūķ", "äõüöšž", "àèóíéçòúïü"),
-    *(
-        "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё",
-        "оаинітевркслудпмязьбгчхйжїєюцшщґ",
-        "аиоетнрсвлкдпмзгябучцжщшхйюъфь",
-    ),
-    *("αοιετσνηυρπκμλςάίόέθγδήωχβύφξώζψϊΐ", "יוהלאתרבםמנשדחקעספצגטזכןךףץ"),
-    "ايلمونترةبسعدفهكحجقشصطخزضذثغظأإىئءؤ",
-)
+BLOCK = 2**20  # characters
+MAX_WHOLE = 2**31  # bytes of a table that is held in memory: a workbook, a text whose code page is looked for
 
 
 @dataclass(frozen=True)
-class Text:
-    """A file's text, and the encoding that it was read in.
+class Encoding:
+    """The encoding that a file is read in.
 
     Attributes:
+        codec: Python's name for it.
         damaged: some bytes are none of the encoding; in the text they are lone surrogates
             (`surrogateescape`), so that their lines can be found.
     """
 
-    text: str
-    encoding: str
+    codec: str
     damaged: bool = False
 
+    @property
+    def name(self) -> str:
+        """What it is called, whether or not a mark of byte order stands before the text."""
+        return self.codec.removesuffix("-sig")
 
-def decode(data: bytes, encoding: str, where: str) -> Text:
-    """The text of a file.
+
+def tell_encoding(file: Path, encoding: str, where: str) -> Encoding:
+    """The encoding of a text file, which is read in pieces; one of an older code page is held in memory.
 
     Args:
         encoding: a codec's name for a file that is not UTF-8, "" to detect it.
@@ -92,158 +50,80 @@ def decode(data: bytes, encoding: str, where: str) -> Text:
         InputError: the file is not in the encoding named, or several readings are as likely; it names both
             readings and the option.
     """
+    with file.open("rb") as opened:
+        head = opened.read(16)
     for mark, name in MARKS:
-        if data.startswith(mark):
-            return _decode_as(data, name, where)
-    if name := _without_mark(data):
-        return _decode_as(data, name, where)
+        if head.startswith(mark):
+            return _checked(file, name, where)
+    if name := _without_mark(head, file.stat().st_size):
+        return _checked(file, name, where)
     try:
-        text = data.decode("utf-8")
+        _read_through(file, "utf-8")
     except UnicodeDecodeError:
-        return _decode_as(data, encoding, where) if encoding else _not_utf8(data, where)
+        return _checked(file, encoding, where) if encoding else _not_utf8(file, where)
     if encoding.lower().startswith(("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32")):
-        return _decode_as(data, encoding, where)
-    return Text(text, "utf-8")
+        return _checked(file, encoding, where)
+    return Encoding("utf-8")
 
 
-def _decode_as(data: bytes, encoding: str, where: str) -> Text:
+def _checked(file: Path, encoding: str, where: str) -> Encoding:
     try:
-        return Text(data.decode(encoding).removeprefix("\ufeff"), encoding.removesuffix("-sig"))
+        _read_through(file, encoding)
     except LookupError as error:
         raise InputError(
             f"{where}: encoding {encoding!r} is not known; name one such as utf-8, cp1252 or cp1251"
         ) from error
-    except UnicodeError as error:
+    except UnicodeError:
         if encoding.startswith("utf-8"):
-            return Text(data.decode(encoding, "surrogateescape"), "utf-8", damaged=True)
+            return Encoding(encoding, damaged=True)
+        _refuse_wrong(file.read_bytes(), encoding, where)
+    return Encoding(encoding)
+
+
+def _read_through(file: Path, encoding: str) -> None:
+    """Reads a text in pieces; raises what reading it whole would."""
+    with file.open(encoding=encoding, newline="") as stream:
+        while stream.read(BLOCK):
+            pass
+
+
+def _refuse_wrong(data: bytes, encoding: str, where: str) -> None:
+    try:
+        data.decode(encoding)
+    except UnicodeError as error:
         line = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
         raise InputError(f"{where}, line {line}: not {encoding}: {error}. Name another encoding.") from error
 
 
-def _without_mark(data: bytes) -> str:
+def _without_mark(head: bytes, size: int) -> str:
     """UTF-16 without its mark: every other byte is 0 in a header of Latin letters."""
-    head = data[:16]
     for start, name in ((1, "utf-16-le"), (0, "utf-16-be")):
-        if len(head) > 1 and len(data) % 2 == 0 and not any(head[start::2]) and all(head[1 - start :: 2]):
+        if len(head) > 1 and size % 2 == 0 and not any(head[start::2]) and all(head[1 - start :: 2]):
             return name
     return ""
 
 
-def _not_utf8(data: bytes, where: str) -> Text:
+def _not_utf8(file: Path, where: str) -> Encoding:
+    count = sound = 0
+    with file.open("rb") as opened:
+        for line in opened:
+            if not line.isascii():
+                count += 1
+                sound += reads(line, "utf-8")
+    if 2 * sound > count:
+        return Encoding("utf-8", damaged=True)
+    if file.stat().st_size > MAX_WHOLE:
+        raise InputError(
+            f"{where}: not UTF-8, and no other encoding is looked for in more than {MAX_WHOLE:,} bytes. "
+            "Write it in UTF-8, or set the encoding option, as in encoding=cp1252."
+        )
+    data = file.read_bytes()
     lines = [line for line in dict.fromkeys(data.split(b"\n")) if not line.isascii()]
-    sound = sum(_reads(line, "utf-8") for line in lines)
-    if 2 * sound > len(lines):
-        return Text(data.decode("utf-8", "surrogateescape"), "utf-8", damaged=True)
-    text = None if 4 * sound > len(lines) else _older(data, lines, where)
-    if text is None or any(
-        _reads(line, "utf-8") and _likelihood(line.decode(text.encoding))[1] for line in lines
-    ):
-        line = 1 + next(at for at, line in enumerate(data.split(b"\n")) if not _reads(line, "utf-8"))
+    found = None if 4 * sound > count else older_codec(data, lines, where)
+    if found is None or any(reads(line, "utf-8") and likelihood(line.decode(found))[1] for line in lines):
+        line = 1 + next(at for at, line in enumerate(data.split(b"\n")) if not reads(line, "utf-8"))
         raise InputError(
             f"{where}, line {line}: this line is not UTF-8, others are: two encodings in one file. "
             "Write the file anew in UTF-8, or set the encoding option, as in encoding=cp1252."
         )
-    return text
-
-
-def _older(data: bytes, lines: list[bytes], where: str) -> Text:
-    """Decodes a file in an older code page, which the language of its words tells."""
-    size = sum(map(len, lines)) + len(lines)
-    sample = b"\n".join(lines[:: max(1, math.ceil(size / SAMPLE))])
-    scored = [(score, name, text) for score, name, text in _scored(sample) if _reads(data, name)]
-    if not scored:
-        raise InputError(
-            f"{where}: not a text file, or in an encoding that is not recognized. Write it in UTF-8, or set "
-            "the encoding option, as in encoding=cp1252."
-        )
-    (best, *taken), *others = scored
-    rival = next((other for score, *other in others if best - score < ODDS), None)
-    if rival:
-        _refuse_guess(taken, rival, where)
-    return Text(data.decode(taken[0]), taken[0])
-
-
-def _scored(sample: bytes) -> list[tuple[float, str, str]]:
-    """For each encoding that reads the sample: log-likelihood, its name, the words; the likeliest first."""
-    matches = from_bytes(sample, cp_isolation=list(CODE_PAGES), threshold=0.5, language_threshold=0.0)
-    mess = {name: match.chaos for match in matches for name in match.could_be_from_charset}
-    readings: dict[str, str] = {}
-    for name in CODE_PAGES:
-        if _reads(sample, name):
-            words = re.findall(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", sample.decode(name))
-            readings.setdefault("\n".join(dict.fromkeys(words)), name)
-    scored = []
-    for text, name in readings.items():
-        likelihood, odd, letters = _likelihood(text)
-        if odd <= 1 + ODD_SHARE * letters:
-            scored.append((likelihood - MESS * letters * mess.get(name, UNLIKELY), name, text))
-    return sorted(scored, key=lambda each: -each[0])
-
-
-def _reads(data: bytes, encoding: str) -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeError:
-        return False
-    return True
-
-
-def _likelihood(text: str) -> tuple[float, int, int]:
-    """Logarithm of a reading's likelihood in the language that suits it best; its oddities; its letters."""
-    letters, odd, signs = Counter[str](), 0, 0
-    for match in re.finditer(r"[^\x00-\x7f]", text):
-        before, letter, after = (
-            text[match.start() - 1 : match.start()],
-            match[0],
-            text[match.end() : match.end() + 1],
-        )
-        if _odd(before, letter, after):
-            odd += 1
-        elif letter in SIGNS + BESIDE_NUMBERS:
-            signs += 1
-        else:
-            letters[letter if letter == "İ" else letter.lower()] += 1
-    best = max(_of_language(letters, alphabet) for alphabet in ALPHABETS)
-    return odd * RARE + signs * SIGN + best, odd, letters.total()
-
-
-def _odd(before: str, letter: str, after: str) -> bool:
-    """Whether no language writes this: a symbol or a capital inside a word, two alphabets in one word."""
-    if letter in SIGNS:
-        return False
-    if letter in BESIDE_NUMBERS:
-        return before.isalpha() or after.isalpha()
-    if not letter.isalpha():
-        return unicodedata.category(letter)[0] != "M"
-    if before.isdigit() or (letter.isupper() and before.islower()):
-        return True
-    latin = letter < "\u0250"
-    return not latin and any(beside.isascii() and beside.isalpha() for beside in (before, after))
-
-
-def _of_language(letters: Counter[str], alphabet: str) -> float:
-    known = _logarithms(alphabet)
-    return sum(
-        count * known.get(letter, OTHER if letter > "\u06ff" else RARE) for letter, count in letters.items()
-    )
-
-
-@cache
-def _logarithms(alphabet: str) -> dict[str, float]:
-    weights = {letter: 1 / (rank + 1.5) for rank, letter in enumerate(alphabet)}
-    total = sum(weights.values())
-    return {letter: math.log(weight / total) for letter, weight in weights.items()}
-
-
-def _refuse_guess(taken: list[str], rival: list[str], where: str) -> None:
-    pairs = list(zip(taken[1].split("\n"), rival[1].split("\n"), strict=False))
-    differing = [pair for pair in pairs if pair[0] != pair[1]][:3] or pairs[:3]
-    samples = [
-        f"{name}: {', '.join(shown(word, 30) for word in words)}"
-        for name, words in zip((taken[0], rival[0]), zip(*differing, strict=True), strict=True)
-    ]
-    raise InputError(
-        f"{where}: not UTF-8, and it reads in two encodings; only a guess would decide:\n  "
-        + "\n  ".join(samples)
-        + f"\nSet the encoding option to the right one, as in encoding={taken[0]}, or write it in UTF-8."
-    )
+    return Encoding(found)

@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 Record = tuple[int, list[str]]  # the line that it starts on, its values
+MANY = 50_000  # shapes of a column that are counted at a time
 
 
-def width_of(header: list[str]) -> int:
+def width_of(header: Sequence[str]) -> int:
     """Columns of a header, without empty ones at its end."""
     width = len(header)
     while width > 1 and not header[width - 1].strip():
@@ -15,7 +17,7 @@ def width_of(header: list[str]) -> int:
     return width
 
 
-def fits(values: list[str], header: list[str]) -> bool:
+def fits(values: Sequence[str], header: Sequence[str]) -> bool:
     """Whether a record has the header's columns; empty ones at the end may be more or fewer than there."""
     if len(values) == len(header):
         return True
@@ -23,18 +25,17 @@ def fits(values: list[str], header: list[str]) -> bool:
     return len(values) >= width and not any(value.strip() for value in values[width:])
 
 
-def swallowing_line(records: Sequence[Record], delimiter: str) -> int:
+def swallowing_line(records: Iterable[Record], delimiter: str) -> int:
     """Line of the first quoted field that holds records of the file, whole or in part; 0 for none.
 
     Args:
-        records: of the quoted reading, the header first.
+        records: of the quoted reading, the header first; they are iterated over several times.
     """
-    header = records[0][1]
-    broken = [record for record in records if any("\n" in value for value in record[1])]
-    if not broken:
+    header = next(iter(records), (0, []))[1]
+    if not any(map(_broken, records)):
         return 0
     known = _known_shapes(records)
-    for start, values in broken:
+    for start, values in filter(_broken, records):
         if not fits(values, header):
             return start
         line = start
@@ -47,6 +48,10 @@ def swallowing_line(records: Sequence[Record], delimiter: str) -> int:
     return 0
 
 
+def _broken(record: Record) -> bool:
+    return any("\n" in value for value in record[1])
+
+
 def _rows_within(values: list[str], at: int, delimiter: str) -> Iterator[list[str]]:
     """The records that a field's lines would be, were the quotes around it text."""
     pieces = [line.split(delimiter) for line in values[at].split("\n")]
@@ -55,15 +60,23 @@ def _rows_within(values: list[str], at: int, delimiter: str) -> Iterator[list[st
     yield from pieces
 
 
-def _known_shapes(records: Sequence[Record]) -> dict[int, set[str]]:
+def _known_shapes(records: Iterable[Record]) -> dict[int, set[str]]:
     """For each column whose cells are much alike (ids, codes, file names): the shapes that they have."""
-    width = width_of(records[0][1])
-    rows = [values for _, values in records[1:] if len(values) >= width]
+    (_, header), *_ = islice(records, 1)
+    count, counts = 0, [Counter[str]() for _ in range(width_of(header))]
+    for _, values in islice(records, 1, None):
+        if len(values) < len(counts):
+            continue
+        count += 1
+        for of_column, value in zip(counts, values, strict=False):
+            of_column[_shape(value)] += 1
+            if len(of_column) > MANY:  # what is seen once among so many is no common shape
+                for shape in [shape for shape, times in of_column.items() if times == 1]:
+                    del of_column[shape]
     shapes = {}
-    for at in range(width):
-        counts = Counter(_shape(values[at]) for values in rows)
-        common = {shape for shape, count in counts.items() if count >= max(1, 0.01 * len(rows))}
-        if len(common) <= 12 and sum(counts[shape] for shape in common) >= 0.8 * len(rows):
+    for at, of_column in enumerate(counts):
+        common = {shape for shape, times in of_column.items() if times >= max(1, 0.01 * count)}
+        if len(common) <= 12 and sum(of_column[shape] for shape in common) >= 0.8 * count:
             shapes[at] = common
     return shapes
 

@@ -1,12 +1,14 @@
-"""A table as it was read: every value is text."""
+"""A table as it was read, whole or row by row: every value is text."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.core.errors import InputError
+from components.core.reading import reading
 from components.data.tables.findings import DROPPED, NORMALIZED, Finding, shown
+from components.data.tables.lines import FORMATS
 from components.data.tables.swallowed import width_of
 
 MAX_FIELD = 2**20  # characters
@@ -22,13 +24,14 @@ class Row:
 
 
 @dataclass
-class Table:
-    """A file read whole: its columns, its usable rows, and what was found on the way.
+class Columns:
+    """What is known of a file before its rows are read.
 
     Attributes:
         header: the columns' names, without spaces around them.
         form: what the file was read as: "utf-8 text, delimited by tabs, quotes are text", and why.
         delimiter: of a delimited text, else "".
+        findings: what is odd about the file as a whole.
         numeric: columns that hold numbers as such, so that zeros before a number are lost.
         nested: columns that hold lists or objects.
     """
@@ -37,7 +40,6 @@ class Table:
     header: list[str]
     form: str
     delimiter: str = ""
-    rows: list[Row] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     numeric: set[str] = field(default_factory=set)
     nested: set[str] = field(default_factory=set)
@@ -66,35 +68,79 @@ class Table:
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
         return f"{', '.join(names[:12])}{more}"
 
-    def take(self, line: int, values: list[str], *, escaped: bool = False) -> None:
-        """Adds a record as a row, or says why not. Empty ones are left out silently.
 
-        Args:
-            escaped: the values may hold lone surrogates, which are bytes of no character.
-        """
+@dataclass
+class Table(Columns):
+    """A file read whole: its usable rows; `findings` names the others."""
+
+    rows: list[Row] = field(default_factory=list)
+
+
+Values = tuple[int, list[str]]  # the line that a record starts on, and its fields
+
+
+@dataclass
+class Scan(Columns):
+    """A file whose rows are read from it anew each time that they are asked for.
+
+    Attributes:
+        records: its records in their order, and findings about what is none.
+        escaped: its values may hold lone surrogates, which are bytes of no character.
+    """
+
+    records: Callable[[], Iterable[Values | Finding]] = tuple
+    escaped: bool = False
+
+    def whole(self) -> Table:
+        """The file with all its rows in memory."""
+        table = Table(self.path, self.header, self.form, self.delimiter, [*self.findings], self.numeric)
+        table.nested, table.rows = self.nested, list(Rows(self, table.findings))
+        return table
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The usable rows of a file, read from it each time that they are iterated over.
+
+    Attributes:
+        findings: receives why others are not usable; empty ones are left out silently.
+    """
+
+    scan: Scan
+    findings: list[Finding] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Row]:
+        header, path = self.scan.header, self.scan.path
+        place = {name: at for at, name in reversed([*enumerate(header)])}  # of two names the first
+        with reading(path, f"a table: {FORMATS}"):
+            for record in self.scan.records():
+                if isinstance(record, Finding):
+                    self.findings.append(record)
+                elif values := self._usable(*record):
+                    yield Row(record[0], {name: values[at] for name, at in place.items()})
+
+    def _usable(self, line: int, values: list[str]) -> list[str] | None:
         if not any(value and not value.isspace() for value in values):
-            return
-        problem = self._problem(values, escaped)
-        if problem:
-            self.findings.append(Finding(self.path.name, line, "", problem[0], DROPPED, problem[1]))
-            return
+            return None
+        name = self.scan.path.name
+        if problem := self._problem(values):
+            self.findings.append(Finding(name, line, "", problem[0], DROPPED, problem[1]))
+            return None
         if any("\0" in value for value in values):
-            self.findings.append(Finding(self.path.name, line, "", "nul", NORMALIZED, "replaced by a space"))
-            values = [value.replace("\0", " ") for value in values]
-        # Of a name that occurs twice the first counts; `missing` refuses one that is read.
-        self.rows.append(
-            Row(line, dict(zip(reversed(self.header), reversed(values[: len(self.header)]), strict=True)))
-        )
+            self.findings.append(Finding(name, line, "", "nul", NORMALIZED, "replaced by a space"))
+            return [value.replace("\0", " ") for value in values]
+        return values
 
-    def _problem(self, values: list[str], escaped: bool) -> tuple[str, str] | None:
-        width = len(self.header)
+    def _problem(self, values: list[str]) -> tuple[str, str] | None:
+        width = len(self.scan.header)
         if len(values) < width or any(value.strip() for value in values[width:]):
             return "field_count", f"{len(values)} fields, expected {width}"
         longest = max(map(len, values))
         if longest > MAX_FIELD:
             return "field_too_long", f"a field of {longest:,} characters, at most {MAX_FIELD:,} are read"
-        wrong = next((value for value in values if _SURROGATE.search(value)), None) if escaped else None
-        return None if wrong is None else ("bad_encoding", f"bytes that are no characters: {shown(wrong)}")
+        if self.scan.escaped and (wrong := next(filter(_SURROGATE.search, values), None)) is not None:
+            return "bad_encoding", f"bytes that are no characters: {shown(wrong)}"
+        return None
 
 
 def clean_names(header: Iterable[str]) -> list[str]:

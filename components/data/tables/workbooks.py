@@ -13,15 +13,15 @@ import openpyxl
 
 from components.core.errors import InputError
 from components.data.tables.findings import DROPPED, FLAGGED, Finding, shown
-from components.data.tables.table import Table, clean_names
+from components.data.tables.table import Scan, Values, clean_names
 
 EXACT = 10**15  # a workbook keeps 15 digits of a number
 _DIGITS_ADDED = re.compile(r"0{2,}(?![.,0#])")  # a number format such as 00000
 _ESCAPED = re.compile("_x(00[01][0-9A-Fa-f])_")  # control characters; what else looks so is text
 
 
-def read_workbook(data: bytes, path: Path) -> Table:
-    """Reads the first sheet that holds something; its first row is the header.
+def scan_workbook(data: bytes, path: Path) -> Scan:
+    """The first sheet that holds something, read whole; its first row is the header.
 
     Whole numbers are written without a point. What a person saw otherwise in the spreadsheet is flagged, once
     a column: dates, numbers of more digits than are kept, numbers whose format adds zeros, errors.
@@ -42,13 +42,14 @@ def read_workbook(data: bytes, path: Path) -> Table:
     rows = sorted([*rows, *((number, []) for number in without)])
     _, first = rows[0]
     header = clean_names([_text(cell) for cell in first])
-    table = Table(path, header, f"workbook, sheet {title!r}")
+    scan = Scan(path, header, f"workbook, sheet {title!r}", escaped=True)
     if others:
         names = ", ".join(shown(name, 40) for name, _ in others)
         detail = f"only the first sheet, {title!r}, is read; not {names}"
-        table.findings.append(Finding(path.name, 0, "", "other_sheets", FLAGGED, detail))
-    _take_rows(table, rows[1:], formulas)
-    return table
+        scan.findings.append(Finding(path.name, 0, "", "other_sheets", FLAGGED, detail))
+    records = _records(scan, rows[1:], formulas)
+    scan.records = lambda: records
+    return scan
 
 
 def _rows(sheet: Any) -> list[tuple[int, list[Any]]]:
@@ -73,14 +74,17 @@ def _formulas(data: bytes, title: str) -> dict[int, dict[int, str]]:
     return found
 
 
-def _take_rows(table: Table, rows: list[tuple[int, list[Any]]], formulas: dict[int, dict[int, str]]) -> None:
-    width = len(table.header)
+def _records(
+    scan: Scan, rows: list[tuple[int, list[Any]]], formulas: dict[int, dict[int, str]]
+) -> list[Values | Finding]:
+    width = len(scan.header)
+    records: list[Values | Finding] = []
     odd: dict[tuple[int, str], list[tuple[int, str]]] = {}
     numbers = [0] * width
     for line, cells in rows:
         if formula := next((text for at, text in formulas.get(line, {}).items() if _lacks(cells, at)), ""):
             detail = f"a formula without its result, {shown(formula)}: save it in a spreadsheet program"
-            table.findings.append(Finding(table.path.name, line, "", "no_result", DROPPED, detail))
+            records.append(Finding(scan.path.name, line, "", "no_result", DROPPED, detail))
             continue
         for at, cell in enumerate(cells[:width]):
             if isinstance(cell.value, (int, float)):
@@ -88,9 +92,9 @@ def _take_rows(table: Table, rows: list[tuple[int, list[Any]]], formulas: dict[i
             if what := _oddity(cell):
                 odd.setdefault((at, what), []).append((line, _text(cell)))
         values = [_text(cell) for cell in cells]
-        table.take(line, values + [""] * (width - len(values)), escaped=True)
-    table.numeric = {name for name, count in zip(table.header, numbers, strict=True) if count}
-    table.findings += _flagged(table, odd)
+        records.append((line, values + [""] * (width - len(values))))
+    scan.numeric = {name for name, count in zip(scan.header, numbers, strict=True) if count}
+    return [*records, *_flagged(scan, odd)]
 
 
 def _lacks(cells: list[Any], at: int) -> bool:
@@ -98,13 +102,13 @@ def _lacks(cells: list[Any], at: int) -> bool:
     return at >= len(cells) or (cells[at].value is None and cells[at].data_type == "n")
 
 
-def _flagged(table: Table, odd: dict[tuple[int, str], list[tuple[int, str]]]) -> Iterable[Finding]:
+def _flagged(scan: Scan, odd: dict[tuple[int, str], list[tuple[int, str]]]) -> Iterable[Finding]:
     for (at, what), cells in odd.items():
         line, value = cells[0]
         detail = (
-            f"column {table.header[at]!r}: {len(cells)} cells are {what}; the first is read as {shown(value)}"
+            f"column {scan.header[at]!r}: {len(cells)} cells are {what}; the first is read as {shown(value)}"
         )
-        yield Finding(table.path.name, line, "", "cell_format", FLAGGED, detail)
+        yield Finding(scan.path.name, line, "", "cell_format", FLAGGED, detail)
 
 
 def _oddity(cell: Any) -> str:

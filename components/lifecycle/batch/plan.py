@@ -3,14 +3,10 @@
 import logging
 import secrets
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components.core.artifacts import read_manifest, write_json, write_manifest
 from components.core.errors import InputError
@@ -18,7 +14,7 @@ from components.core.reading import read_json
 from components.data.tables.findings import DROPPED, Finding, shown
 from components.image.config import IMAGE_KINDS
 from components.lifecycle.batch.mark import Mark, folder_of, read_mark
-from components.lifecycle.catalog import read_records, reading_config
+from components.lifecycle.catalog import catalog_records, reading_config
 from components.lifecycle.champion import read_champion
 from components.lifecycle.config import LAST_RUN, check_since, moment_of, parse_since
 from components.lifecycle.model import Model, load_model
@@ -28,12 +24,12 @@ from components.lifecycle.store import MOMENT, ModelStore
 from components.modeling.trained import ENCODER
 from components.preprocess.catalog.quarantine import write_findings
 from components.preprocess.catalog.records import Catalog, Record
+from components.preprocess.shards.stored import read_records, write_records
 from components.text.config import TEXT_KINDS
 
 log = logging.getLogger(__name__)
 
 PLAN, QUARANTINE = "plan.json", "quarantine.tsv"
-KEPT_FIELDS = tuple(field.name for field in fields(Record) if field.name not in ("code", "image", "picture"))
 
 
 @dataclass(frozen=True)
@@ -105,12 +101,17 @@ def run_plan(
     news = _News(asked, now)
     with TemporaryDirectory() as scratch:
         config = reading_config(model, asked.catalog_columns)
-        records, left_out = read_records(
-            asked.catalog_products, config, Path(scratch), findings, news.choose if news.column else None
+        records, left_out = catalog_records(
+            asked.catalog_products,
+            config,
+            Path(scratch),
+            findings,
+            news.choose if news.column else None,
+            news.column,
         )
     shards = list(_shards(records, asked.predict_shard_size))
     for number, shard in enumerate(shards):
-        _write_shard(new_products / f"{number:06d}.parquet", shard)
+        write_records(new_products / f"{number:06d}.parquet", shard)
     write_findings(findings, new_products / QUARANTINE)
     plan = news.plan(len(records), left_out, len(shards))
     write_json(new_products / PLAN, asdict(plan))
@@ -135,8 +136,7 @@ def read_plan(new_products: Path) -> PredictionPlan:
 
 def read_shard(new_products: Path, number: int) -> list[Record]:
     """The products of a shard, cleaned."""
-    table = pq.read_table(new_products / f"{number:06d}.parquet")
-    return [Record(**row) for row in table.to_pylist()]
+    return list(read_records(new_products / f"{number:06d}.parquet"))
 
 
 class _News:
@@ -157,11 +157,11 @@ class _News:
                 f"{catalog.products.named()}"
             )
         kept = []
-        for record, row in zip(catalog.records, catalog.products.rows, strict=True):
+        for record, written in zip(catalog.records, catalog.also, strict=True):
             try:
-                moment = moment_of(row.values[self.column])
+                moment = moment_of(written)
             except ValueError:
-                detail = f"{self.column} is {shown(row.values[self.column])}: expected a date as 2026-01-31"
+                detail = f"{self.column} is {shown(written)}: expected a date as 2026-01-31"
                 catalog.findings.append(record.finding("bad_date", DROPPED, detail))
                 continue
             if self._is_new(record.product_id, moment):
@@ -221,10 +221,3 @@ def _has_networks(model: Model) -> bool:
 def _shards(records: list[Record], size: int) -> Iterator[list[Record]]:
     for start in range(0, max(len(records), 1), size):
         yield records[start : start + size]
-
-
-def _write_shard(path: Path, records: list[Record]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    schema = pa.schema([(name, pa.int64() if name == "line" else pa.string()) for name in KEPT_FIELDS])
-    columns: dict[str, Any] = {name: [getattr(each, name) for each in records] for name in KEPT_FIELDS}
-    pq.write_table(pa.table(columns, schema), path)

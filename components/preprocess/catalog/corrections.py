@@ -37,7 +37,8 @@ def apply_corrections(catalog: Catalog, corrections: Table) -> list[Decision]:
         InputError: the table cannot be used, or has a code that the catalog does not have.
     """
     decisions = read_decisions(corrections)
-    by_id = {record.product_id: record for record in catalog.records}
+    named = {decision.product_id for decision in decisions.made}
+    by_id = {record.product_id: record for record in catalog.records if record.product_id in named}
     carried_out, others = [], {why: [] for why in (GONE, MOVED, UNLABELED)}
     for decision in decisions.made:
         record = by_id.get(decision.product_id)

@@ -1,13 +1,16 @@
 """Which columns of a catalog's files hold what: the challenge's two dialects, and a mapping of the user's."""
 
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from components.core.errors import InputError
 from components.data.codes import clean_id
 from components.data.tables.findings import DROPPED, FLAGGED, NORMALIZED, Finding, first_of, shown
-from components.data.tables.table import Row, Table
+from components.data.tables.table import Columns, Row
 
 MAX_ID = 255  # characters
 FIELDS = ("row_id", "product_id", "title", "description", "image_id", "image", "code")
@@ -93,7 +96,7 @@ def _mapping(option: str, text: str, known: Sequence[str], required: Sequence[st
     return mapping
 
 
-def detect_dialect(table: Table, mapping: str) -> Dialect:
+def detect_dialect(table: Columns, mapping: str) -> Dialect:
     """The dialect of a products file by its columns, or the user's own through `mapping`.
 
     Raises:
@@ -123,41 +126,56 @@ def plural(names: list[str], noun: str) -> str:
     return f"{noun}{'s' if len(names) > 1 else ''} {', '.join(map(shown, names))}"
 
 
-def check_ids(table: Table, columns: dict[str, str]) -> None:
-    """Checks the row and product ids of a table in place: any text is an id, unusable ones are quarantined.
+def checked_rows(
+    rows: Iterable[Row], file: Columns, columns: dict[str, str], findings: list[Finding]
+) -> Iterator[Row]:
+    """The rows whose row and product ids can be used, without white space around them; any text is an id.
+
+    Args:
+        rows: of the file; they are iterated over once more where an id occurs twice.
+        columns: field -> column.
+        findings: receives, once all rows are read, what is wrong with ids.
 
     Raises:
         InputError: an id occurs twice; all of them are named.
     """
     ids = [columns[name] for name in ("row_id", "product_id") if name in columns]
-    spaced = [row for row in table.rows if _strip_ids(row, ids)]
-    kept = []
-    for row in table.rows:
-        problem = next(
-            (f"{_called(column)} {why}" for column in ids if (why := _unusable(row.values[column]))), ""
-        )
-        if problem:
+    seen = {column: array("q") for column in ids}
+    unusable, spaced = [], []
+    for row in rows:
+        if _strip_ids(row, ids):
+            spaced.append(row.line)
+        if problem := _problem(row, ids):
             product = row.values.get(columns.get("product_id", ""), "")
-            table.findings.append(Finding(table.path.name, row.line, product, "bad_id", DROPPED, problem))
-        else:
-            kept.append(row)
-    table.rows = kept
+            unusable.append(Finding(file.path.name, row.line, product, "bad_id", DROPPED, problem))
+            continue
+        for column, hashes in seen.items():
+            hashes.append(hash(row.values[column]))
+        yield row
+    findings += unusable
     if spaced:
         detail = f"{len(spaced)} rows have ids with white space around them; they are read without it"
-        table.findings.append(Finding(table.path.name, spaced[0].line, "", "id_spaces", NORMALIZED, detail))
-    for column in ids:
-        if column in table.numeric:
+        findings.append(Finding(file.path.name, spaced[0], "", "id_spaces", NORMALIZED, detail))
+    for column, hashes in seen.items():
+        if column in file.numeric:
             detail = (
                 f"{_called(column)} holds numbers: zeros at the start of an id are lost; keep ids as text"
             )
-            table.findings.append(Finding(table.path.name, 0, "", "ids_are_numbers", FLAGGED, detail))
-        _refuse_repeated(table, column)
+            findings.append(Finding(file.path.name, 0, "", "ids_are_numbers", FLAGGED, detail))
+        values, times = np.unique(np.frombuffer(hashes, np.int64), return_counts=True)
+        if repeated := {*values[times > 1].tolist()}:
+            _refuse_repeated(rows, file, column, ids, repeated)
 
 
 def _strip_ids(row: Row, ids: list[str]) -> bool:
     before = [row.values[column] for column in ids]
     row.values.update({column: clean_id(row.values[column]) for column in ids})
     return any(len(value) != len(value.strip()) for value in before)
+
+
+def _problem(row: Row, ids: list[str]) -> str:
+    found = (f"{_called(column)} {why}" for column in ids if (why := _unusable(row.values[column])))
+    return next(found, "")
 
 
 def _unusable(value: str) -> str:
@@ -172,11 +190,17 @@ def _called(column: str) -> str:
     return column or "the first column"
 
 
-def _refuse_repeated(table: Table, column: str) -> None:
+def _refuse_repeated(
+    rows: Iterable[Row], file: Columns, column: str, ids: list[str], hashes: set[int]
+) -> None:
+    """Refuses ids that occur twice among those of these hashes."""
     first: dict[str, int] = {}
     repeated = []
-    for row in table.rows:
+    for row in rows:
+        _strip_ids(row, ids)
         value = row.values[column]
+        if hash(value) not in hashes or _problem(row, ids):
+            continue
         if value in first:
             repeated.append(
                 f"line {row.line}: {_called(column)} {shown(value)}, first on line {first[value]}"
@@ -185,6 +209,6 @@ def _refuse_repeated(table: Table, column: str) -> None:
     if repeated:
         found = "1 id occurs" if len(repeated) == 1 else f"{len(repeated)} ids occur"
         raise InputError(
-            f"{table.path}: {found} more than once\n{first_of(repeated)}\n"
+            f"{file.path}: {found} more than once\n{first_of(repeated)}\n"
             "Give every product one row and one id."
         )

@@ -1,20 +1,23 @@
 """Joins a catalog's files into records: products with their codes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from components.core.errors import InputError
 from components.data.codes import clean_code, clean_id
 from components.data.tables.findings import DROPPED, IGNORED, Finding, first_of, shown
-from components.data.tables.read import read_table
-from components.data.tables.table import Row, Table
-from components.preprocess.catalog.dialects import Dialect, check_ids, detect_dialect, plural
+from components.data.tables.read import scan_table
+from components.data.tables.table import Row, Rows, Scan
+from components.preprocess.catalog.dialects import Dialect, checked_rows, detect_dialect, plural
 from components.preprocess.catalog.joining import number_form, refuse_merged, why_not_joined
 from components.preprocess.config import PreprocessConfig
 
 
-@dataclass
+@dataclass(slots=True)
 class Record:
     """One product as its catalog has it; `code` is None where there is no label."""
 
@@ -28,7 +31,7 @@ class Record:
     image_name: str  # file names of the images, "" where none is named
     code: str | None = None
     image: str | None = None  # key in the image store
-    picture: str | None = None  # what the image shows: near duplicates have the key of one of them
+    row: int = -1  # its number among the records of its part of the catalog
 
     def finding(self, reason: str, action: str, detail: str) -> Finding:
         """A line of the quarantine report about this product."""
@@ -40,43 +43,74 @@ class Catalog:
     """A products file joined with its labels.
 
     Attributes:
+        records: without titles, descriptions and names of images, which `complete` adds: a catalog's texts
+            stay on the disk.
         rows: how many rows the products file has, usable or not.
         findings: what was left out or normalized on the way.
+        also: of each record what stands in a column that was asked for.
     """
 
-    records: list[Record]
-    rows: int
-    findings: list[Finding]
-    products: Table
-    labels: Table | None
+    products: Scan
     dialect: Dialect
+    image_name: str
+    labels: Scan | None = None
+    records: list[Record] = field(default_factory=list)
+    rows: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    also: list[str] = field(default_factory=list)
+
+    def complete(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Copies of some records, in the order of the file, with all that stands in it.
+
+        Raises:
+            InputError: the file is another one by now.
+        """
+        rows = iter(Rows(self.products))
+        for record in records:
+            row = next((row for row in rows if row.line == record.line), None)
+            if row is None or clean_id(row.values[self.dialect.products["product_id"]]) != record.product_id:
+                raise InputError(f"{self.products.path}: was changed while it was read; start again")
+            yield self._completed(record, row)
+
+    def _completed(self, record: Record, row: Row) -> Record:
+        values, columns = row.values, self.dialect.products
+        if "image" in columns:
+            name = values[columns["image"]]
+        elif record.image_id or "{image_id" not in self.image_name:
+            name = self.image_name.format(image_id=record.image_id, product_id=record.product_id)
+        else:
+            name = ""
+        description = values[columns["description"]] if "description" in columns else ""
+        return replace(record, title=values[columns["title"]], description=description, image_name=name)
 
 
-def read_catalog(products: Path, labels: Path | None, config: PreprocessConfig) -> Catalog:
+def read_catalog(products: Path, labels: Path | None, config: PreprocessConfig, *, also: str = "") -> Catalog:
     """Reads one products file and its labels.
 
     Args:
         labels: the labels file; None where the products file has the codes or there are none.
+        also: a column that is kept beside the records.
 
     Raises:
         InputError: missing columns, repeated ids, empty codes, ids that disagree between the files.
     """
-    table = read_table(products, encoding=config.encoding, quotes=config.quotes)
-    dialect = detect_dialect(table, config.columns)
-    check_ids(table, dialect.products)
-    table.missing(
-        [dialect.labels["code"]] if labels is None else []
-    )  # refuses a column of codes that is there twice
-    records = [_record(row, table, dialect, config.image_name) for row in table.rows]
-    label_table = None
+    scan = scan_table(products, encoding=config.encoding, quotes=config.quotes)
+    dialect = detect_dialect(scan, config.columns)
+    catalog = Catalog(scan, dialect, config.image_name)
+    # Refuses a column that is there twice.
+    scan.missing([*([dialect.labels["code"]] if labels is None else []), *([also] if also else [])])
+    findings = [*scan.findings]
+    for row in checked_rows(Rows(scan, findings), scan, dialect.products, findings):
+        catalog.records.append(_record(row, scan.path.name, dialect))
+        if also:
+            catalog.also.append(row.values.get(also, ""))
+    catalog.rows = len(catalog.records) + sum(finding.action == DROPPED for finding in findings)
+    catalog.findings = findings
     if labels is not None:
-        label_table = read_table(labels, encoding=config.encoding, quotes=config.quotes)
-        _check_label_columns(label_table, dialect)
-        check_ids(label_table, {field: name for field, name in dialect.labels.items() if field != "code"})
-        _join_codes(records, label_table, dialect, config.match_ids == "number")
-    findings = table.findings + (_as_ignored(label_table.findings) if label_table else [])
-    rows = len(records) + sum(finding.action == DROPPED for finding in table.findings)
-    return Catalog(records, rows, findings, table, label_table, dialect)
+        catalog.labels = scan_table(labels, encoding=config.encoding, quotes=config.quotes)
+        found = _join_codes(catalog.records, catalog.labels, dialect, config.match_ids == "number")
+        catalog.findings += _as_ignored(found)
+    return catalog
 
 
 def _as_ignored(findings: Sequence[Finding]) -> list[Finding]:
@@ -105,88 +139,86 @@ def take_unlabeled(catalog: Catalog) -> list[Record]:
     return unlabeled
 
 
-def _record(row: Row, table: Table, dialect: Dialect, image_name: str) -> Record:
+def _record(row: Row, file: str, dialect: Dialect) -> Record:
     columns, values = dialect.products, row.values
-
-    def value(field: str) -> str:
-        return values[columns[field]] if field in columns else ""
-
-    product_id, image_id = value("product_id"), clean_id(value("image_id"))
-    if "image" in columns:
-        name = value("image")
-    elif image_id or "{image_id" not in image_name:
-        name = image_name.format(image_id=image_id, product_id=product_id)
-    else:
-        name = ""
-    return Record(
-        file=table.path.name,
-        line=row.line,
-        row_id=value("row_id") or product_id,
-        product_id=product_id,
-        title=value("title"),
-        description=value("description"),
-        image_id=image_id,
-        image_name=name,
-        code=clean_code(values.get(dialect.labels["code"], "")) or None,
-    )
+    product_id = values[columns["product_id"]]
+    row_id = (values[columns["row_id"]] if "row_id" in columns else "") or product_id
+    image_id = clean_id(values[columns["image_id"]]) if "image_id" in columns else ""
+    code = clean_code(values.get(dialect.labels["code"], ""))
+    # One text in memory for what is often the same.
+    row_id = product_id if row_id == product_id else row_id
+    image_id = product_id if image_id == product_id else image_id
+    code = sys.intern(code) if code else None
+    return Record(file, row.line, row_id, product_id, "", "", image_id, "", code)
 
 
-def _check_label_columns(table: Table, dialect: Dialect) -> None:
-    missing = table.missing(dialect.labels.values())
+def _check_label_columns(labels: Scan, dialect: Dialect) -> None:
+    missing = labels.missing(dialect.labels.values())
     if missing:
         raise InputError(
-            f"{table.path}: {plural(missing, 'column')} missing; it has {table.named()} "
-            f"(read as {table.form}). Labels join on the products' id and hold a column of codes; "
+            f"{labels.path}: {plural(missing, 'column')} missing; it has {labels.named()} "
+            f"(read as {labels.form}). Labels join on the products' id and hold a column of codes; "
             "see the columns option."
         )
-    code = dialect.labels["code"]
-    for row in table.rows:
-        row.values[code] = clean_code(row.values[code])
-    empty = [f"line {row.line}: {code} is empty" for row in table.rows if not row.values[code]]
-    if empty:
-        raise InputError(
-            f"{table.path}: {len(empty)} rows have no code\n{first_of(empty)}\n"
-            "Give them one, or leave these rows out of the labels."
-        )
 
 
-def _join_codes(records: Sequence[Record], labels: Table, dialect: Dialect, as_numbers: bool) -> None:
-    field, column = next(iter(dialect.labels.items()))
-    form = number_form if as_numbers else str
-    rows = {form(row.values[column]): row for row in labels.rows}
-    if as_numbers:
-        refuse_merged([getattr(record, field) for record in records], "products")
-        refuse_merged([row.values[column] for row in labels.rows], "labels")
-    unjoined, disagreeing = [], []
-    for record in records:
-        row = rows.pop(form(getattr(record, field)), None)
-        if row is None:
-            unjoined.append(record)
-            continue
-        record.code = row.values[dialect.labels["code"]]
-        disagreeing += _disagreements(record, row, dialect, form)
-    if disagreeing:
-        raise InputError(
-            f"{labels.path}: {len(disagreeing)} rows belong to other products\n{first_of(disagreeing)}\n"
-            "The two files must be of one catalog, their ids written alike."
-        )
-    left = [row.values[column] for row in rows.values()]
-    reasons = why_not_joined([getattr(record, field) for record in unjoined], left)
-    if unjoined and rows and len(unjoined) == len(records):
-        _refuse_disjoint(labels, field, unjoined, left, reasons)
-    for row in rows.values():
+class _Labels:
+    """The rows of a labels file, all of which have a code."""
+
+    def __init__(self, scan: Scan, code: str, findings: list[Finding]) -> None:
+        self._scan, self._code, self._rows = scan, code, Rows(scan, findings)
+
+    def __iter__(self) -> Iterator[Row]:
+        empty = []
+        for row in self._rows:
+            row.values[self._code] = clean_code(row.values[self._code])
+            if not row.values[self._code]:
+                empty.append(f"line {row.line}: {self._code} is empty")
+            yield row
+        if empty:
+            raise InputError(
+                f"{self._scan.path}: {len(empty)} rows have no code\n{first_of(empty)}\n"
+                "Give them one, or leave these rows out of the labels."
+            )
+
+
+def _join_codes(records: Sequence[Record], labels: Scan, dialect: Dialect, as_numbers: bool) -> list[Finding]:
+    """Gives the records their codes; returns what was found in the labels."""
+    _check_label_columns(labels, dialect)
+    key, column = next(iter(dialect.labels.items()))
+    columns = {name: name_there for name, name_there in dialect.labels.items() if name != "code"}
+    code, findings, form = dialect.labels["code"], [*labels.findings], number_form if as_numbers else str
+    place = {form(getattr(record, key)): at for at, record in enumerate(records)}
+    joined, disagreeing, left = np.zeros(len(records), bool), [], {}
+    values = []
+    for row in checked_rows(_Labels(labels, code, findings), labels, columns, findings):
         value = row.values[column]
+        values += [value] if as_numbers else []
+        at = place.get(form(value))
+        if at is None:
+            left[value] = row.line
+            continue
+        joined[at], records[at].code = True, sys.intern(row.values[code])
+        disagreeing += [(at, each) for each in _disagreements(records[at], row, dialect, form)]
+    if as_numbers:
+        refuse_merged([getattr(record, key) for record in records], "products")
+        refuse_merged(values, "labels")
+    _refuse_disagreeing(labels, [each for _, each in sorted(disagreeing, key=lambda pair: pair[0])])
+    unjoined = [records[at] for at in np.flatnonzero(~joined).tolist()]
+    reasons = why_not_joined([getattr(record, key) for record in unjoined], [*left]) if left else {}
+    if unjoined and left and len(unjoined) == len(records):
+        _refuse_disjoint(labels, key, unjoined, [*left], reasons)
+    for value, line in left.items():
         detail = f"no usable product has this id{reasons.get(value, '')}"
-        labels.findings.append(
-            Finding(labels.path.name, row.line, value, "label_without_product", IGNORED, detail)
-        )
+        findings.append(Finding(labels.path.name, line, value, "label_without_product", IGNORED, detail))
+    return findings
 
 
 def _disagreements(record: Record, row: Row, dialect: Dialect, form: type | object) -> list[str]:
     """The other ids of a label's row that are not the product's."""
     found = []
-    for field in ("product_id", "image_id"):
-        column, expected = dialect.labels.get(field), getattr(record, field)
+    for name in ("product_id", "image_id"):
+        column, expected = dialect.labels.get(name), getattr(record, name)
         if column and form(clean_id(row.values[column])) != form(expected):  # type: ignore[operator]
             where = f"{record.file} line {record.line}"
             found.append(
@@ -195,10 +227,18 @@ def _disagreements(record: Record, row: Row, dialect: Dialect, form: type | obje
     return found
 
 
+def _refuse_disagreeing(labels: Scan, disagreeing: Sequence[str]) -> None:
+    if disagreeing:
+        raise InputError(
+            f"{labels.path}: {len(disagreeing)} rows belong to other products\n{first_of(disagreeing)}\n"
+            "The two files must be of one catalog, their ids written alike."
+        )
+
+
 def _refuse_disjoint(
-    labels: Table, field: str, records: Sequence[Record], keys: Sequence[str], reasons: dict[str, str]
+    labels: Scan, key: str, records: Sequence[Record], keys: Sequence[str], reasons: dict[str, str]
 ) -> None:
-    ids = [getattr(record, field) for record in records]
+    ids = [getattr(record, key) for record in records]
     why = next(iter(reasons.values()), "; none of the usual reasons: are they of one catalog?")
     raise InputError(
         f"{labels.path}: none of its {len(keys)} labels has the id of a product of {records[0].file}{why}\n"

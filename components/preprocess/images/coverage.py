@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from components.core.errors import InputError
 from components.data.tables.findings import Finding, by_reason, first_of
-from components.preprocess.images.packing import Part
+from components.preprocess.catalog.records import Record
 
 log = logging.getLogger(__name__)
 
@@ -16,32 +16,31 @@ ADVICE = (
 )
 
 
-def check_coverage(parts: Sequence[Part], findings: Sequence[Finding], limit: float) -> None:
-    """Warns where most products of a part have no image that can be used.
+def check_coverage(
+    what: str, records: Sequence[Record], findings: Sequence[Finding], limit: float, sides: str
+) -> None:
+    """Warns where most products have no image that can be used.
 
     Args:
-        findings: of packing these parts.
+        what: they are, "labeled" or "test".
+        findings: of packing their images.
         limit: share of the test products that may be without.
+        sides: names of the catalog and of the images, where none of the catalog's means an image; else "".
 
     Raises:
         InputError: no labeled product has an image, or more test products than the limit are without.
     """
-    for part in parts:
-        without = [record for record in part.records if record.image is None]
-        share = len(without) / max(1, len(part.records))
-        if share <= min(MOST, limit):
-            continue
-        ids = {record.product_id for record in without}
-        message = _in_words(part, len(without), [one for one in findings if one.product_id in ids])
-        if part.what == "labeled" and share == 1:
-            raise InputError(f"{message}\nNo image classifier can be trained.")
-        if part.what == "test" and share > limit:
-            raise InputError(f"{message}\nAllowed by max_test_without_image: {limit:.1%}. {ADVICE}")
-        for line in f"warning: {message}\n{ADVICE}".splitlines() if share > MOST else []:
-            log.warning("%s", line)  # a run shows lines alone that are marked as a stage's
-
-
-def _in_words(part: Part, without: int, findings: Sequence[Finding]) -> str:
-    sides = "" if part.names.matched else f"\n{part.names.both_sides()} Is it the right one?"
-    count = f"{without:,} of {len(part.records):,} {part.what} products have no image that can be used"
-    return f"{count} ({by_reason(findings)}){sides}\n{first_of(findings[:3])}"
+    without = {record.product_id for record in records if record.image is None}
+    share = len(without) / max(1, len(records))
+    if share <= min(MOST, limit):
+        return
+    found = [one for one in findings if one.product_id in without]
+    sides = f"\n{sides} Is it the right one?" if sides else ""
+    count = f"{len(without):,} of {len(records):,} {what} products have no image that can be used"
+    message = f"{count} ({by_reason(found)}){sides}\n{first_of(found[:3])}"
+    if what == "labeled" and share == 1:
+        raise InputError(f"{message}\nNo image classifier can be trained.")
+    if what == "test" and share > limit:
+        raise InputError(f"{message}\nAllowed by max_test_without_image: {limit:.1%}. {ADVICE}")
+    for line in f"warning: {message}\n{ADVICE}".splitlines() if share > MOST else []:
+        log.warning("%s", line)  # a run shows lines alone that are marked as a stage's

@@ -72,13 +72,10 @@ class ImageNames:
             raise BadImage("image_ambiguous", f"{name!r} could be {_listed(paths)}: {advice}")
         return image
 
-    @property
-    def matched(self) -> bool:
-        """Whether any of the catalog's names means a file."""
-        return any(self._found.values())
-
-    def both_sides(self) -> str:
-        """Three names of the catalog and of the source, for whoever looks for the difference."""
+    def strangers(self) -> str:
+        """Where none of the catalog's names means a file: three names of either; else ""."""
+        if any(self._found.values()):
+            return ""
         ours, theirs = list(self._found), self.source.paths
         return (
             f"The catalog names {_listed(ours) if ours else 'no image'}; "

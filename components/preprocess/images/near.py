@@ -5,7 +5,7 @@ perceptual image hash functions") finds candidates; a thumbnail decides, which s
 a hash overlooks.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +23,7 @@ GREEN = 1  # the channel that is nearest to how bright a picture is
 PLAIN = 4 * NEAR  # levels of green between the darkest and brightest cell of a picture that shows something
 LOW = 8  # frequencies each way that the hash has
 DISTANCE = 12  # bits of 63 in which the hashes of candidates may differ
+BLOCK = 2**14  # pictures whose thumbnails are in memory at a time
 BANDS, NEIGHBORS = 8, 8  # orders of the hashes, and how many behind a hash it is compared with in each
 
 
@@ -48,7 +49,7 @@ def _weights(size: int, step: int) -> np.ndarray:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def same_pictures(thumbnails: Mapping[str, bytes]) -> dict[str, str]:
+def same_pictures(keys: Sequence[str], thumbnails: np.ndarray) -> dict[str, str]:
     """For each picture the first, by its key, of those that it nearly equals, in any number of steps.
 
     Plain pictures, which show nothing, are left out. Time is linear in the pictures, but for sorting: every
@@ -56,19 +57,22 @@ def same_pictures(thumbnails: Mapping[str, bytes]) -> dict[str, str]:
     et al. 2007, "Detecting near-duplicates for web crawling").
 
     Args:
-        thumbnails: key -> as `thumbnail` makes it.
+        keys: N of them, all different.
+        thumbnails: (N, 768) uint8, each as `thumbnail` makes it; they may be mapped from a file.
     """
-    keys = np.array(sorted(thumbnails), dtype=object)
-    cells = np.frombuffer(b"".join(thumbnails[key] for key in keys), np.uint8).reshape(-1, SIDE * SIDE * 3)
-    shows = np.ptp(cells[:, GREEN::3], axis=1) >= PLAIN
-    keys, cells = keys[shows], cells[shows]
-    if not len(keys):
+    order = np.argsort(np.array(keys, dtype=object))
+    blocks = [order[start : start + BLOCK] for start in range(0, len(order), BLOCK)]
+    shown = [rows[np.ptp(thumbnails[rows][:, GREEN::3], axis=1) >= PLAIN] for rows in blocks]
+    rows = np.concatenate([np.empty(0, np.int64), *shown])
+    if not len(rows):
         return {}
-    one, other = _near_pairs(cells, *_candidates(_hashes(cells)))
-    graph = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(len(keys), len(keys)))
+    hashes = np.concatenate([_hashes(thumbnails[some]) for some in shown])
+    one, other = _near_pairs(thumbnails, rows, *_candidates(hashes))
+    graph = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(len(rows), len(rows)))
     _, component = connected_components(graph, directed=False)
     first = np.unique(component, return_index=True)[1]
-    return dict(zip(keys, keys[first[component]], strict=True))
+    pairs = zip(rows, rows[first[component]], strict=True)
+    return {keys[int(row)]: keys[int(same)] for row, same in pairs}
 
 
 def _hashes(cells: np.ndarray) -> np.ndarray:
@@ -100,10 +104,14 @@ def _different(numbers: np.ndarray) -> np.ndarray:
     return numbers[np.flatnonzero(np.diff(numbers, prepend=-1))]
 
 
-def _near_pairs(cells: np.ndarray, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _near_pairs(
+    thumbnails: np.ndarray, rows: np.ndarray, one: np.ndarray, other: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Those of the pairs whose thumbnails are near; a few cells rule most of them out."""
-    for some in (cells[:, 5::32], cells):
-        near = np.concatenate([_are_near(some[a], some[b]) for a, b in _pieces(one, other)])
+    for cells in (slice(5, None, 32), slice(None)):
+        pieces = _pieces(one, other)
+        near = [_are_near(thumbnails[rows[a]][:, cells], thumbnails[rows[b]][:, cells]) for a, b in pieces]
+        near = np.concatenate(near)
         one, other = one[near], other[near]
     return one, other
 

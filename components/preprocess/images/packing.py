@@ -1,4 +1,4 @@
-"""Checks every product's image and packs them into the image store, a window at a time."""
+"""Checks products' images and packs them into an image store, a window of products at a time."""
 
 import logging
 import os
@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.data.image_store import write_image_store
@@ -14,7 +15,6 @@ from components.data.tables.findings import DROPPED, IGNORED, WITHOUT_IMAGE, Fin
 from components.preprocess.catalog.records import Record
 from components.preprocess.images.decoding import Checked, check_header, image_key, upright_jpeg
 from components.preprocess.images.names import ImageNames
-from components.preprocess.images.near import same_pictures
 from components.preprocess.images.sources import BadImage, ImageSource
 
 log = logging.getLogger(__name__)
@@ -26,17 +26,14 @@ Packed = tuple[str, int, int, bytes]
 
 
 class Part:
-    """The labeled or the test products with their images.
+    """Products with their images.
 
     Attributes:
-        what: "labeled" or "test", for messages.
         policy: what happens to a product whose image cannot be used: quarantine it, or keep it without.
     """
 
-    def __init__(
-        self, what: str, records: Sequence[Record], source: ImageSource, policy: str, separator: str
-    ) -> None:
-        self.what, self.records, self.policy = what, records, policy
+    def __init__(self, records: Sequence[Record], source: ImageSource, policy: str, separator: str) -> None:
+        self.records, self.policy = records, policy
         self.names = ImageNames(source, (record.image_name for record in records), separator)
 
     def pieces(self, size: int) -> Iterator["Part"]:
@@ -47,8 +44,8 @@ class Part:
             yield piece
 
 
-def pack_images(parts: Sequence[Part], *, folder: Path, max_pixels: int) -> tuple[list[Finding], int]:
-    """Packs the images of all parts into one store; sets every record's `image` key and its `picture`.
+def pack_images(part: Part, *, folder: Path, max_pixels: int) -> tuple[list[Finding], int]:
+    """Packs the images of some products into one store; sets every record's `image` key.
 
     Of a product with several images the first that can be used is taken.
 
@@ -58,75 +55,92 @@ def pack_images(parts: Sequence[Part], *, folder: Path, max_pixels: int) -> tupl
     Returns:
         What was found, and how many different images the store holds.
     """
-    packer = _Packer(max_pixels)
-    stream = (image for part in parts for image in packer.images(part))
-    count = write_image_store(folder, stream)
-    packer.name_pictures(parts)
-    return packer.findings, count
+    with Packer(part.names, part.policy, max_pixels) as packer:
+        windows = (part.records[at : at + WINDOW] for at in range(0, len(part.records), WINDOW))
+        count = write_image_store(folder, (image for window in windows for image in packer.images(window)))
+        return [each.finding for each in packer.found], count
 
 
-def look_through(parts: Sequence[Part], *, most: int | None, max_pixels: int) -> tuple[list[Finding], int]:
-    """Checks the images of all parts of a catalog as `pack_images` does, and packs none.
+@dataclass(frozen=True)
+class Found:
+    """What was found of a product's image: at which of its images, from 0, and of which record."""
 
-    Args:
-        most: about so many are decoded, drawn by their content; of the others the header is read. None
-            decodes all.
-        max_pixels: of an image; see `upright_jpeg`.
+    attempt: int
+    row: int
+    finding: Finding
 
-    Returns:
-        What was found, and how many different images were decoded.
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that was decoded: its key, where it was seen first, its thumbnail."""
+
+    key: str
+    attempt: int
+    row: int
+    thumbnail: bytes
+
+
+class Packer:
+    """Reads records' images, decodes a share of them, and collects what is wrong with any.
+
+    Attributes:
+        found, pictures: of all windows so far.
     """
-    count = sum(len(part.records) for part in parts)
-    packer = _Packer(max_pixels, 1.0 if most is None else most / max(1, count))
-    count = sum(len(data) > 0 for part in parts for *_, data in packer.images(part))
-    packer.name_pictures(parts)
-    return packer.findings, count
 
+    def __init__(self, names: ImageNames, policy: str, max_pixels: int, decoded: float = 1.0) -> None:
+        """Keeps threads until the end of its `with` block.
 
-class _Packer:
-    """Reads records' images, decodes a share of them, and collects what is wrong with any."""
-
-    def __init__(self, max_pixels: int, decoded: float = 1.0) -> None:
-        self._max_pixels, self._decoded = max_pixels, decoded
-        self.findings: list[Finding] = []
+        Args:
+            decoded: the share of the images that is decoded, drawn by their content; of the others the
+                header is read.
+        """
+        self._names, self._policy, self._max_pixels, self._decoded = names, policy, max_pixels, decoded
+        self.found: list[Found] = []
+        self.pictures: list[Picture] = []
         self._known: dict[str, BadImage | None] = {}  # key -> what is wrong with the image
-        self._thumbnails: dict[str, bytes] = {}
+        self._pool = ThreadPoolExecutor(os.cpu_count())
         self._done, self._start = 0, time.perf_counter()
 
-    def images(self, part: Part) -> Iterator[Packed]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(part.records), WINDOW):
-                window = part.records[start : start + WINDOW]
-                waiting = [(record, part.names.split(record.image_name)) for record in window]
-                while waiting:
-                    read = [_read(part.names, record, names) for record, names in waiting]
-                    yield from self._fresh(pool, read)
-                    waiting = self._settle(waiting, read, part.policy)
-                self._report(len(window))
+    def __enter__(self) -> "Packer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def images(self, window: Sequence[Record]) -> Iterator[Packed]:
+        """The images of some records that are seen for the first time and can be used; sets their keys."""
+        waiting, attempt = [(record, self._names.split(record.image_name)) for record in window], 0
+        while waiting:
+            read = [_read(self._names, record, names) for record, names in waiting]
+            yield from self._fresh(waiting, read, attempt)
+            waiting = self._settle(waiting, read, attempt)
+            attempt += 1
+        self._report(len(window))
 
     def _fresh(
-        self, pool: ThreadPoolExecutor, read: Sequence[tuple[str, bytes | BadImage]]
+        self,
+        waiting: Sequence[tuple[Record, list[str]]],
+        read: Sequence[tuple[str, bytes | BadImage]],
+        attempt: int,
     ) -> Iterator[Packed]:
-        """The images that are seen for the first time and can be used."""
-        fresh = {key: data for key, data in read if isinstance(data, bytes) and key not in self._known}
-        for key, checked in zip(fresh, pool.map(self._check, fresh, fresh.values()), strict=True):
+        fresh: dict[str, tuple[int, bytes]] = {}
+        for (record, _), (key, data) in zip(waiting, read, strict=True):
+            if isinstance(data, bytes) and key not in self._known:
+                fresh.setdefault(key, (record.row, data))
+        images = [data for _, data in fresh.values()]
+        for (key, (row, _)), checked in zip(
+            fresh.items(), self._pool.map(self._check, fresh, images), strict=True
+        ):
             self._known[key] = checked if isinstance(checked, BadImage) else None
             if not isinstance(checked, BadImage):
-                if checked.thumbnail:
-                    self._thumbnails[key] = checked.thumbnail
+                self.pictures.append(Picture(key, attempt, row, checked.thumbnail))
                 yield key, checked.width, checked.height, checked.data
-
-    def name_pictures(self, parts: Sequence[Part]) -> None:
-        """Gives near duplicates among the images one `picture`."""
-        same = same_pictures(self._thumbnails)
-        for record in (record for part in parts for record in part.records):
-            record.picture = same.get(record.image, record.image) if record.image else None
 
     def _settle(
         self,
         waiting: Sequence[tuple[Record, list[str]]],
         read: Sequence[tuple[str, bytes | BadImage]],
-        policy: str,
+        attempt: int,
     ) -> list[tuple[Record, list[str]]]:
         """Sets the records' keys; returns those whose next image is to be tried."""
         left = []
@@ -135,12 +149,15 @@ class _Packer:
             record.image = None if problem else key
             if problem and len(names) > 1:
                 detail = f"{problem.detail}; the product's next image is tried"
-                self.findings.append(record.finding(problem.reason, IGNORED, detail))
+                self._add(record, attempt, problem.reason, IGNORED, detail)
                 left.append((record, names[1:]))
             elif problem:
-                action = DROPPED if policy == "quarantine" else WITHOUT_IMAGE
-                self.findings.append(record.finding(problem.reason, action, problem.detail))
+                action = DROPPED if self._policy == "quarantine" else WITHOUT_IMAGE
+                self._add(record, attempt, problem.reason, action, problem.detail)
         return left
+
+    def _add(self, record: Record, attempt: int, reason: str, action: str, detail: str) -> None:
+        self.found.append(Found(attempt, record.row, record.finding(reason, action, detail)))
 
     def _check(self, key: str, data: bytes) -> Checked | BadImage:
         drawn = int(key[:8], 16) < self._decoded * 2**32

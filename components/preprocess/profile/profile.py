@@ -3,6 +3,8 @@
 import io
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from components.core.reading import read_json
 from components.data.image_store import ImageStore
 from components.data.products import SPLITS, Products
 from components.data.uris import fetch
+from components.preprocess.catalog.texts import text_hash
 
 FORMAT = "catalog profile 1"
 SAMPLED_IMAGES = 400  # decoded to look at their borders
@@ -30,8 +33,47 @@ FUNCTION_WORDS = {
 _KNOWN = {language: frozenset(words.split()) for language, words in FUNCTION_WORDS.items()}
 
 
+@dataclass(frozen=True)
+class Texts:
+    """What a profile needs of products' texts, so that these need not be in memory.
+
+    Attributes:
+        title_words, description_words: (N,) how many there are.
+        languages: (N,) as `language_of` tells them.
+        titles: (N,) uint64 by which equal titles, in whatever case, are known; 0 for none.
+    """
+
+    title_words: np.ndarray
+    description_words: np.ndarray
+    languages: Sequence[str]
+    titles: np.ndarray
+
+    def of(self, rows: np.ndarray) -> "Texts":
+        """Those of some products."""
+        numbers = (self.title_words[rows], self.description_words[rows])
+        return Texts(*numbers, [self.languages[int(row)] for row in rows], self.titles[rows])
+
+
+def measured(title: str, description: str) -> tuple[int, int, str, int]:
+    """One product's row of `Texts`."""
+    words = len(title.split()), len(description.split())
+    return *words, language_of(title, description), text_hash(title.casefold())
+
+
 def profile_catalog(products: Products, images: ImageStore) -> dict[str, Any]:
     """Counts of a catalog's classes, texts, languages, pictures and duplicates, as plain JSON."""
+    pairs = zip(products.table["title"], products.table["description"], strict=True)
+    columns = [*zip(*(measured(*pair) for pair in pairs), strict=True)] or [()] * 4
+    titles, descriptions, languages, keys = (list[Any](column) for column in columns)
+    return profile_of(
+        products,
+        Texts(np.array(titles, int), np.array(descriptions, int), languages, np.array(keys, np.uint64)),
+        images,
+    )
+
+
+def profile_of(products: Products, texts: Texts, images: ImageStore) -> dict[str, Any]:
+    """`profile_catalog` of products whose table holds no texts."""
     table, labels = products.table, products.labels
     support = np.bincount(labels[labels >= 0], minlength=len(products.classes))
     splits = Counter(table["split"])
@@ -40,15 +82,15 @@ def profile_catalog(products: Products, images: ImageStore) -> dict[str, Any]:
         "products": len(table),
         "splits": {split: splits[split] for split in SPLITS},
         "classes": dict(zip(products.classes, support.tolist(), strict=True)),
-        "words": {column: _words(table[column].to_numpy()) for column in ("title", "description")},
+        "words": {"title": _words(texts.title_words), "description": _words(texts.description_words)},
         "missing": {
-            "title": int(np.count_nonzero(table["title"] == "")),
-            "description": int(np.count_nonzero(table["description"] == "")),
+            "title": int(np.count_nonzero(texts.title_words == 0)),
+            "description": int(np.count_nonzero(texts.description_words == 0)),
             "picture": int(np.count_nonzero(table["image"].isna())),
         },
-        "languages": _languages(table),
+        "languages": dict(Counter(texts.languages).most_common()),
         "pictures": _pictures(images),
-        "duplicates": _duplicates(table),
+        "duplicates": _duplicates(table, texts.titles),
         "validation": sorted(table.loc[table["split"] == "validation", "product_id"]),  # ids
     }
 
@@ -66,8 +108,7 @@ def fetch_profile(uri: str) -> dict[str, Any]:
     return profile
 
 
-def _words(texts: np.ndarray) -> dict[str, Any]:
-    lengths = np.array([len(text.split()) for text in texts], dtype=np.int64)
+def _words(lengths: np.ndarray) -> dict[str, Any]:
     return {
         "counts": np.histogram(lengths, bins=WORD_EDGES)[0].tolist(),  # between WORD_EDGES
         "median": float(np.median(lengths)),
@@ -76,14 +117,8 @@ def _words(texts: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _languages(table: pd.DataFrame) -> dict[str, int]:
-    """A guess by function words; short titles often have none and stay undecided."""
-    texts = zip(table["title"], table["description"], strict=True)
-    return dict(Counter(language_of(*pair) for pair in texts).most_common())
-
-
 def language_of(title: str, description: str) -> str:
-    """A product's language by its function words, "undecided" where they do not tell."""
+    """A guess of a product's language by its function words; "undecided" where they do not tell."""
     found = f"{title} {description[:400]}".casefold().split()
     hits = {name: sum(word in known for word in found) for name, known in _KNOWN.items()}
     best = max(hits, key=lambda name: hits[name])
@@ -112,14 +147,15 @@ def _has_white_border(images: ImageStore, key: str) -> bool:
     return all(np.median(edge) >= NEARLY_WHITE for edge in edges)
 
 
-def _duplicates(table: pd.DataFrame) -> dict[str, int]:
-    sizes = table["group"].value_counts()
-    titles = table.loc[table["title"] != "", "title"].str.casefold().value_counts()
+def _duplicates(table: pd.DataFrame, titles: np.ndarray) -> dict[str, int]:
+    sizes = np.bincount(table["group"].to_numpy(np.int64))
+    of_title = np.unique(titles[titles != 0], return_counts=True)[1]
     pictures = table["image"].dropna().value_counts()
+    codes = table.dropna(subset="code").drop_duplicates(["group", "code"])["group"].value_counts()
     return {
-        "title": int(titles[titles > 1].sum()),
+        "title": int(of_title[of_title > 1].sum()),
         "picture": int(pictures[pictures > 1].sum()),
         "groups": int(np.count_nonzero(sizes > 1)),
         "largest_group": int(sizes.max()),
-        "contradictory": int(np.count_nonzero(table.groupby("group")["code"].nunique() > 1)),
+        "contradictory": int(np.count_nonzero(codes > 1)),
     }

@@ -2,12 +2,14 @@
 
 import time
 
+import numpy as np
 import pytest
 
 from components.core.project import code_revision
+from components.data.tables.findings import Finding
 from components.preprocess.catalog.cleaning import clean_text, hides_characters, mixes_look_alikes
 from components.preprocess.catalog.records import Record
-from components.preprocess.catalog.texts import text_findings
+from components.preprocess.catalog.texts import OddTexts, text_findings, text_hash
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_the_codes_revision_is_a_commit_or_nothing():
 )
 def test_texts_that_were_decoded_wrongly_before_are_found(title: str, read_as: str):
     wrong = clean_text(title.encode().decode(read_as))
-    [finding] = text_findings([product("Chaise"), product(wrong)])
+    [finding] = found_in([product("Chaise"), product(wrong)])
     assert finding.reason == "mojibake"
     assert "1 products have texts that were UTF-8" in finding.detail
 
@@ -130,15 +132,23 @@ def test_texts_that_were_decoded_wrongly_before_are_found(title: str, read_as: s
     ],
 )
 def test_texts_in_any_language_are_no_wrongly_decoded_ones(title: str):
-    assert text_findings([product(title)]) == []
+    assert found_in([product(title)]) == []
 
 
 def test_one_description_on_many_products_is_named():
     records = [product("Chaise", "No description available") for _ in range(25)]
     records += [product("Table", f"Bois {at}") for at in range(40)]
-    [finding] = text_findings(records)
+    [finding] = found_in(records)
     assert finding.reason == "placeholder_description"
     assert "25 of 65 products have one description" in finding.detail
+
+
+def found_in(records: list[Record]) -> list[Finding]:
+    odd = OddTexts()
+    for record in records:
+        odd.add(record)
+    descriptions = np.array([text_hash(record.description) for record in records], np.uint64)
+    return text_findings(odd, descriptions, "X.tsv", lambda row: records[row].description)
 
 
 def product(title: str, description: str = "") -> Record:

@@ -9,7 +9,7 @@ import pytest
 from tiny_catalog import TinyCatalog, jpeg, prepare
 
 from components.core.errors import InputError
-from components.preprocess.duplicates import group_duplicates
+from components.preprocess.duplicates import group_duplicates, title_key
 from components.preprocess.split import assign_folds, split_validation
 
 
@@ -69,14 +69,14 @@ def names(count: int) -> list[str]:
 
 def test_duplicates_share_a_group_through_title_or_image():
     titles, images = ["Livre", "livre", "autre", "seul", ""], ["a", "b", "b", "c", None]
-    groups, _ = group_duplicates(titles, images, np.zeros(5, np.int64))
+    groups, _ = group_duplicates([*map(title_key, titles)], images, np.zeros(5, np.int64))
     assert groups[0] == groups[1] == groups[2]
     assert len({groups[0], groups[3], groups[4]}) == 3
 
 
 def test_titles_that_differ_in_case_punctuation_and_spaces_are_one():
     titles = ["Piscine ronde", "piscine  ronde .", "PISCINE-RONDE!", "piscine ronde 2", "!!", "??", ""]
-    groups, _ = group_duplicates(titles, [None] * 7, np.zeros(7, np.int64))
+    groups, _ = group_duplicates([*map(title_key, titles)], [None] * 7, np.zeros(7, np.int64))
     assert len(set(groups[:3])) == 1
     assert len(set(groups[2:])) == 5
 

@@ -1,0 +1,114 @@
+"""The first task of preprocess: a catalog's files, read in one pass, become shards of records."""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from components.core.artifacts import read_manifest, write_json, write_manifest
+from components.core.reading import read_json
+from components.data.tables.findings import Finding
+from components.preprocess.catalog.records import Catalog
+from components.preprocess.images.packing import Found
+from components.preprocess.shards.stored import CLEANING, read_found, write_found, write_records
+
+log = logging.getLogger(__name__)
+
+CATALOG, FOUND = "catalog.json", "findings.parquet"
+LABELED, TEST = "labeled", "test"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some of a catalog's products, in the order of their file.
+
+    Attributes:
+        part: number of the file among those that products are read from.
+        images: name of the source of their images in `Sources`.
+        rows: how many products it has.
+    """
+
+    number: int
+    part: int
+    images: str
+    rows: int
+
+    @property
+    def file(self) -> str:
+        """Where its records lie."""
+        return f"{self.number:06d}.parquet"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A catalog that is cut into shards.
+
+    Attributes:
+        what: its products are, "labeled" or "test".
+        findings: of reading it.
+    """
+
+    folder: Path
+    what: str
+    shards: list[Shard]
+    metadata: dict[str, Any]
+    findings: list[Finding]
+
+    def of_part(self, part: int) -> list[Path]:
+        """The files of one part's records, in their order."""
+        return [self.folder / shard.file for shard in self.shards if shard.part == part]
+
+
+def cut_catalog(
+    parts: Sequence[tuple[str, Catalog]],
+    what: str,
+    metadata: dict[str, Any],
+    findings: list[Finding],
+    *,
+    size: int,
+    folder: Path,
+) -> Cut:
+    """Writes the products of a catalog's files into as few equal shards as `size` allows, at least one each.
+
+    Args:
+        parts: name of the source of images, and the products that have theirs there.
+        size: products of a shard, at most.
+    """
+    shards: list[Shard] = []
+    for part, (images, catalog) in enumerate(parts):
+        for row, record in enumerate(catalog.records):
+            record.row = row
+        count = max(1, math.ceil(len(catalog.records) / size))
+        whole, rows = catalog.complete(catalog.records), math.ceil(len(catalog.records) / count)
+        for _ in range(count):
+            shard = Shard(len(shards), part, images, 0)
+            written = write_records(folder / shard.file, islice(whole, rows))
+            shards.append(Shard(shard.number, part, images, written))
+    write_found(folder / FOUND, (Found(CLEANING, 0, finding) for finding in findings))
+    described = {"what": what, "metadata": metadata, "shards": [asdict(shard) for shard in shards]}
+    write_json(folder / CATALOG, described)
+    write_manifest(folder)
+    products = sum(shard.rows for shard in shards)
+    log.info("read %s %s products into %d shards", f"{products:,}", what, len(shards))
+    return Cut(folder, what, shards, metadata, findings)
+
+
+def read_cut(folder: Path) -> Cut:
+    """Reads what `cut_catalog` left.
+
+    Raises:
+        InputError: the folder is not whole.
+    """
+    read_manifest(folder)
+    found = read_json(folder / CATALOG, "a catalog cut into shards")
+    shards = [Shard(**each) for each in found["shards"]]
+    return Cut(
+        folder,
+        found["what"],
+        shards,
+        found["metadata"],
+        [each.finding for each in read_found(folder / FOUND)],
+    )
