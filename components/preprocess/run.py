@@ -3,7 +3,6 @@
 import logging
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -93,21 +92,19 @@ def run_merge(
 
     Args:
         records, prepared: as `run_read` and, for each shard, `run_shard` leave them.
-        folds: that train is dealt into, for out-of-fold predictions.
-        seed: of the split and of these folds.
-        earlier_profile: path or URI of the profile that an earlier run left, for drift, and whose
-            validation products are validation again; "" for none.
+        folds, seed: that train is dealt into, for out-of-fold predictions; of the split and of these.
+        earlier_profile: path or URI of an earlier run's, for drift; its validation stays so; "" for none.
 
     Returns:
         Counts, and the data report.
 
     Raises:
-        InputError: the catalog cannot be used; the report of what was found is left all the same.
+        InputError: the catalog cannot be used; the quarantine report is left all the same.
     """
     earlier = fetch_profile(earlier_profile) if earlier_profile else None
     split = split_settings(config.validation_share, folds, seed, earlier)
     cut = read_cut(records)
-    findings = [*cut.findings]
+    findings = cut.findings
     try:
         shards = read_prepared(cut, prepared)
         catalog, kept = examine_labeled(shards, config, split, findings)
@@ -116,8 +113,7 @@ def run_merge(
     count = _write(shards, catalog, kept, products, images)
     made = _profile(shards, catalog, kept, images)
     write_json(profile, made)
-    splits = Counter(catalog.table["split"])
-    counts = {split: splits[split] for split in ("train", "validation")}
+    counts = {side: catalog.table["split"].tolist().count(side) for side in ("train", "validation")}
     log.info("split: %s", counts)
 
     def draw() -> str:

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable
-from dataclasses import astuple, fields
+from dataclasses import fields
 from pathlib import Path
 
 from components.core.artifacts import whole_file
@@ -15,7 +15,7 @@ def write_findings(findings: Iterable[Finding], path: Path) -> None:
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(field.name for field in fields(Finding))
-        writer.writerows([_cell(value) for value in astuple(finding)] for finding in findings)
+        writer.writerows([_cell(value) for value in finding.values()] for finding in findings)
 
 
 def refuse_if_too_many(findings: list[Finding], rows: int, limit: float) -> None:

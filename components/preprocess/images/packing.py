@@ -61,7 +61,7 @@ def pack_images(part: Part, *, folder: Path, max_pixels: int) -> tuple[list[Find
         return [each.finding for each in packer.found], count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """What was found of a product's image: at which of its images, from 0, and of which record."""
 
@@ -70,7 +70,7 @@ class Found:
     finding: Finding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Picture:
     """An image that was decoded: its key, where it was seen first, its thumbnail."""
 
@@ -84,7 +84,7 @@ class Packer:
     """Reads records' images, decodes a share of them, and collects what is wrong with any.
 
     Attributes:
-        found, pictures: of all windows so far.
+        found, pictures: since they were last cleared.
     """
 
     def __init__(self, names: ImageNames, policy: str, max_pixels: int, decoded: float = 1.0) -> None:

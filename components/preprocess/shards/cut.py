@@ -13,7 +13,14 @@ from components.core.reading import read_json
 from components.data.tables.findings import Finding
 from components.preprocess.catalog.records import Catalog
 from components.preprocess.images.packing import Found
-from components.preprocess.shards.stored import CLEANING, read_found, write_found, write_records
+from components.preprocess.shards.stored import (
+    CLEANING,
+    FINDINGS,
+    read_found,
+    rows_of_found,
+    write_records,
+    write_rows,
+)
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +94,7 @@ def cut_catalog(
             shard = Shard(len(shards), part, images, 0)
             written = write_records(folder / shard.file, islice(whole, rows))
             shards.append(Shard(shard.number, part, images, written))
-    write_found(folder / FOUND, (Found(CLEANING, 0, finding) for finding in findings))
+    write_rows(folder / FOUND, FINDINGS, rows_of_found(Found(CLEANING, 0, each) for each in findings))
     described = {"what": what, "metadata": metadata, "shards": [asdict(shard) for shard in shards]}
     write_json(folder / CATALOG, described)
     write_manifest(folder)

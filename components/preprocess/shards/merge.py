@@ -28,7 +28,7 @@ from components.preprocess.images.packing import WINDOW, Found
 from components.preprocess.profile.profile import Texts
 from components.preprocess.shards.cut import Cut
 from components.preprocess.shards.prepare import FOUND, IMAGES, PICTURES, ROWS, TABLE, Summary, read_summary
-from components.preprocess.shards.stored import BUFFER, CLEANING, read_batches, read_found
+from components.preprocess.shards.stored import BATCH, BUFFER, CLEANING, read_batches, read_found
 from components.preprocess.table import Alike
 
 # In which order one process that reads the whole catalog would have come by it: part, window, attempt, row.
@@ -77,7 +77,7 @@ class Prepared:
         start = 0
         for folder in self.folders:
             with pq.ParquetFile(folder / ROWS, buffer_size=BUFFER) as file:
-                for batch in file.iter_batches(columns=list(TEXTS)):
+                for batch in file.iter_batches(BATCH, columns=list(TEXTS)):
                     wanted = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
                     yield pa.Table.from_batches([batch]).take(pa.array(wanted - start))
                     start += len(batch)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,10 @@ from components.preprocess.profile.profile import measured
 from components.preprocess.shards.cut import LABELED, Cut, Shard
 from components.preprocess.shards.stored import (
     CLEANING,
+    FINDINGS,
     read_batches,
     read_records,
-    write_found,
-    write_rows,
+    rows_of_found,
     written_rows,
 )
 
@@ -86,11 +86,7 @@ def prepare_shard(
     odd, found = OddTexts(), list[Finding]()
     with Packer(names, policy, config.max_image_pixels, decoded) as packer:
         records = cleaned(read_records(cut.folder / shard.file), found, odd)
-        count = write_image_store(folder / IMAGES, _images(records, packer, folder / ROWS))
-        of_texts = (Found(CLEANING, 0, finding) for finding in found)
-        write_found(folder / FOUND, chain(of_texts, packer.found))
-        pictures = ((each.key, each.attempt, each.row, each.thumbnail) for each in packer.pictures)
-        write_rows(folder / PICTURES, OF_PICTURE, pictures)
+        count = write_image_store(folder / IMAGES, _images(records, found, packer, folder))
     first = shard == next(each for each in cut.shards if each.part == shard.part)
     digest = sha256(images) if first and images.is_file() else ""
     write_json(folder / SUMMARY, asdict(Summary(shard, odd, names.strangers(), count, digest)))
@@ -117,13 +113,24 @@ def _cells(cut: Cut, shard: Shard) -> Iterator[str]:
             yield from batch["image_name"]
 
 
-def _images(records: Iterable[Record], packer: Packer, path: Path) -> Iterator[Packed]:
-    """The images that are decoded; the products' rows are written to `path` on the way."""
-    with written_rows(path, TABLE) as rows:
+def _images(
+    records: Iterable[Record], of_texts: list[Finding], packer: Packer, folder: Path
+) -> Iterator[Packed]:
+    """The images that are decoded; on the way the rest is written, so that a window of it is in memory."""
+    with (
+        written_rows(folder / ROWS, TABLE) as rows,
+        written_rows(folder / FOUND, FINDINGS) as findings,
+        written_rows(folder / PICTURES, OF_PICTURE) as pictures,
+    ):
         for _, window in groupby(records, key=lambda record: record.row // WINDOW):
             some = list(window)
             yield from (image for image in packer.images(some) if image[-1])
             rows.add(map(_row, some))
+            findings.add(rows_of_found(Found(CLEANING, 0, finding) for finding in of_texts))
+            findings.add(rows_of_found(packer.found))
+            pictures.add([each.key, each.attempt, each.row, each.thumbnail] for each in packer.pictures)
+            for written in (of_texts, packer.found, packer.pictures):
+                written.clear()
 
 
 def _row(record: Record) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, fields
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -98,15 +98,14 @@ def read_records(path: Path) -> Iterator[Record]:
             yield Record(**dict(zip(batch, values, strict=True)))
 
 
-def write_found(path: Path, found: Iterable[Found]) -> None:
-    """Writes findings with the records that they are about."""
-    write_rows(path, FINDINGS, ((each.attempt, each.row, *astuple(each.finding)) for each in found))
+def rows_of_found(found: Iterable[Found]) -> Iterator[Sequence[Any]]:
+    """Findings with the records that they are about, as rows of `FINDINGS`."""
+    return ((each.attempt, each.row, *each.finding.values()) for each in found)
 
 
-def read_found(path: Path) -> list[Found]:
-    """Reads what `write_found` wrote."""
-    return [
-        Found(attempt, row, Finding(*values))
-        for batch in read_batches(path, FINDINGS.names)
-        for attempt, row, *values in zip(*batch.values(), strict=True)
-    ]
+def read_found(path: Path) -> Iterator[Found]:
+    """Reads what `rows_of_found` made; there may be one for every product."""
+    for batch in read_batches(path, FINDINGS.names):
+        known: dict[Any, Any] = {}  # one text in memory for what many findings share
+        for attempt, row, *values in zip(*batch.values(), strict=True):
+            yield Found(attempt, row, Finding(*(known.setdefault(value, value) for value in values)))
