@@ -364,6 +364,7 @@ def test_a_correction_to_an_unknown_code_is_refused(catalog: TinyCatalog):
     sources = Sources(**{**vars(catalog.write()), "corrections": str(catalog.folder / "corrections.tsv")})
     with pytest.raises(InputError, match="line 2: code '31' is not in the catalog"):
         Prepared(catalog.folder, sources, PreprocessConfig())
+    assert (catalog.folder / "out" / "quarantine").read_text().startswith("file\tline\tproduct_id")
 
 
 def test_nothing_of_the_test_file_reaches_what_is_trained_on(catalog: TinyCatalog):
