@@ -100,7 +100,7 @@ class Vectorizer:
         known = indices >= 0
         indices = indices[known]
         weights = (1 + np.log(found.data[known])) * self.idf[indices]
-        ends = np.concatenate([[0], np.cumsum(known)])[found.indptr]
+        ends = _small(np.concatenate([[0], np.cumsum(known)])[found.indptr])
         of_row = np.repeat(np.arange(len(rows)), np.diff(ends))
         lengths = np.sqrt(np.bincount(of_row, weights=weights**2, minlength=len(rows))).astype(np.float32)
         return csr_array((weights / lengths[of_row], indices, ends), shape=(len(rows), len(self)))
@@ -175,11 +175,16 @@ def _count_characters(texts: Sequence[str], shortest: int, longest: int) -> Coun
     split = [simplified(text).split() for text in texts]
     words: dict[str, int] = {}
     numbers = [words.setdefault(word, len(words)) for of_text in split for word in of_text]
-    ends = np.cumsum([0, *map(len, split)])
-    shape = len(texts), len(words)
-    in_texts = csr_array((np.ones(len(numbers), np.float32), numbers, ends), shape=shape)
+    ends = _small(np.cumsum([0, *map(len, split)]))
+    shape, columns = (len(texts), len(words)), np.array(numbers, ends.dtype)
+    in_texts = csr_array((np.ones(len(numbers), np.float32), columns, ends), shape=shape)
     of_words = _count(list(words), analyzer="char_wb", ngram_range=(shortest, longest), lowercase=False)
     return Counts(_sorted(in_texts @ of_words.matrix), of_words.ngrams)
+
+
+def _small(ends: np.ndarray) -> np.ndarray:
+    """Where rows end, in 32 bits if they can: scipy has all indices of a matrix in the type of these."""
+    return ends.astype(np.int32 if ends[-1] < 2**31 else np.int64)
 
 
 def _count(texts: Sequence[str], **settings: Any) -> Counts:
