@@ -54,6 +54,8 @@ class CrossFitted:
     def predict(self, pred_probs: np.ndarray, fold: int | None = None) -> np.ndarray:
         """(V, N, C) probabilities of its classifiers -> (N, C) float32; a fold by the fit without it."""
         fit: Fit = self.refit if fold is None else self.of_folds[fold]
+        if isinstance(fit, Stacked):  # packages of earlier releases have one however many classes there are
+            return fit.predict(pred_probs)
         # As the fusion read them: of many classes the most probable ones of each row.
         stack = Stack.of([in_form(one) for one in pred_probs])
         fused = stack.matrix(fit.predict(stack.values, stack.kept))

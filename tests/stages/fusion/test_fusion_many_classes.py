@@ -14,6 +14,8 @@ from components.data.stacks import Stack
 from components.data.top_classes import TopClasses
 from components.ensemble.package import matrix_of, matrix_tensors
 from components.fusion.config import FUSION_KINDS
+from components.fusion.decision_level.fitted import CrossFitted
+from components.fusion.decision_level.logistic import Stacked
 from components.fusion.decision_level.structured import Structure, fit_structures
 from components.modeling.cross_fitting import stratified_folds
 from components.modeling.metrics import macro_f1
@@ -99,3 +101,12 @@ def test_a_package_keeps_the_vote_as_it_was() -> None:
     assert isinstance(found, TopClasses)
     np.testing.assert_array_equal(found.dense(), top.dense())
     np.testing.assert_array_equal(matrix_of(matrix_tensors(pred_probs), CLASSES), pred_probs)
+
+
+def test_a_logistic_regression_of_an_earlier_release_reads_all_of_many_classes() -> None:
+    random = np.random.default_rng(0)
+    pred_probs = random.dirichlet(np.ones(CLASSES), (2, 20)).astype(np.float32)
+    fits = [Stacked(random.normal(size=(2 * CLASSES + 1, CLASSES)), 1e-5) for _ in range(2)]
+    member = CrossFitted(fits[0], fits[1:])
+    np.testing.assert_array_equal(member.predict(pred_probs), fits[0].predict(pred_probs))
+    np.testing.assert_array_equal(member.predict(pred_probs, fold=0), fits[1].predict(pred_probs))
