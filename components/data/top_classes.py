@@ -96,9 +96,9 @@ def opened(pred_probs: PredProbs, labels: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def in_form(pred_probs: PredProbs) -> PredProbs:
     """The matrix in the form in which so many classes are kept."""
-    if isinstance(pred_probs, np.ndarray) and many(pred_probs.shape[1]):
-        return top_classes(pred_probs)
-    return pred_probs
+    if isinstance(pred_probs, TopClasses):
+        return pred_probs if many(pred_probs.classes) else pred_probs.dense()
+    return top_classes(pred_probs) if many(pred_probs.shape[1]) else pred_probs
 
 
 def top_classes(pred_probs: np.ndarray, count: int | None = None) -> TopClasses:

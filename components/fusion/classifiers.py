@@ -54,8 +54,9 @@ def stack(inputs: list[Input], split: str, table: Products) -> np.ndarray | list
 
 def stacked(matrices: Sequence[PredProbs]) -> np.ndarray | list[TopClasses]:
     """V matrices (N, C) as (V, N, C); of many classes as they are, in part."""
-    tops = [top for top in map(in_form, matrices) if isinstance(top, TopClasses)]
-    return tops or np.stack(matrices)  # type: ignore[arg-type]
+    alike = [in_form(matrix) for matrix in matrices]
+    tops = [matrix for matrix in alike if isinstance(matrix, TopClasses)]
+    return tops or np.stack(alike)  # type: ignore[arg-type]
 
 
 def model_folder(level: str, number: int) -> str:

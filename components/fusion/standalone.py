@@ -37,7 +37,7 @@ def fuse(
     may hold more.
 
     Args:
-        text: `.npz` files with `ids`, `classes`, `pred_probs`.
+        text: `.npz` files with `ids`, `classes`, `pred_probs`, or `.parquet` files of many classes.
         image: the same; either list may be empty, not both.
         labels: table of id and code, tab- or comma-separated: two columns, with or without a header, or
             columns named "id" and "code" among others.

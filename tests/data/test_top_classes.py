@@ -18,7 +18,8 @@ from components.data.probabilities import (
     write_matrix,
 )
 from components.data.stacks import Stack
-from components.data.top_classes import TopClasses, concatenated, opened
+from components.data.top_classes import TopClasses, concatenated, in_form, opened
+from components.fusion.classifiers import stacked
 from components.modeling.reliability import calibration, log_loss
 
 CLASSES = tuple(f"c{number:03d}" for number in range(140))
@@ -112,3 +113,14 @@ def test_figures_of_both_forms_are_the_same(whole: np.ndarray) -> None:
     values, columns, counts = opened(concatenated([top[:10], top[10:]]), labels)
     assert counts is not None
     np.testing.assert_allclose(values[np.arange(30), columns], whole[np.arange(30), labels], atol=1e-12)
+
+
+def test_few_classes_are_whole_in_every_form(whole: np.ndarray) -> None:
+    few = whole[:, :20] / whole[:, :20].sum(axis=1, keepdims=True)
+    kept = in_form(top_classes.top_classes(few, 19))
+    assert isinstance(kept, np.ndarray)
+    np.testing.assert_allclose(kept, few, atol=1e-6)
+    assert isinstance(in_form(top_classes.top_classes(whole)), TopClasses)
+    both = stacked([few, top_classes.top_classes(few, 19)])
+    assert isinstance(both, np.ndarray)
+    assert both.shape == (2, *few.shape)

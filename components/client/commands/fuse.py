@@ -87,7 +87,8 @@ def fuse(
 ) -> None:
     """Fuse probability matrices from elsewhere, every row predicted by what never saw it.
 
-    A matrix is an .npz file with `ids`, `classes` and `pred_probs`; rows are joined by id.
+    A matrix is an .npz file with `ids`, `classes` and `pred_probs`, or the .parquet file that a run leaves of
+    more than 100 classes; rows are joined by id.
     """
     # Compiling a pipeline imports this module too, and needs neither torch nor scikit-learn.
     from components.fusion.standalone import fuse as fuse_matrices
