@@ -18,7 +18,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,14 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.made_up_classifiers import IMAGES, TEXTS, write_inputs
 from components.client.presets import LAPTOP
 from components.core.stage import Result
+from components.fusion.config import PARAMETERS, decision_level_kinds
 
 STAGES = ("fusion", "ensemble", "evaluate")
 FOLDS = 8  # of fusion, the default
 
 
-def fusion(folder: Path) -> Result:
-    """Runs the fusion stage."""
-    from components.fusion.config import PARAMETERS, DecisionLevelConfig
+def fusion(folder: Path, kinds: Collection[str] = decision_level_kinds()) -> Result:
+    """Runs the fusion stage with those of the laptop preset's configurations that are of these kinds."""
     from components.fusion.run import run_fusion
 
     configs = PARAMETERS["fusion_configs"](LAPTOP["fusion_configs"])
@@ -46,7 +46,7 @@ def fusion(folder: Path) -> Result:
         image_features=[],
         text_models=[],
         image_models=[],
-        configs=[config for config in configs if isinstance(config, DecisionLevelConfig)],
+        configs=[config for config in configs if config.kind in kinds],
         folds=FOLDS,
         seed=0,
         members=folder / "members",

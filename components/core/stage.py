@@ -31,8 +31,7 @@ REUSED = "unchanged: taken over from an earlier run"  # what a stage says of fin
 FINISHED_VARIABLE = "FINISHED_STAGES"
 DECODED_VARIABLE = "DECODED_IMAGES"  # where its trainings keep the images that they share
 LOCK_VARIABLE = "RUN_LOCK"  # the file that is locked as long as that run lives
-# After so many days a training's folder that nobody has touched is removed.
-CHECKPOINT_DAYS_VARIABLE = "PIPELINE_CHECKPOINT_DAYS"
+CHECKPOINT_DAYS_VARIABLE = "PIPELINE_CHECKPOINT_DAYS"  # after which a training's untouched folder is removed
 RUN_ID_VARIABLE = "PIPELINE_RUN_ID"  # the run's id; never a parameter, which would end the cache
 RUN_FOLDER_VARIABLE = "RUN_FOLDER"  # of a run on this machine: where its results go
 CODE = Path(__file__).parents[1]
