@@ -93,7 +93,8 @@ def check_probabilities(matrix: Probabilities, *, where: str) -> None:
     if len(set(matrix.classes)) != len(matrix.classes):
         raise InputError(f"{where}: a class occurs twice: {matrix.classes}")
     if isinstance(pred_probs, TopClasses):
-        values, sums = pred_probs.values, pred_probs.values.astype(np.float64) @ pred_probs.counts
+        values, others = pred_probs.values, pred_probs.counts[-1] - 1
+        sums = values.sum(axis=1, dtype=np.float64) + values[:, -1].astype(np.float64) * others
     else:
         values, sums = pred_probs, pred_probs.sum(axis=1, dtype=np.float64)
     problems = {

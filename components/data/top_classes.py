@@ -7,9 +7,9 @@ row is spread evenly over the other classes wherever one of these is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def many(classes: int) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class TopClasses:
-    """A matrix (N, C) of probabilities, of which k a row are kept.
+    """A matrix (N, C) of probabilities, of which k a row are kept; whole where numpy takes it as an array.
 
     Attributes:
         kept: (N, k) unsigned integers, the classes of each row, all different.
@@ -43,6 +43,9 @@ class TopClasses:
 
     def __getitem__(self, rows: np.ndarray | slice) -> TopClasses:
         return replace(self, kept=self.kept[rows], values=self.values[rows])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.dense().astype(dtype or np.float32, copy=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -123,6 +126,18 @@ def top_classes(pred_probs: np.ndarray, count: int | None = None) -> TopClasses:
     return TopClasses(kept, values, classes)
 
 
+def leading(pred_probs: PredProbs, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The most probable classes of each row and their probabilities, (N, count), or (N, C) of fewer classes.
+
+    The first is that of `argmax`, also where several are equally probable.
+    """
+    in_part = isinstance(pred_probs, TopClasses)
+    values = pred_probs.values[:, :-1] if in_part else pred_probs
+    order = np.argsort(-values, axis=1, kind="stable")[:, :count]
+    found = np.take_along_axis(values, order, 1)
+    return np.take_along_axis(pred_probs.kept.astype(np.int64), order, 1) if in_part else order, found
+
+
 def concatenated(parts: Sequence[PredProbs]) -> PredProbs:
     """The rows of several matrices of one form, one after the other."""
     if isinstance(parts[0], np.ndarray):
@@ -130,6 +145,41 @@ def concatenated(parts: Sequence[PredProbs]) -> PredProbs:
     tops = [part for part in parts if isinstance(part, TopClasses)]
     kept, values = (np.concatenate([getattr(top, name) for top in tops]) for name in ("kept", "values"))
     return TopClasses(kept, values, tops[0].classes)
+
+
+def replaced(pred_probs: PredProbs, rows: np.ndarray, others: PredProbs) -> PredProbs:
+    """The matrix with `others` in the place of some rows, (N,) bool."""
+    place = np.arange(len(rows))
+    place[rows] = len(rows) + np.arange(len(others))
+    return concatenated([pred_probs, others])[place]
+
+
+def matrix_tensors(pred_probs: PredProbs) -> dict[str, np.ndarray]:
+    """The arrays of which `matrix_of` makes the matrix again."""
+    if isinstance(pred_probs, TopClasses):
+        found = {"kept": pred_probs.kept, "values": pred_probs.values}
+    else:
+        found = {"pred_probs": pred_probs}
+    return {name: np.ascontiguousarray(values) for name, values in found.items()}
+
+
+def matrix_of(tensors: Mapping[str, np.ndarray], classes: int) -> PredProbs:
+    """The matrix over so many classes whose `matrix_tensors` these are."""
+    if "kept" in tensors:
+        return TopClasses(tensors["kept"], tensors["values"], classes)
+    return tensors["pred_probs"]
+
+
+def in_blocks(make: Callable[[slice], PredProbs], rows: int, classes: int) -> PredProbs:
+    """A matrix (`rows`, C) in the form in which so many classes are kept.
+
+    Of many classes it is made a block of rows at a time: memory does not grow with rows times classes.
+
+    Args:
+        make: rows -> their matrix (n, C).
+    """
+    parts = blocks_of(rows, classes) if many(classes) else []
+    return concatenated([in_form(make(part)) for part in parts or [slice(0, rows)]])
 
 
 def blocks_of(rows: int, cells: int) -> list[slice]:

@@ -15,7 +15,7 @@ from components.data.ids import read_ids
 from components.data.image_store import ImageStore
 from components.data.probabilities import Classifier
 from components.data.products import Products, read_products, write_products
-from components.data.top_classes import PredProbs, TopClasses, blocks_of, concatenated, in_form, many
+from components.data.top_classes import PredProbs, TopClasses, in_blocks, many
 from components.denoise.config import MARGIN, DenoiseConfig
 from components.denoise.issues import find_issues, known_classes
 from components.denoise.issues_file import issues_table, write_issues
@@ -120,8 +120,7 @@ def mean_pred_probs(products: Products, split: str, classifiers: Mapping[str, Cl
             f"{int((count == 0).sum())} {NAMES[split]} products were predicted by no fold, the first is "
             f"{first!r}: run every fold"
         )
-    parts = blocks_of(len(rows), classes) if many(classes) else [slice(0, len(rows))]
-    return concatenated([in_form(_summed(found, part, classes) / count[part, None]) for part in parts])
+    return in_blocks(lambda part: _summed(found, part, classes) / count[part, None], len(rows), classes)
 
 
 def _summed(found: Sequence[tuple[np.ndarray, PredProbs]], part: slice, classes: int) -> np.ndarray:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +22,7 @@ from components.data.class_tree import PATHS
 from components.data.features import SVD
 from components.data.probabilities import Classifier
 from components.data.products import FOLDS, Products
-from components.data.top_classes import PredProbs, TopClasses
+from components.data.top_classes import matrix_tensors
 
 FORMAT = 2  # a change that this release's reader would misread takes the next number
 MODEL, PROFILE, PRODUCTS = "model.json", "profile.json", "products.parquet"
@@ -106,22 +105,6 @@ def _seal(folder: Path, products: Products, ensemble: Classifier) -> None:
         metrics={"macro_f1": ensemble.metadata["macro_f1"], "accuracy": accuracy},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def matrix_tensors(pred_probs: PredProbs) -> dict[str, np.ndarray]:
-    """What `matrix_of` makes a matrix of again."""
-    if isinstance(pred_probs, TopClasses):
-        found = {"kept": pred_probs.kept, "values": pred_probs.values}
-    else:
-        found = {"pred_probs": pred_probs}
-    return {name: np.ascontiguousarray(values) for name, values in found.items()}
-
-
-def matrix_of(tensors: Mapping[str, np.ndarray], classes: int) -> PredProbs:
-    """The matrix of validation in a package, over so many classes."""
-    if "kept" in tensors:
-        return TopClasses(tensors["kept"], tensors["values"], classes)
-    return tensors["pred_probs"]
 
 
 def content_digests(table: pd.DataFrame) -> list[str]:

@@ -16,7 +16,8 @@ from components.data.prediction_files import prediction_rows
 from components.data.tables.findings import Finding
 from components.data.uris import fetch
 from components.lifecycle.detail import detail_rows, send_some_to_review
-from components.lifecycle.model import Model, Predictions
+from components.lifecycle.model import Model
+from components.lifecycle.predictions import Predictions
 from components.modeling.trained import PREDICTED_AT_ONCE
 from components.preprocess.catalog.quarantine import refuse_if_too_many, write_findings
 from components.preprocess.catalog.records import Catalog, Record, read_catalog

@@ -25,8 +25,9 @@ from safetensors.numpy import load_file
 from components.core.configuration import restored_config
 from components.core.errors import InputError
 from components.core.reading import read_json, reading
+from components.data.top_classes import PredProbs, matrix_of
 from components.ensemble.config import EnsembleConfig
-from components.ensemble.package import MODEL, PRODUCTS, VALIDATION, matrix_of
+from components.ensemble.package import MODEL, PRODUCTS, VALIDATION
 
 STORED = "the champion's stored out-of-fold probabilities"
 HELD_OUT = "the champion's train-only classifiers and the members of the held-out fold"
@@ -38,7 +39,7 @@ VOTE_SAW = "changed, and the champion's vote was fitted on its earlier form"
 SCORED, LEFT_OUT = (STORED, HELD_OUT, TRAIN_ONLY), (TRAINED_ON, DUPLICATE, TWO_FOLDS, VOTE_SAW)
 
 # Product ids (N,), the fold of validation that held each out or -1 -> (N, C) in the champion's classes.
-Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Score = Callable[[np.ndarray, np.ndarray], PredProbs]
 
 
 @dataclass(frozen=True)

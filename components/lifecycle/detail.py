@@ -13,8 +13,11 @@ import pandas as pd
 from components.core.artifacts import whole_file
 from components.data.codes import revived
 from components.data.prediction_files import safe_cells
+from components.data.stacks import Stack
+from components.data.top_classes import PredProbs, leading
 from components.lifecycle import levels
-from components.lifecycle.model import Model, Predictions
+from components.lifecycle.model import Model
+from components.lifecycle.predictions import Predictions
 from components.modeling.acceptance import entropy
 from components.modeling.label_noise import DIGITS, rounded
 from components.preprocess.profile.profile import language_of
@@ -130,21 +133,14 @@ def _write_as_they_are(path: Path, header: Sequence[str], rows: Iterable[Iterabl
         writer.writerows(rows)
 
 
-def merged(parts: Sequence[Predictions]) -> Predictions:
-    """What the vote says of one table that was predicted part by part; of classifiers and members nothing."""
-    flat = ("ids", "codes", "names", "pred_probs", "without_image")
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in flat}
-    return Predictions(**arrays, classifiers={}, members={})
-
-
-def _guesses(model: Model, pred_probs: np.ndarray) -> dict[str, Any]:
+def _guesses(model: Model, pred_probs: PredProbs) -> dict[str, Any]:
     """Code, class name and probability of the three most probable classes, as far as there are three."""
     classes, names = np.array(model.classes, dtype=object), model.document["class_names"]
-    order = np.argsort(-pred_probs, axis=1, kind="stable")[:, : len(GUESSES)]
+    order, probabilities = leading(pred_probs, len(GUESSES))
     columns: dict[str, Any] = {}
     for place, guess in enumerate(GUESSES):
         codes = classes[order[:, place]] if place < len(classes) else [""] * len(order)
-        values = np.take_along_axis(pred_probs, order[:, [place]], 1)[:, 0] if place < len(classes) else []
+        values = probabilities[:, place] if place < len(classes) else []
         columns[f"{guess}code"] = codes
         columns[f"{guess}class_name"] = [names.get(code, "") for code in codes]
         columns[f"{guess}probability"] = [f"{value:.{DIGITS}f}" for value in values] or [""] * len(order)
@@ -156,7 +152,8 @@ def _own_answers(model: Model, predictions: Predictions, modality: str) -> np.nd
     names = [each["name"] for each in model.classifiers if each["modality"] == modality]
     if not names:
         return np.full(len(predictions.ids), "", dtype=object)
-    mean = np.mean([predictions.classifiers[name] for name in names], axis=0)
+    stack = Stack.of([predictions.classifiers[name] for name in names])
+    mean = stack.matrix(stack.values.mean(axis=0))
     own = np.array(model.classes, dtype=object)[mean.argmax(axis=1)]
     return np.where(predictions.without_image, "", own) if modality == "image" else own
 

@@ -1,23 +1,14 @@
 """Answers at the deepest level of a tree of classes that the model's thresholds let stand."""
 
-from functools import lru_cache
-
 import numpy as np
 
-from components.data.class_tree import SEPARATOR, Level, tree_of
+from components.data.class_tree import SEPARATOR
+from components.data.top_classes import PredProbs
 from components.lifecycle.model import Model
+from components.modeling.deepest_level import summed
 from components.modeling.label_noise import DIGITS, rounded
 
 ANSWER, ANSWER_LEVEL, ANSWER_PROBABILITY = COLUMNS = ("answer", "answer_level", "answer_probability")
-
-
-@lru_cache(maxsize=1)
-def levels_of(model: Model) -> list[tuple[Level, float]]:
-    """A model's levels that answer anything with the probability from which on, the deepest first."""
-    tree = tree_of(model.classes, model.document)
-    thresholds = {each["level"]: each["probability"] for each in model.threshold.get("levels", ())}
-    levels = reversed(tree.levels) if tree else ()
-    return [(each, found) for each in levels if (found := thresholds.get(each.depth)) is not None]
 
 
 def answers_by_level(model: Model) -> bool:
@@ -25,7 +16,7 @@ def answers_by_level(model: Model) -> bool:
     return "levels" in model.threshold
 
 
-def level_answers(model: Model, pred_probs: np.ndarray, fine: np.ndarray) -> dict[str, list[str]]:
+def level_answers(model: Model, pred_probs: PredProbs, fine: np.ndarray) -> dict[str, list[str]]:
     """The columns of `predictions_detail.tsv` on it, "" where no level may answer; none by other models.
 
     Args:
@@ -37,9 +28,9 @@ def level_answers(model: Model, pred_probs: np.ndarray, fine: np.ndarray) -> dic
     count, unanswered = len(pred_probs), fine.copy()
     columns = {name: [""] * count for name in COLUMNS}
     separator = model.document.get("preprocess", {}).get("class_separator") or SEPARATOR
-    for level, threshold in levels_of(model):
-        summed = level.summed(pred_probs)
-        sure, nodes = rounded(summed), summed.argmax(axis=1)
+    for level, threshold in model.levels:
+        of_nodes = summed(level, pred_probs)
+        sure, nodes = rounded(of_nodes), of_nodes.argmax(axis=1)
         for at in np.flatnonzero(unanswered & (sure >= threshold)).tolist():
             path = level.paths[nodes[at]]
             columns[ANSWER][at] = separator.join(path)

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -14,12 +14,17 @@ from components.core.artifacts import MANIFEST, read_manifest
 from components.core.configuration import Accelerator, restored_config
 from components.core.errors import InputError
 from components.core.reading import read_json
+from components.data.class_tree import Level, tree_of
 from components.data.image_store import ImageStore
+from components.data.stacks import Stack
+from components.data.top_classes import PredProbs, in_form, replaced
 from components.ensemble.config import EnsembleConfig
 from components.ensemble.package import FORMAT, MODEL, PROFILE
 from components.ensemble.voting import vote
+from components.fusion.classifiers import stacked
 from components.fusion.config import FUSION_KINDS
 from components.image.config import IMAGE_KINDS
+from components.lifecycle.predictions import Predictions
 from components.lifecycle.products import cleaned, opened_images
 from components.lifecycle.version import version_of
 from components.modeling.calibration import Calibrator, calibrator_of
@@ -27,29 +32,6 @@ from components.modeling.device import choose_device
 from components.modeling.trained import REFIT, Predicted
 from components.preprocess.config import PreprocessConfig
 from components.text.config import TEXT_KINDS
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a model says of some products.
-
-    Attributes:
-        ids: (N,) product ids.
-        codes: (N,) the predicted classes.
-        names: (N,) what these are called, "" where the catalog did not say.
-        pred_probs: (N, C) float32 of the vote, calibrated.
-        classifiers: name -> (N, C) float32 of every text and image classifier that the vote reads.
-        members: name -> (N, C) float32 of every member and feature-level classifier that votes.
-        without_image: (N,) bool.
-    """
-
-    ids: np.ndarray
-    codes: np.ndarray
-    names: np.ndarray
-    pred_probs: np.ndarray
-    classifiers: dict[str, np.ndarray]
-    members: dict[str, np.ndarray]
-    without_image: np.ndarray
 
 
 class Model:
@@ -125,9 +107,11 @@ class Model:
                 predict; -1 for none.
         """
         answers = _Answers(self, table, store, refit)
-        stack = np.stack([answers.member(entry, folds) for entry in self.members])
+        members = {entry["name"]: answers.member(entry, folds) for entry in self.members}
+        # As the vote on validation read them, by which calibration and thresholds were chosen.
+        stack = Stack.of(list(members.values()))
         weights = np.array([entry["weight"] for entry in self.members])
-        pred_probs = self._calibrator(vote(self._config, stack, weights)[0])
+        pred_probs = self._calibrator(stack.matrix(vote(self._config, stack.values, weights)[0]))
         codes = np.array(self.classes, dtype=object)[pred_probs.argmax(axis=1)]
         names = self.document["class_names"]
         return Predictions(
@@ -136,7 +120,7 @@ class Model:
             names=np.array([names.get(code, "") for code in codes], dtype=object),
             pred_probs=pred_probs,
             classifiers={each["name"]: answers.classifier(each["name"]) for each in self.classifiers},
-            members={each["name"]: probs for each, probs in zip(self.members, stack, strict=True)},
+            members=members,
             without_image=np.array([key not in store for key in table["image"]], bool),
         )
 
@@ -164,6 +148,14 @@ class Model:
         return self.document["threshold"] or {}
 
     @cached_property
+    def levels(self) -> list[tuple[Level, float]]:
+        """The levels of its tree that answer anything, with the probability from which on, deepest first."""
+        tree = tree_of(self.classes, self.document)
+        thresholds = {each["level"]: each["probability"] for each in self.threshold.get("levels", ())}
+        levels = reversed(tree.levels) if tree else ()
+        return [(each, found) for each in levels if (found := thresholds.get(each.depth)) is not None]
+
+    @cached_property
     def _calibrator(self) -> Calibrator:
         return calibrator_of(self.document["calibration"], where=str(self.folder / MODEL))
 
@@ -187,11 +179,11 @@ class _Answers:
         self._entries = {entry["name"]: entry for entry in model.classifiers}
         self._predicted: dict[int, Predicted] = {}
 
-    def classifier(self, name: str) -> np.ndarray:
+    def classifier(self, name: str) -> PredProbs:
         """(N, C) of a text or image classifier."""
         return self._ask(name, refit=self._refit).pred_probs
 
-    def member(self, entry: Mapping[str, Any], folds: np.ndarray | None) -> np.ndarray:
+    def member(self, entry: Mapping[str, Any], folds: np.ndarray | None) -> PredProbs:
         """(N, C) of what votes."""
         part = entry["folder"].split("/")[0]
         model = self._model.load(part, entry["folder"], refit=self._refit)
@@ -199,11 +191,13 @@ class _Answers:
             # Who reads features names whose: those of the classifiers that never saw validation.
             read = {name: self._ask(name, refit=False).features for name in getattr(model, "inputs", ())}
             known = {name: values for name, values in read.items() if values is not None}
-            return model.predict(self._table, self._store, known).pred_probs
-        inputs = np.stack([self.classifier(name) for name in entry["inputs"]])
-        pred_probs = model.predict(inputs)
+            return in_form(model.predict(self._table, self._store, known).pred_probs)
+        inputs = stacked([self.classifier(name) for name in entry["inputs"]])
+        pred_probs = in_form(model.predict(inputs))
         for fold in np.unique(folds[folds >= 0]) if folds is not None else ():
-            pred_probs[folds == fold] = model.predict(inputs[:, folds == fold], fold=int(fold))
+            rows = folds == fold
+            of_fold = in_form(model.predict(stacked([each[rows] for each in inputs]), fold=int(fold)))
+            pred_probs = replaced(pred_probs, rows, of_fold)
         return pred_probs
 
     def _ask(self, name: str, *, refit: bool) -> Predicted:
@@ -213,7 +207,7 @@ class _Answers:
             keys = [key if isinstance(key, str) else None for key in self._table["image"]]
             of_text = entry["modality"] == "text"
             asked = model.predict(self._table) if of_text else model.predict(self._store, keys)
-            self._predicted[id(model)] = asked
+            self._predicted[id(model)] = replace(asked, pred_probs=in_form(asked.pred_probs))
         return self._predicted[id(model)]
 
 

@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from components.core.artifacts import write_json, write_manifest
 from components.core.reading import read_json
 from components.core.stage import Result
 from components.data.image_store import ImageStore
 from components.data.prediction_files import DETAIL
 from components.data.products import Products, read_products
+from components.data.top_classes import PredProbs
 from components.ensemble.package import PROFILE
 from components.lifecycle.champion import read_champion
 from components.lifecycle.comparison import read_side
@@ -35,7 +34,7 @@ log = logging.getLogger(__name__)
 STAGE = "monitor"
 CATALOG = {LABELED: "labeled", NEW: "new"}  # parts of the catalog -> as their metric is called
 # A package, products, their images, and the folder that gets the predictions -> (N, C) probabilities.
-Predict = Callable[[Path, Products, ImageStore, Path], np.ndarray]
+Predict = Callable[[Path, Products, ImageStore, Path], PredProbs]
 
 
 @dataclass(frozen=True)

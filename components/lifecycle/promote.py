@@ -16,6 +16,7 @@ from components.core.stage import Result
 from components.data.image_store import ImageStore
 from components.data.prediction_files import DETAIL
 from components.data.products import read_products
+from components.data.top_classes import PredProbs
 from components.lifecycle.champion import Champion, promote, read_champion, utc_now
 from components.lifecycle.comparison import Pairs, Score, Side, compare, read_side
 from components.lifecycle.config import GateConfig
@@ -42,7 +43,7 @@ def score_by_package(package: Path, products: pd.DataFrame, images: ImageStore) 
     """
     rows = products.set_index("product_id", drop=False)
 
-    def score(ids: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    def score(ids: np.ndarray, folds: np.ndarray) -> PredProbs:
         table = rows.loc[ids].reset_index(drop=True)
         model = load_model(package, check=False)
         return model.predict_cleaned(table, images, refit=False, folds=folds).pred_probs

@@ -14,7 +14,8 @@ from components.lifecycle.detail import (
     checked_products,
     write_rows,
 )
-from components.lifecycle.model import Model, Predictions
+from components.lifecycle.model import Model
+from components.lifecycle.predictions import Predictions
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,9 +17,11 @@ from components.data.image_store import ImageStore
 from components.data.prediction_files import DETAIL, QUEUE, write_predictions
 from components.data.probabilities import Classifier, Probabilities, write_classifier
 from components.data.products import Products, read_products
-from components.lifecycle.detail import detail_of, merged, write_rows
+from components.data.top_classes import PredProbs, matrix_of, matrix_tensors
+from components.lifecycle.detail import detail_of, write_rows
 from components.lifecycle.last_run import LastRun
-from components.lifecycle.model import Model, Predictions, load_model
+from components.lifecycle.model import Model, load_model
+from components.lifecycle.predictions import Predictions, merged
 from components.lifecycle.queue import Answered, answered, write_queue
 from components.lifecycle.report import predict_report
 from components.modeling.trained import PREDICTED_AT_ONCE
@@ -62,7 +64,7 @@ def run_predict(
     return Result(_scalars(found), report)
 
 
-def predict_by_package(package: Path, products: Products, images: ImageStore, folder: Path) -> np.ndarray:
+def predict_by_package(package: Path, products: Products, images: ImageStore, folder: Path) -> PredProbs:
     """The probabilities, (N, C), of a package that was just fetched; leaves what `run_predict` leaves."""
     return _predict(load_model(package, check=False), products, images, folder).predictions.pred_probs
 
@@ -92,29 +94,33 @@ def _predict(model: Model, products: Products, images: ImageStore, folder: Path)
 
 
 class _Matrices:
-    """Matrices (N, `width`) float32 that grow on the disk, and are read one at a time."""
+    """Matrices (N, C) that grow on the disk, and are read one at a time."""
 
-    def __init__(self, folder: Path, width: int) -> None:
-        self._folder, self._width = folder, width
-        self._numbers: dict[tuple[str, str], int] = {}
+    def __init__(self, folder: Path, classes: int) -> None:
+        self._folder, self._classes = folder, classes
+        # Of each matrix by kind and name, the arrays that it is made of: file, type and width.
+        self._arrays: dict[tuple[str, str], dict[str, tuple[Path, np.dtype, int]]] = {}
 
-    def append(self, kind: str, rows: Mapping[str, np.ndarray]) -> None:
+    def append(self, kind: str, rows: Mapping[str, PredProbs]) -> None:
         """Adds rows to each matrix of a kind, by name."""
-        for name, values in rows.items():
-            self._numbers.setdefault((kind, name), len(self._numbers))
-            with self._path(kind, name).open("ab") as file:
-                np.ascontiguousarray(values, np.float32).tofile(file)
+        for name, pred_probs in rows.items():
+            number = len(self._arrays)
+            arrays = self._arrays.setdefault((kind, name), {})
+            for part, values in matrix_tensors(pred_probs).items():
+                path = self._folder / f"{number}.{part}"
+                path, *_ = arrays.setdefault(part, (path, values.dtype, values.shape[1]))
+                with path.open("ab") as file:
+                    values.tofile(file)
 
-    def read(self, kind: str, name: str) -> np.ndarray:
+    def read(self, kind: str, name: str) -> PredProbs:
         """A matrix."""
-        return np.fromfile(self._path(kind, name), np.float32).reshape(-1, self._width)
-
-    def _path(self, kind: str, name: str) -> Path:
-        return self._folder / str(self._numbers[kind, name])
+        arrays = self._arrays[kind, name].items()
+        tensors = {part: np.fromfile(path, dtype).reshape(-1, width) for part, (path, dtype, width) in arrays}
+        return matrix_of(tensors, self._classes)
 
 
 def _write_classifiers(model: Model, found: Predictions, matrices: _Matrices, folder: Path) -> None:
-    def write(where: str, name: str, modality: str, pred_probs: np.ndarray) -> None:
+    def write(where: str, name: str, modality: str, pred_probs: PredProbs) -> None:
         matrix = Probabilities(found.ids, model.classes, pred_probs)
         write_classifier(folder / where, Classifier(name, modality, {"chosen": {"test": matrix}}))
 

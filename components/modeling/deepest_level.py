@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from components.data.class_tree import ClassTree, Level
-from components.data.top_classes import PredProbs, TopClasses, blocks_of, concatenated, in_form
+from components.data.top_classes import PredProbs, in_blocks
 from components.modeling.acceptance import Accepted, accepted_of, curve_of, reaching
 from components.modeling.cross_fitting import choice_folds
 from components.modeling.label_noise import LabeledPredictions
@@ -65,8 +65,8 @@ def level_choices(
     upper = [level for level in tree.levels[-2::-1] if len(level.paths) > 1]
     above = [
         LabeledPredictions.of(
-            _summed(level, voted),
-            _summed(level, pred_probs),
+            summed(level, voted),
+            summed(level, pred_probs),
             level.node_of[labels],
             groups,
             max_noise=classes.max_noise,
@@ -86,12 +86,9 @@ def level_choices(
     ]
 
 
-def _summed(level: Level, pred_probs: PredProbs) -> PredProbs:
-    """(N, C) probabilities of the classes -> (N, M) of the level's nodes."""
-    if not isinstance(pred_probs, TopClasses):
-        return level.summed(pred_probs)
-    parts = blocks_of(*pred_probs.shape)
-    return concatenated([in_form(level.summed(pred_probs[part].dense())) for part in parts])
+def summed(level: Level, pred_probs: PredProbs) -> PredProbs:
+    """(N, C) probabilities of the classes -> (N, M) of the level's nodes, in the form of so many nodes."""
+    return in_blocks(lambda part: level.summed(np.asarray(pred_probs[part])), *pred_probs.shape)
 
 
 def _chosen(levels: Sequence[LabeledPredictions], target: float) -> list[Accepted | None]:

@@ -1,7 +1,7 @@
 """What a training of a classifier is given, and what it leaves behind: matrices, features, and its model."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,11 @@ class Predicted:
     """What a fitted classifier makes of some products.
 
     Attributes:
-        pred_probs: (N, C) float32, in the order of the catalog's classes.
+        pred_probs: (N, C) float32, in the order of the catalog's classes; of many classes it may be in part.
         pooled: what `features` is, or makes it where that takes work of its own.
     """
 
-    pred_probs: np.ndarray
+    pred_probs: Any
     pooled: np.ndarray | Callable[[], np.ndarray] | None = None
 
     @cached_property
@@ -86,9 +86,10 @@ class Predicted:
 def predict_in_parts(predict: Callable[[slice], Predicted], count: int) -> Predicted:
     """Predicts `count` products, so many at a time that memory does not depend on their number."""
     starts = range(0, max(count, 1), PREDICTED_AT_ONCE)
-    parts = [predict(slice(start, start + PREDICTED_AT_ONCE)) for start in starts]
+    asked = (predict(slice(start, start + PREDICTED_AT_ONCE)) for start in starts)
+    parts = [replace(part, pred_probs=in_form(part.pred_probs)) for part in asked]
     features = [part.features for part in parts if part.features is not None]
-    pred_probs = np.concatenate([part.pred_probs for part in parts])
+    pred_probs = concatenated([part.pred_probs for part in parts])
     return Predicted(pred_probs, np.concatenate(features) if features else None)
 
 

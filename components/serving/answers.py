@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from components.data.image_store import ImageStore
+from components.data.top_classes import leading
 from components.lifecycle.detail import detail_of
 from components.lifecycle.levels import ANSWER, ANSWER_LEVEL, ANSWER_PROBABILITY
 from components.lifecycle.model import Model
@@ -96,13 +97,13 @@ class Answering:
         with self._one_at_a_time:
             found = self.model.predict_cleaned(table, images)
         # The predicted class is the first of equally probable ones, as argmax has it.
-        order = np.argsort(-found.pred_probs, axis=1, kind="stable")[:, :TOP]
+        order, probabilities = leading(found.pred_probs, TOP)
         codes = np.array(self.model.classes, dtype=object)[order]
         names, detail = self.model.document["class_names"], detail_of(self.model, table, found)
         return Answers(
             codes=codes,
             names=np.vectorize(lambda code: names.get(code, ""), otypes=[object])(codes),
-            probabilities=np.take_along_axis(found.pred_probs, order, axis=1),
+            probabilities=probabilities,
             without_image=found.without_image,
             flags=detail["flag"].to_numpy(dtype=object),
             decisions=detail["decision"].to_numpy(dtype=object),

@@ -21,7 +21,7 @@ from components.lifecycle.detail import (
     is_checked,
     send_some_to_review,
 )
-from components.lifecycle.model import Predictions
+from components.lifecycle.predictions import Predictions
 from components.lifecycle.queue import answered, review_queue
 
 THRESHOLD = {"probability": 0.9, "target": 0.97, "unlike_above": 0.9, "checked_share": 0.01}

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from components.core.reading import reading
 from components.data.stacks import Stack
-from components.data.top_classes import TopClasses, in_form
+from components.data.top_classes import PredProbs, in_form
 from components.fusion.decision_level.logistic import Stacked
 from components.fusion.decision_level.nets import TrainedNet, predict_folds
 from components.fusion.decision_level.product import ProductRule
@@ -51,15 +51,14 @@ class CrossFitted:
     refit: Any
     of_folds: Sequence[Any]
 
-    def predict(self, pred_probs: np.ndarray, fold: int | None = None) -> np.ndarray:
-        """(V, N, C) probabilities of its classifiers -> (N, C) float32; a fold by the fit without it."""
+    def predict(self, pred_probs: np.ndarray | Sequence[PredProbs], fold: int | None = None) -> PredProbs:
+        """V matrices (N, C) of its classifiers -> (N, C) float32; a fold by the fit without it."""
         fit: Fit = self.refit if fold is None else self.of_folds[fold]
         if isinstance(fit, Stacked):  # packages of earlier releases have one however many classes there are
-            return fit.predict(pred_probs)
+            return fit.predict(np.asarray(pred_probs))
         # As the fusion read them: of many classes the most probable ones of each row.
         stack = Stack.of([in_form(one) for one in pred_probs])
-        fused = stack.matrix(fit.predict(stack.values, stack.kept))
-        return fused.dense() if isinstance(fused, TopClasses) else fused
+        return stack.matrix(fit.predict(stack.values, stack.kept))
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Each field's values, the refit's first, then one a fold."""
@@ -78,8 +77,9 @@ class VotingNets:
     layers: Sequence[np.ndarray]
     held_out_layers: Sequence[np.ndarray]
 
-    def predict(self, pred_probs: np.ndarray, fold: int | None = None) -> np.ndarray:
-        """(V, N, C) probabilities of its classifiers -> (N, C) float32; a fold by the net without it."""
+    def predict(self, pred_probs: np.ndarray | Sequence[PredProbs], fold: int | None = None) -> np.ndarray:
+        """V matrices (N, C) of its classifiers -> (N, C) float32; a fold by the net without it."""
+        pred_probs = np.asarray(pred_probs)
         if fold is not None:
             return predict_folds([layer[fold : fold + 1] for layer in self.held_out_layers], pred_probs)[0]
         votes = predict_folds(self.layers, pred_probs)

@@ -57,12 +57,12 @@ class FusionData:
     @property
     def pred_probs(self) -> np.ndarray:
         """(V, N, C) on validation, over all classes however many."""
-        return _dense(self.on_validation)
+        return np.asarray(self.on_validation)
 
     @property
     def test(self) -> np.ndarray:
         """(V, T, C) on test, likewise."""
-        return _dense(self.on_test)
+        return np.asarray(self.on_test)
 
     @cached_property
     def rows(self) -> Stack:
@@ -79,12 +79,6 @@ def _of(
     matrices: np.ndarray | Sequence[TopClasses], inputs: tuple[int, ...]
 ) -> np.ndarray | Sequence[TopClasses]:
     return matrices[list(inputs)] if isinstance(matrices, np.ndarray) else [matrices[i] for i in inputs]
-
-
-def _dense(matrices: np.ndarray | Sequence[TopClasses]) -> np.ndarray:
-    if isinstance(matrices, np.ndarray):
-        return matrices
-    return np.stack([matrix.dense() for matrix in matrices])
 
 
 @dataclass(frozen=True)
@@ -109,8 +103,9 @@ def fuse_members(members: Sequence[Member], data: FusionData) -> dict[str, Fused
 
     The `fit` of a decision-level kind takes all members of the kinds that it fits, and the data of all, and
     returns a `Fused` for each. Its `load` takes the folder with the tensors and returns what has
-    `predict(pred_probs, fold=None)`: probabilities (V, N, C) of the member's own classifiers -> (N, C)
-    float32, as the test split is predicted, or by what was fitted without a fold of validation.
+    `predict(pred_probs, fold=None)`: probabilities (V, N, C) of the member's own classifiers, of many classes
+    V matrices that numpy takes as (V, N, C) -> (N, C) float32, as the test split is predicted, or by what was
+    fitted without a fold of validation.
 
     Returns:
         Member name -> what it makes of the classifiers, in the order of `members`.

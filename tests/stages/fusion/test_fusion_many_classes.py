@@ -11,8 +11,7 @@ from components.data import top_classes
 from components.data.probabilities import read_classifier, read_classifiers
 from components.data.products import read_products
 from components.data.stacks import Stack
-from components.data.top_classes import TopClasses
-from components.ensemble.package import matrix_of, matrix_tensors
+from components.data.top_classes import TopClasses, matrix_of, matrix_tensors
 from components.fusion.config import FUSION_KINDS
 from components.fusion.decision_level.fitted import CrossFitted
 from components.fusion.decision_level.logistic import Stacked
