@@ -46,6 +46,8 @@ from components.text.kinds.linear import LinearTextConfig
 
 log = logging.getLogger(__name__)
 
+SVD_PRODUCTS = 10_000  # that the SVD of the features is computed of: of more, concat was no better
+
 
 @dataclass(frozen=True)
 class LinearText:
@@ -152,10 +154,11 @@ def _train(
 def _features(
     texts: Texts, fit: np.ndarray, fitted: LinearText, wanted: int, setup: TrainingSetup
 ) -> np.ndarray:
-    """(N, D) float32 of all texts, by the SVD of those that were fitted on, which is written."""
+    """(N, D) float32 of all texts, by the SVD of some of those that were fitted on, which is written."""
     whole = tfidf(texts, np.arange(len(texts)), fitted.vectorizers)
-    size = max(1, min(wanted, len(fit) - 1, len(fitted.classifier.weights) - 1))
-    svd = TruncatedSVD(size, n_iter=3, random_state=setup.seed).fit(whole[fit])
+    some = np.random.default_rng(setup.seed).permutation(fit)[:SVD_PRODUCTS]
+    size = max(1, min(wanted, len(some) - 1, len(fitted.classifier.weights) - 1))
+    svd = TruncatedSVD(size, n_iter=3, random_state=setup.seed).fit(whole[some])
     _write_svd(setup.model / SVD, svd)
     return svd.transform(whole).astype(np.float32)
 

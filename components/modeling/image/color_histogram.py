@@ -16,7 +16,7 @@ WHITE_FROM = 240  # a pixel whose every channel is at least this is background
 # Where the bins of CIELAB end, finer near gray: lightness, and both a and b.
 LIGHTNESS = (20.0, 35.0, 50.0, 65.0, 80.0)
 CHROMA = (-25.0, -10.0, -4.0, 4.0, 10.0, 25.0, 45.0)
-LEVELS = 32  # of each channel, in the table from RGB to bins
+BITS = 5  # of each channel's 8, in the table from RGB to bins
 SIZE = (80, 60)  # height, width to which images are brought: colors need no more
 CHUNK = 512  # images described at a time
 GRID = (8, 6)  # cells in which the share is taken that is not background
@@ -34,36 +34,39 @@ def describe(images: Tensor) -> Tensor:
     """
     height, width = images.shape[1:3]
     table, bins = _bin_of_color()
-    red, green, blue = (images // (256 // LEVELS)).long().unbind(3)
-    color = table[(red * LEVELS + green) * LEVELS + blue]
-    shown = (images < WHITE_FROM).any(dim=3)
-    third, quarter = height // 3, (height // 4, width // 4)
-    whole = slice(None)
-    regions = [(whole, whole), *((slice(i * third, (i + 1) * third), whole) for i in range(3))]
-    regions.append((slice(quarter[0], -quarter[0]), slice(quarter[1], -quarter[1])))
-    parts = [_shares(color[:, y, x], shown[:, y, x], bins).sqrt() for y, x in regions]
+    red, green, blue = images.unbind(3)
+    shown = torch.minimum(torch.minimum(red, green), blue) < WHITE_FROM
+    red, green, blue = (channel.int() >> (8 - BITS) for channel in (red, green, blue))
+    color = torch.where(shown, table[(((red << BITS) + green) << BITS) + blue], bins)
+    third, (top, left) = torch.arange(height) // (height // 3), (height // 4, width // 4)
+    # Below the lower third one or two rows are left, which belong to the whole alone.
+    rows = _counts(color, third.clamp(max=3), bins)
+    center = _counts(color[:, top:-top, left:-left], torch.zeros_like(third[top:-top]), bins)
+    regions = [rows.sum(dim=1), *rows[:, :3].unbind(1), center[:, 0]]
+    parts = [(region / region.sum(dim=1, keepdim=True).clamp(min=1)).sqrt() for region in regions]
     cells = functional.adaptive_avg_pool2d(shown[:, None].float(), GRID)
     return torch.cat([*parts, cells.flatten(1)], dim=1)
 
 
-def _shares(color: Tensor, shown: Tensor, bins: int) -> Tensor:
-    # (B, h, w) bins and masks to (B, bins): each bin's share of what is shown.
-    images = torch.arange(len(color))[:, None, None] * bins
-    counts = torch.bincount((color + images)[shown], minlength=len(color) * bins)
-    counts = counts.view(len(color), bins).float()
-    return counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+def _counts(color: Tensor, region: Tensor, bins: int) -> Tensor:
+    # (B, h, w) bins, of which the last is background, and (h,) regions to (B, regions, bins).
+    regions = int(region.max()) + 1
+    first = torch.arange(len(color) * regions, dtype=torch.int32).view(-1, regions) * (bins + 1)
+    places = first[:, region, None] + color
+    counts = torch.bincount(places.flatten(), minlength=first.numel() * (bins + 1))
+    return counts.view(*first.shape, bins + 1)[..., :bins].float()
 
 
 @cache
 def _bin_of_color() -> tuple[Tensor, int]:
-    # The bin of every coarse RGB color, (LEVELS ** 3,) int64, and how many bins some color falls into.
-    steps = (np.arange(LEVELS) + 0.5) / LEVELS
+    # The bin of every coarse RGB color, (8 ** BITS,) int32, and how many bins some color falls into.
+    steps = (np.arange(2**BITS) + 0.5) / 2**BITS
     rgb = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     lightness, a, b = _to_lab(rgb).T
     sides = np.digitize(lightness, LIGHTNESS), np.digitize(a, CHROMA), np.digitize(b, CHROMA)
     size = len(CHROMA) + 1
     found, table = np.unique((sides[0] * size + sides[1]) * size + sides[2], return_inverse=True)
-    return torch.from_numpy(table.ravel().astype(np.int64)), len(found)
+    return torch.from_numpy(table.ravel().astype(np.int32)), len(found)
 
 
 def _to_lab(rgb: np.ndarray) -> np.ndarray:
