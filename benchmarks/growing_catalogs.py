@@ -10,11 +10,18 @@ from PIL import Image
 
 from benchmarks import many_classes
 from benchmarks.catalog_texts import SYLLABLES, catalog_texts
-from benchmarks.made_up_classifiers import class_codes, draw_labels, draw_matrices, product_ids, write_inputs
+from benchmarks.made_up_classifiers import (
+    class_codes,
+    draw_labels,
+    draw_matrices,
+    product_ids,
+    products_table,
+    write_inputs,
+)
 from components.client.presets import LAPTOP
 from components.data.image_store import write_image_store
 from components.data.probabilities import Classifier, Probabilities, write_classifier
-from components.data.products import SCHEMA, Products, read_products, write_products
+from components.data.products import Products, read_products, write_products
 
 FOLDS, PICTURE = 4, "one.jpg"
 WRONG = 0.03  # labels, for denoising to find
@@ -29,7 +36,7 @@ def texts_of(labels: np.ndarray) -> tuple[list[str], list[str]]:
 
 
 def draw(products: int, classes: int) -> np.ndarray:
-    """Labels, some of them wrong."""
+    """Labels, the same for the same numbers."""
     return draw_labels(products, classes, np.random.default_rng(0))
 
 
@@ -52,22 +59,8 @@ def write_split_products(folder: Path, products: int, classes: int) -> None:
     random, codes = np.random.default_rng(1), class_codes(classes)
     split = np.where(random.random(products) < 0.1, "validation", "train")
     folds = np.where(split == "train", random.integers(0, FOLDS, products), -1)
-    names = product_ids(products)
-    columns = {
-        "product_id": names,
-        "title": titles,
-        "description": descriptions,
-        "image": None,
-        "code": np.array(codes)[labels],
-        "label": pd.array(labels, dtype="Int64"),
-        "split": split,
-        "fold": pd.arrays.IntegerArray(folds, folds < 0),
-        "group": np.arange(products),
-        "removed": False,
-        "row_id": "",
-        "image_id": "",
-    }
-    table = pd.DataFrame(columns).reindex(columns=SCHEMA.names)
+    placed = {"descriptions": descriptions, "split": split, "folds": folds}
+    table = products_table(titles, labels, codes, **placed)
     write_products(Products(table, codes, {"dialect": "columns"}), folder / "products")
     write_image_store(folder / "images", [])
 
@@ -142,14 +135,9 @@ def denoise(folder: Path) -> None:
     )
 
 
-def write_classifiers(folder: Path, products: int, classes: int) -> None:
-    """What five classifiers say of validation."""
-    write_inputs(folder, products, classes, seed=0)
-
-
 def write_members(folder: Path, products: int, classes: int) -> None:
-    """What they say, and their twelve members by the kinds that fit nothing."""
-    write_classifiers(folder, products, classes)
+    """What five classifiers say of validation, and their twelve members by the kinds that fit nothing."""
+    write_inputs(folder, products, classes)
     many_classes.fusion(folder, kinds=("mean", "product"))
 
 
@@ -158,6 +146,6 @@ CHAINS: list[tuple[Callable[[Path, int, int], None], dict[str, Callable[[Path], 
     (write_tables, {"preprocess": preprocess}),
     (write_split_products, {"text": text}),
     (write_out_of_fold, {"denoise": denoise}),
-    (write_classifiers, {"fusion": many_classes.fusion}),
+    (write_inputs, {"fusion": many_classes.fusion}),
     (write_members, {"ensemble": many_classes.ensemble, "evaluate": many_classes.evaluate}),
 ]

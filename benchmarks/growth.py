@@ -13,11 +13,7 @@ highest, with Python and its libraries; where it ends is said by a line through 
 """
 
 import argparse
-import json
-import os
 import platform
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.alone import print_used, run_alone
 from benchmarks.growing_catalogs import CHAINS
 
 PRODUCTS, CLASSES = (20_000, 40_000, 80_000, 160_000), (30, 100, 300, 1_000, 3_000)
@@ -54,29 +51,16 @@ def run_here(step: str, folder: Path, products: int, classes: int) -> None:
         CHAINS[int(step)][0](folder, products, classes)
         return
     next(chain[step] for _, chain in CHAINS if step in chain)(folder)
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    seconds = sum(each.ru_utime + each.ru_stime for each in used)
-    print(json.dumps({"seconds": seconds, "gib": max(each.ru_maxrss for each in used) / 2**20}))
-
-
-def run_apart(step: str, folder: Path, products: int, classes: int) -> dict[str, float]:
-    """The same in a process of its own; what it took, if it is a stage."""
-    command = [sys.executable, __file__, "--step", step, str(folder), str(products), str(classes)]
-    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with (folder / f"{step}.log").open("w") as log:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True, env=alone)
-    if done.returncode:
-        raise SystemExit(f"{step} of {products} products: {(folder / f'{step}.log').read_text()[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
+    print_used()
 
 
 def measure(number: int, products: int, classes: int) -> dict[str, Point]:
     """The points of a chain's stages at one size."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        run_apart(str(number), folder, products, classes)
-        found = {stage: run_apart(stage, folder, products, classes) for stage in CHAINS[number][1]}
-    return {stage: Point(products, classes, **took) for stage, took in found.items()}
+        steps = (str(number), *CHAINS[number][1])
+        at = name, str(products), str(classes)
+        _, *found = [(step, run_alone(__file__, "--step", step, *at)) for step in steps]
+    return {stage: Point(products, classes, **took) for stage, took in found}
 
 
 def report(stage: str, points: list[Point], empty: Point, vary: str) -> None:

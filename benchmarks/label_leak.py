@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from components.data.products import SCHEMA, Products, Task, training_task
+from benchmarks.made_up_classifiers import products_table
+from components.data.products import Products, Task, training_task
 from components.denoise.config import DenoiseConfig
 from components.denoise.issues import find_issues, known_classes
 from components.modeling.trained import TrainingSetup
@@ -73,23 +73,8 @@ def random_labels(count: int, seed: int) -> Products:
     folds = np.full(count, -1)
     folds[train] = assign_folds([str(row) for row in train], labels[train], train, FOLDS, seed)
     words = [f"famille{row // FAMILY} modele{row // FAMILY}" for row in range(count)]
-    names = [f"p{row}" for row in range(count)]
-    columns = {
-        "product_id": names,
-        "title": words,
-        "description": "",
-        "image": None,
-        "code": [str(label) for label in labels],
-        "label": pd.array(labels, dtype="Int64"),
-        "split": split,
-        "fold": pd.arrays.IntegerArray(folds, folds < 0),
-        "group": np.arange(count),
-        "removed": False,
-        "row_id": names,
-        "image_id": "",
-    }
-    table = pd.DataFrame(columns).reindex(columns=SCHEMA.names)
-    return Products(table, tuple(str(label) for label in range(CLASSES)))
+    codes = tuple(str(label) for label in range(CLASSES))
+    return Products(products_table(words, labels, codes, split=split, folds=folds), codes)
 
 
 def leaking_task(products: Products, fold: int) -> Task:

@@ -4,6 +4,7 @@ Classes lie in groups of ten alike, a few are large and most small; text and ima
 among the classes with noise of their own, and what classifiers of one modality see is partly the same.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def draw_matrices(labels: np.ndarray, classes: int, random: np.random.Generator)
 
 
 def product_ids(rows: int) -> np.ndarray:
-    """(N,) ids of the validation products."""
+    """(N,) ids of so many products."""
     return np.array([f"p{row}" for row in range(rows)], dtype=object)
 
 
@@ -65,25 +66,39 @@ def class_codes(classes: int) -> tuple[str, ...]:
     return tuple(f"{number:05d}" for number in range(classes))
 
 
+def products_table(
+    titles: Sequence[str],
+    labels: np.ndarray,
+    codes: Sequence[str],
+    *,
+    descriptions: Sequence[str] | str = "",
+    split: np.ndarray | str = "validation",
+    folds: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """A product table of (N,) labels without images; `folds` are -1 where a product has none."""
+    folds = np.full(len(labels), -1) if folds is None else folds
+    columns = {
+        "product_id": product_ids(len(labels)),
+        "title": titles,
+        "description": descriptions,
+        "image": None,
+        "code": np.array(codes)[labels],
+        "label": pd.array(labels, dtype="Int64"),
+        "split": split,
+        "fold": pd.arrays.IntegerArray(folds, folds < 0),
+        "group": np.arange(len(labels)),
+        "removed": False,
+        "row_id": "",
+        "image_id": "",
+    }
+    return pd.DataFrame(columns).reindex(columns=SCHEMA.names)
+
+
 def write_catalog(folder: Path, labels: np.ndarray, classes: int) -> None:
     """The products, all of validation, an empty image store, and what the stages ask for beside."""
     codes = class_codes(classes)
-    table = pd.DataFrame(
-        {
-            "product_id": product_ids(len(labels)),
-            "title": [f"product of class {codes[label]}" for label in labels],
-            "description": "",
-            "image": None,
-            "code": [codes[label] for label in labels],
-            "label": pd.array(labels, dtype="Int64"),
-            "split": "validation",
-            "fold": pd.array([None] * len(labels), dtype="Int64"),
-            "group": np.arange(len(labels)),
-            "removed": False,
-            "row_id": "",
-            "image_id": "",
-        }
-    ).reindex(columns=SCHEMA.names)
+    titles = [f"product of class {codes[label]}" for label in labels]
+    table = products_table(titles, labels, codes)
     parents = {code: (f"Department {int(code) // 100}", f"Shelf {int(code) // ALIKE}") for code in codes}
     paths = {code: [*parents[code], f"Class {code}"] for code in codes}
     names = {code: path[-1] for code, path in paths.items()}
@@ -100,7 +115,7 @@ def write_catalog(folder: Path, labels: np.ndarray, classes: int) -> None:
     (folder / "profile.json").write_text("{}")
 
 
-def write_inputs(folder: Path, rows: int, classes: int, seed: int) -> None:
+def write_inputs(folder: Path, rows: int, classes: int, seed: int = 0) -> None:
     """All that fusion reads."""
     random = np.random.default_rng(seed)
     labels = draw_labels(rows, classes, random)

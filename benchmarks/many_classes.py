@@ -11,11 +11,7 @@ and its libraries.
 """
 
 import argparse
-import json
-import os
 import platform
-import resource
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
@@ -23,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.alone import print_used, run_alone
 from benchmarks.made_up_classifiers import IMAGES, TEXTS, write_inputs
 from components.client.presets import LAPTOP
 from components.core.stage import Result
@@ -101,27 +98,13 @@ def run_here(stage: str, folder: Path) -> None:
     work: Callable[[Path], Result] = {"fusion": fusion, "ensemble": ensemble, "evaluate": evaluate}[stage]
     result = work(folder)
     (folder / f"{stage}.html").write_text(result.report, encoding="utf-8")
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print(
-        json.dumps(
-            {
-                "cpu_seconds": used.ru_utime + used.ru_stime,
-                "gib": used.ru_maxrss / 2**20,
-                "report_kib": len(result.report.encode()) / 2**10,
-                "metrics": dict(result.metrics),
-            }
-        )
-    )
+    print_used(report_kib=len(result.report.encode()) / 2**10, metrics=dict(result.metrics))
 
 
 def run_apart(stage: str, folder: Path) -> Mapping[str, float]:
     """Runs one stage in a process of its own and prints its row; returns the stage's metrics."""
-    command = [sys.executable, __file__, "--stage", stage, "--keep", str(folder)]
-    found = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    row = json.loads(found.stdout.splitlines()[-1])
-    print(f"{stage:10} {row['cpu_seconds']:8.1f} {row['gib']:8.2f} {row['report_kib']:8.0f}", flush=True)
+    row = run_alone(__file__, "--stage", stage, "--keep", str(folder))
+    print(f"{stage:10} {row['seconds']:8.1f} {row['gib']:8.2f} {row['report_kib']:8.0f}", flush=True)
     return row["metrics"]
 
 
