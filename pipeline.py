@@ -20,6 +20,7 @@ from components.client.commands.predict import predict as predict_command
 from components.client.commands.review import review
 from components.client.commands.run import run
 from components.client.commands.show import compare, show
+from components.client.graph.catalog import labeled_products
 from components.client.graph.ending import alerting
 from components.client.graph.placement import Placement, catalog_of, set_images
 from components.client.graph.trainings import Trainings, collected
@@ -33,6 +34,7 @@ from components.fusion.component import fusion
 from components.image.component import image
 from components.lifecycle.component import alert, monitor, no_models_store, not_trained, predict, promote
 from components.preprocess.component import check_parameters, preprocess, preprocess_new
+from components.preprocess.shards.component import preprocess_read, preprocess_shard
 from components.serving.command import serve
 from components.text.component import text
 
@@ -42,7 +44,7 @@ COMPONENTS = {
 }
 # Small tasks beside the stages -> whose image they run in.
 BESIDE = {
-    "preprocess": (check_parameters, preprocess_new, no_models_store),
+    "preprocess": (check_parameters, preprocess_read, preprocess_shard, preprocess_new, no_models_store),
     "promote": (not_trained, alert),
 }
 DESCRIPTION = "Product categorization from text and images by late fusion."
@@ -56,8 +58,7 @@ def _connect(
     with alerting(place, given):
         settled = {name: given[name] for name in check_parameters.component_spec.inputs if name in given}
         checked = place(check_parameters(**settled, graph=graph)).set_caching_options(False)
-        dealt = {"folds": given["denoise_folds"], "seed": given["seed"]}
-        catalog = place(preprocess(**catalog_of(given, preprocess), **dealt).after(checked))
+        catalog = labeled_products(place, given, after=[checked])
         labeled = {name: catalog.outputs[name] for name in ("products", "profile")}
         # Before any training, so that what is wrong with the test file stops a run early; none reads it.
         new = place(preprocess_new(**catalog_of(given, preprocess_new), **labeled))
@@ -177,6 +178,7 @@ def build_pipeline(
         catalog_earlier_profile: str = "",
         catalog_snapshot: str = "",
         preprocess_config: dict = {},  # noqa: B006
+        preprocess_shard_size: int = 100_000,
         denoise_folds: list[int] = [0, 1, 2, 3],  # noqa: B006
         denoise_config: dict = preset["denoise_configs"][preset["denoise_on"]],
         denoise_keep_ids: str = "",

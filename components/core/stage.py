@@ -57,11 +57,11 @@ class Result:
 
     Attributes:
         metrics: scalars for the pipelines UI, all finite.
-        report: the stage's report, one HTML page.
+        report: the stage's report, one HTML page; "" of a task without one.
     """
 
     metrics: Mapping[str, float]
-    report: str
+    report: str = ""
 
 
 class Artifact(Protocol):
@@ -91,12 +91,12 @@ def run_stage(
     *,
     inputs: Mapping[str, Any],
     outputs: Mapping[str, Path],
-    metrics: Metrics,
-    report: Artifact,
+    metrics: Metrics | None = None,
+    report: Artifact | None = None,
     label: str = "",
     reuse: bool = True,
-) -> None:
-    """Does a stage's work, or takes over what an earlier run left where nothing has changed.
+) -> Mapping[str, float]:
+    """Does a stage's work, or takes over what an earlier run left where nothing changed; returns its metrics.
 
     Unchanged means: the same inputs (files and folders by content), parameters, versions of the libraries
     it computes with, and code (the stage's rooms and what ships beside them in every stage's image).
@@ -107,7 +107,7 @@ def run_stage(
         inputs: parameters, paths of files or folders, and functions that return the state of what lies
             elsewhere; they are called where finished work is kept.
         outputs: the paths that `work` writes.
-        metrics: where its metrics go; `report` likewise.
+        metrics: where its metrics go; `report` likewise; None for nowhere.
         label: tells tasks of one stage apart in the log.
         reuse: whether finished work may be taken over; not where the work is more than its outputs.
 
@@ -115,16 +115,17 @@ def run_stage(
         SystemExit: with status 2 where the user's input is wrong; the message is on stdout.
     """
     with process_of(f"{stage} {label}".strip()):
-        every = {**outputs, "report": Path(report.path)}
+        every = {**outputs, **({"report": Path(report.path)} if report else {})}
         finished = os.environ.get(FINISHED_VARIABLE) if reuse else None
         folder = Path(finished) / f"{stage}-{_key(stage, inputs)[:24]}" if finished else None
         scores = _reuse(folder, every) if folder else None
         if scores is None:
-            scores = _timed(work, every["report"])
+            scores = _timed(work, every.get("report"))
             if folder:
                 _keep(folder, every, scores)
-    for name, value in scores.items():
+    for name, value in scores.items() if metrics else ():
         metrics.log_metric(name, value)
+    return scores
 
 
 @contextmanager
@@ -175,11 +176,12 @@ def _end_with_the_run(lock: str) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _timed(work: Callable[[], Result], report: Path) -> dict[str, float]:
+def _timed(work: Callable[[], Result], report: Path | None) -> dict[str, float]:
     start = time.perf_counter()
     log.info("started")
     result = work()
-    write_text(report, result.report)
+    if report:
+        write_text(report, result.report)
     log.info("finished in %.0f s", time.perf_counter() - start)
     return dict(result.metrics)
 
@@ -188,12 +190,9 @@ def _key(stage: str, inputs: Mapping[str, Any]) -> str:
     rooms = next(task.rooms for task in TASKS if task.name == stage)
     files = [path for room in (*SHARED, *rooms) for path in (CODE / room).rglob("*") if path.is_file()]
     code = {str(path.relative_to(CODE)): sha256(path) for path in files if path.suffix != ".pyc"}
+    versions = {name: one.version for name in LIBRARIES for one in distributions(name=name)}
     contents = {name: described(value) for name, value in inputs.items()}
-    return hashlib.sha256(json.dumps([code, _versions(), contents], sort_keys=True).encode()).hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    return {name: one.version for name in LIBRARIES for one in distributions(name=name)}
+    return hashlib.sha256(json.dumps([code, versions, contents], sort_keys=True).encode()).hexdigest()
 
 
 def described(value: Any) -> Any:

@@ -31,6 +31,11 @@ def is_uri(place: str) -> bool:
     return len(urlsplit(place).scheme) > 1
 
 
+def is_in_store(place: str) -> bool:
+    """Whether a text names something that is not on this machine."""
+    return is_uri(place) and urlsplit(place).scheme != "file"
+
+
 def check_uri(uri: str) -> None:
     """Refuses what is no plain address of a store that is read.
 
@@ -121,7 +126,7 @@ def check_there(place: str) -> None:
     Raises:
         InputError: nothing does, or the store cannot be asked; see `fetch`.
     """
-    if is_uri(place) and urlsplit(place).scheme != "file":
+    if is_in_store(place):
         filesystem, remote = open_store(place)
         with explained(place):
             if not filesystem.exists(remote):

@@ -26,7 +26,7 @@ from components.preprocess.config import PreprocessConfig
 from components.preprocess.examination import quarantined
 from components.preprocess.images.coverage import check_coverage
 from components.preprocess.images.packing import Part, pack_images
-from components.preprocess.images.sources import FolderImages, open_images
+from components.preprocess.images.sources import FolderImages, images_at
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def catalog_records(
 def with_images(records: list[Record], images: str, config: PreprocessConfig, scratch: Path) -> Part:
     """Products with the folder or zip of their images, a path or URI; "" where there is none."""
     if images:
-        source = open_images(fetch(images, scratch / "images"))
+        source = images_at(images, scratch / "images")
     else:
         (empty := scratch / "no images").mkdir()
         source = FolderImages(empty)

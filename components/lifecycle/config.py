@@ -11,6 +11,7 @@ from pydantic import Field
 from components.core.configuration import NAME_PATTERN, Config, Share, parse_config, setting
 from components.core.errors import InputError, holds_credentials
 from components.data.uris import check_uri, is_uri
+from components.preprocess.config import parse_shard_size
 
 SCHEMES = ("file", "s3", "s3a", "gs", "gcs")
 LAST_RUN = "last-run"  # in place of a date
@@ -106,17 +107,6 @@ def parse_output(place: str) -> str:
         raise InputError("no place is named: expected a folder, s3://... or gs://...")
     check_place(place)
     return place
-
-
-def parse_shard_size(size: int) -> int:
-    """Checks of how many products a shard is.
-
-    Raises:
-        InputError: of none.
-    """
-    if size < 1:
-        raise InputError(f"{size}: expected one product or more to a shard")
-    return int(size)
 
 
 def parse_since(since: str) -> datetime | None:

@@ -1,6 +1,6 @@
-"""The preprocess stage as a Kubeflow Pipelines component."""
+"""The preprocess stage as Kubeflow Pipelines components."""
 
-from typing import NamedTuple
+from typing import List, NamedTuple
 
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Output
@@ -11,6 +11,7 @@ from components.core.project import image_name
 @dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)
 def check_parameters(
     preprocess_config: dict,
+    preprocess_shard_size: int,
     denoise_folds: list[int],
     denoise_config: dict,
     denoise_keep_ids: str,
@@ -46,6 +47,7 @@ def check_parameters(
 
     Args:
         preprocess_config: how the catalog is read and split.
+        preprocess_shard_size: products of a shard of the catalog, at most.
         denoise_folds: the folds' numbers.
         denoise_config: how many label issues are removed.
         denoise_keep_ids: list of products that denoising keeps, "" for none.
@@ -102,11 +104,8 @@ def check_parameters(
 
 @dsl.component(base_image=image_name("preprocess"), install_kfp_package=False)
 def preprocess(
-    catalog_products: str,
-    catalog_labels: str,
-    catalog_images: str,
-    catalog_class_names: str,
-    catalog_corrections: str,
+    records: Input[Dataset],
+    prepared: Input[List[Dataset]],
     catalog_earlier_profile: str,
     config: dict,
     folds: list[int],
@@ -119,19 +118,20 @@ def preprocess(
     preprocess_metrics: Output[Metrics],
     preprocess_report: Output[HTML],
 ):
-    """Reads, cleans, checks, splits and packs the labeled products of a catalog.
+    """Puts the shards of the labeled products together, checks and splits them, and packs their images.
+
+    A task of its own, since a server's cache goes by a task's parameters and the names of its inputs: what
+    says how products are split renews this task, and decodes no image again.
 
     Args:
-        catalog_products: the products file; like all of these a mounted path or a URI, "" for none.
-        catalog_labels: the labels file.
-        catalog_images: a folder or a zip of images.
-        catalog_class_names: JSON or a table of code, name and parent.
-        catalog_corrections: TSV of product_id and code: labels that a person put right.
-        catalog_earlier_profile: the profile that an earlier run left, to tell drift by; "" for none.
-        config: how the catalog is read and split; see PreprocessConfig.
+        records: the catalog cut into shards.
+        prepared: what every shard's task left.
+        catalog_earlier_profile: the profile that an earlier run left, a mounted path or a URI, to tell drift
+            by; "" for none.
+        config: how the catalog is split; see PreprocessConfig.
         folds: the folds' numbers, [0, 1, 2, 3].
         seed: seed of the split.
-        catalog_snapshot: the state of the catalog, such as its date; another one reads the files afresh.
+        catalog_snapshot: the state of the catalog, such as its date; another one reads the profile afresh.
         products: the product table (Parquet).
         images: the image store (Arrow shards).
         quarantine: every row that was not taken as it came (TSV).
@@ -139,31 +139,29 @@ def preprocess(
         preprocess_metrics: counts.
         preprocess_report: products per class and split, texts, images, what was quarantined, drift.
     """
-    given = dict(locals())
-
     from functools import partial
 
     from components.core.stage import Result, paths_of, run_stage
     from components.data.uris import state_of
-    from components.preprocess.config import PARAMETERS, sources_of
-    from components.preprocess.run import run_preprocess
+    from components.preprocess.config import PARAMETERS
+    from components.preprocess.run import run_merge
 
-    sources = sources_of(given)
+    inputs = paths_of(records=records, prepared=prepared)
     outputs = paths_of(products=products, images=images, quarantine=quarantine, profile=profile)
 
     def work() -> Result:
         parsed = PARAMETERS["preprocess_config"](config)
         count = PARAMETERS["denoise_folds"](folds)
         settings: dict = {"folds": count, "seed": seed, "earlier_profile": catalog_earlier_profile}
-        return run_preprocess(sources, parsed, **settings, **outputs)
+        return run_merge(**inputs, config=parsed, **settings, **outputs)
 
-    uris = {**sources.labeled, "earlier_profile": catalog_earlier_profile}
-    files = {name: partial(state_of, uri) for name, uri in uris.items()}
+    earlier = {"uri": catalog_earlier_profile, "earlier_profile": partial(state_of, catalog_earlier_profile)}
     settings = {"config": config, "folds": folds, "seed": seed, "snapshot": catalog_snapshot}
     run_stage(
         "preprocess",
         work,
-        inputs={"uris": uris, **files, **settings},
+        label="merge",
+        inputs={**inputs, **earlier, **settings},
         outputs=outputs,
         metrics=preprocess_metrics,
         report=preprocess_report,

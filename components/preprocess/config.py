@@ -139,8 +139,20 @@ def fold_count(folds: list) -> int:
     return len(folds)
 
 
+def parse_shard_size(size: int) -> int:
+    """Checks of how many products a shard is.
+
+    Raises:
+        InputError: of none.
+    """
+    if size < 1:
+        raise InputError(f"{size}: expected one product or more to a shard")
+    return int(size)
+
+
 # The pipeline's parameters that this stage reads, and what makes of each what the stage takes.
 PARAMETERS = {
     "preprocess_config": partial(parse_config, PreprocessConfig, where="preprocess configuration"),
+    "preprocess_shard_size": parse_shard_size,
     "denoise_folds": fold_count,
 }

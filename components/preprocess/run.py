@@ -20,6 +20,7 @@ from components.preprocess.catalog.quarantine import write_findings
 from components.preprocess.catalog.records import Record
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.examination import examine_labeled, examine_new, quarantined
+from components.preprocess.images.sources import images_at
 from components.preprocess.profile.drift import catalog_drift
 from components.preprocess.profile.profile import fetch_profile, profile_of
 from components.preprocess.reading import read_labeled
@@ -47,11 +48,10 @@ def run_read(
     Raises:
         InputError: a file is missing or cannot be read.
     """
-    without_images = {name: uri for name, uri in sources.labeled.items() if name != "images"}
     findings: list[Finding] = []
     try:
         check_named(sources)
-        with fetched(without_images) as paths:
+        with fetched(sources.labeled) as paths:
             catalog, metadata = read_labeled(paths, config, findings)
             metadata["digests"] = digests_of(sources.labeled, paths)
             cut = cut_catalog([("images", catalog)], LABELED, metadata, findings, size=size, folder=records)
@@ -68,8 +68,8 @@ def run_shard(records: Path, number: int, images: str, config: PreprocessConfig,
         images: the folder or zip of the images, a path or URI.
     """
     cut = read_cut(records)
-    with fetched({"images": images}) as paths:
-        prepare_shard(cut, cut.shards[number], paths["images"], config, prepared)
+    with tempfile.TemporaryDirectory() as scratch:
+        prepare_shard(cut, cut.shards[number], images_at(images, Path(scratch)), config, prepared)
 
 
 def run_merge(

@@ -14,7 +14,8 @@ from components.data.decisions import settled_products
 from components.data.products import Products
 from components.data.uris import state_of
 
-BESIDE = ("models_", "drift_", "alert_", "cluster_")  # parameters that change no model
+# Parameters that change no model.
+BESIDE = ("models_", "drift_", "alert_", "cluster_", "preprocess_shard_size")
 CONTENT = ("product_id", "title", "description", "image", "code", "split", "fold", "group")
 # Of the products' metadata, what a package takes over.
 NAMED = ("class_names", PATHS, "dialect", "delimiter", "labels_columns")

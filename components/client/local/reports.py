@@ -20,6 +20,7 @@ from components.core.project import LIFECYCLE, STAGES, TRAININGS
 
 # Component -> outputs worth a look beside its report, and their names in a run's folder.
 LISTS = {
+    "preprocess_read": {"read_quarantine": "quarantine.tsv"},  # until a later task has one of all rows
     "preprocess": {"quarantine": "quarantine.tsv", "profile": "profile.json"},
     "preprocess_new": {"new_quarantine": "quarantine_new.tsv"},
     "monitor": {"plan": "plan.json"},

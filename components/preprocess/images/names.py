@@ -50,6 +50,10 @@ class ImageNames:
             return [cell]
         return [name.strip() for name in self._separator.split(cell) if name.strip()]
 
+    def expect(self, names: Iterable[str]) -> None:
+        """Says which of the catalog's names are read next."""
+        self.source.expect(number for name in names for number in self._found[name])
+
     def read(self, name: str) -> bytes:
         """The image that `name`, one of the catalog's, means.
 

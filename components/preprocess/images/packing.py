@@ -111,6 +111,7 @@ class Packer:
         """The images of some records that are seen for the first time and can be used; sets their keys."""
         waiting, attempt = [(record, self._names.split(record.image_name)) for record in window], 0
         while waiting:
+            self._names.expect(names[0] for _, names in waiting if names)
             read = [_read(self._names, record, names) for record, names in waiting]
             yield from self._fresh(waiting, read, attempt)
             waiting = self._settle(waiting, read, attempt)

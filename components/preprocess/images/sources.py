@@ -3,10 +3,12 @@
 import os
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 from components.core.errors import InputError
+from components.data.uris import explained, fetch, is_in_store, open_store
 
 MAX_BYTES = 20 * 2**20
 # Of the others a few hundred bytes unpack to gigabytes before a reader can stop.
@@ -44,6 +46,10 @@ class ImageSource(Protocol):
     where: str
     paths: list[str]
 
+    def expect(self, numbers: Iterable[int]) -> None:
+        """Says which files are read next, so that what is far away comes in one go."""
+        ...
+
     def read(self, number: int) -> bytes:
         """The bytes of `paths[number]`; raises BadImage where they cannot or must not be read."""
         ...
@@ -61,6 +67,9 @@ class FolderImages:
             for name in names
         )
 
+    def expect(self, numbers: Iterable[int]) -> None:
+        """Nothing is far away."""
+
     def read(self, number: int) -> bytes:
         """The bytes of one file of the folder."""
         name = self.paths[number]
@@ -76,6 +85,47 @@ class FolderImages:
             raise BadImage("image_unreadable", f"{name!r}: {error}") from error
 
 
+class StoreImages:
+    """Images in a folder of an object store: those alone that are read are fetched; see `ImageSource`.
+
+    Those that are expected together come side by side, and stay in memory until others are expected.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Lists the folder.
+
+        Raises:
+            InputError: the store cannot be asked.
+        """
+        self._uri, (self._filesystem, root) = uri, open_store(uri)
+        self._root = root.rstrip("/")
+        self.where = f"the folder {PurePosixPath(root).name}"
+        with explained(uri):
+            listed: Any = self._filesystem.find(self._root, detail=True)
+        self._sizes = {name.removeprefix(f"{self._root}/"): each["size"] for name, each in listed.items()}
+        self.paths, self._fetched = sorted(self._sizes), dict[int, bytes]()
+
+    def expect(self, numbers: Iterable[int]) -> None:
+        """Fetches these files, but for those that are too large.
+
+        Raises:
+            InputError: the store does not give one of them.
+        """
+        wanted = sorted({number for number in numbers if self._sizes[self.paths[number]] <= MAX_BYTES})
+        names = [f"{self._root}/{self.paths[number]}" for number in wanted]
+        with explained(self._uri):
+            # Unlike `cat`, it takes a name with brackets for a name.
+            contents = self._filesystem.cat_ranges(names, None, None, on_error="raise")
+        self._fetched = dict(zip(wanted, contents, strict=True))
+
+    def read(self, number: int) -> bytes:
+        """The bytes of one file of the folder."""
+        _refuse_large(self._sizes[self.paths[number]])
+        if number not in self._fetched:
+            self.expect([number])
+        return self._fetched[number]
+
+
 class ZipImages:
     """Images in a zip, which is never unpacked; see `ImageSource`."""
 
@@ -89,9 +139,13 @@ class ZipImages:
             self._zip = zipfile.ZipFile(path)
         except _DAMAGED_ZIP as error:
             raise InputError(f"{path}: not a zip of images: {error}; expected a folder or a zip") from error
+        self.path = path
         self.where = f"the zip {path.name}"
         self._members = [member for member in self._zip.infolist() if not member.is_dir()]
         self.paths = [_member_name(member) for member in self._members]
+
+    def expect(self, numbers: Iterable[int]) -> None:
+        """Nothing is far away."""
 
     def read(self, number: int) -> bytes:
         """The bytes of one member, of which a wrong size in its header never makes more than is allowed."""
@@ -115,6 +169,20 @@ def open_images(path: Path) -> ImageSource:
         InputError: neither.
     """
     return FolderImages(path) if path.is_dir() else ZipImages(path)
+
+
+def images_at(place: str, scratch: Path) -> ImageSource:
+    """Images in the folder or zip that a path or URI names; a zip in a store is fetched whole into `scratch`.
+
+    Raises:
+        InputError: neither; or nothing is there.
+    """
+    if is_in_store(place):
+        filesystem, remote = open_store(place)
+        with explained(place):
+            if filesystem.isdir(remote):
+                return StoreImages(place)
+    return open_images(fetch(place, scratch))
 
 
 def refuse_climbing(name: str) -> None:

@@ -1,12 +1,16 @@
 """The first task of preprocess: a catalog's files, read in one pass, become shards of records."""
 
+import hashlib
 import logging
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from components.core.artifacts import read_manifest, write_json, write_manifest
 from components.core.reading import read_json
@@ -16,6 +20,7 @@ from components.preprocess.images.packing import Found
 from components.preprocess.shards.stored import (
     CLEANING,
     FINDINGS,
+    read_batches,
     read_found,
     rows_of_found,
     write_records,
@@ -24,7 +29,8 @@ from components.preprocess.shards.stored import (
 
 log = logging.getLogger(__name__)
 
-CATALOG, FOUND = "catalog.json", "findings.parquet"
+CATALOG, FOUND, CODES = "catalog.json", "findings.parquet", "codes.parquet"
+OF_CODES = pa.schema([("code", pa.string())])
 LABELED, TEST = "labeled", "test"
 
 
@@ -68,6 +74,21 @@ class Cut:
         """The files of one part's records, in their order."""
         return [self.folder / shard.file for shard in self.shards if shard.part == part]
 
+    def names_of(self, part: int) -> Iterator[str]:
+        """What stands in each of one part's records for its images."""
+        for path in self.of_part(part):
+            for batch in read_batches(path, ["image_name"]):
+                yield from batch["image_name"]
+
+    def is_first(self, shard: Shard) -> bool:
+        """Whether no shard of its part comes before it."""
+        return shard == next(each for each in self.shards if each.part == shard.part)
+
+    def codes(self) -> Iterator[str | None]:
+        """Of each record, in their order."""
+        for batch in read_batches(self.folder / CODES, OF_CODES.names):
+            yield from (code and sys.intern(code) for code in batch["code"])
+
 
 def cut_catalog(
     parts: Sequence[tuple[str, Catalog]],
@@ -79,6 +100,8 @@ def cut_catalog(
     folder: Path,
 ) -> Cut:
     """Writes the products of a catalog's files into as few equal shards as `size` allows, at least one each.
+
+    Their codes lie apart, so that what is done for a shard is done whatever its products' codes are.
 
     Args:
         parts: name of the source of images, and the products that have theirs there.
@@ -94,6 +117,8 @@ def cut_catalog(
             shard = Shard(len(shards), part, images, 0)
             written = write_records(folder / shard.file, islice(whole, rows))
             shards.append(Shard(shard.number, part, images, written))
+    codes = ([record.code] for _, catalog in parts for record in catalog.records)
+    write_rows(folder / CODES, OF_CODES, codes)
     write_rows(folder / FOUND, FINDINGS, rows_of_found(Found(CLEANING, 0, each) for each in findings))
     described = {"what": what, "metadata": metadata, "shards": [asdict(shard) for shard in shards]}
     write_json(folder / CATALOG, described)
@@ -101,6 +126,15 @@ def cut_catalog(
     products = sum(shard.rows for shard in shards)
     log.info("read %s %s products into %d shards", f"{products:,}", what, len(shards))
     return Cut(folder, what, shards, metadata, findings)
+
+
+def read_by_shard(folder: Path, number: int) -> list[Any]:
+    """All that a shard's task reads of a catalog, for `run_stage`; no code, so another one decodes nothing."""
+    cut, names = read_cut(folder), hashlib.sha256()
+    shard = cut.shards[number]
+    for name in cut.names_of(shard.part):
+        names.update(f"{name}\n".encode())
+    return [asdict(shard), cut.what, cut.is_first(shard), folder / shard.file, names.hexdigest()]
 
 
 def read_cut(folder: Path) -> Cut:

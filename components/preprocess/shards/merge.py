@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
@@ -33,7 +33,7 @@ from components.preprocess.table import Alike
 
 # In which order one process that reads the whole catalog would have come by it: part, window, attempt, row.
 Order = tuple[int, int, int, int]
-OF_MERGE = ("line", "product_id", "file", "code", "image")
+OF_MERGE = ("line", "product_id", "file", "image")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def read_prepared(cut: Cut, folders: Sequence[Path]) -> Prepared:
         summaries,
         metadata,
         {name: digest for name, digest in digests.items() if digest},
-        list(_records(folders)),
+        list(_records(folders, cut.codes())),
         Alike(_numbers(folders, "title_key").tolist(), _same_pictures(folders)),
         Texts(
             _numbers(folders, "title_words"),
@@ -180,13 +180,12 @@ def _numbers(folders: Sequence[Path], column: str) -> np.ndarray:
     return pa.concat_tables([TABLE.empty_table().select([column]), *tables]).column(column).to_numpy()
 
 
-def _records(folders: Sequence[Path]) -> Iterator[Record]:
-    row, known = 0, {}  # one text in memory for what many records share
-    for batch in _batches(folders, *OF_MERGE):
-        for line, product_id, *shared in zip(*batch.values(), strict=True):
-            file, code, image = (known.setdefault(text, text) for text in shared)
-            yield Record(file, line, "", product_id, "", "", "", "", code, image, row)
-            row += 1
+def _records(folders: Sequence[Path], codes: Iterable[str | None]) -> Iterator[Record]:
+    known: dict[Any, Any] = {}  # one text in memory for what many records share
+    rows = chain.from_iterable(zip(*batch.values(), strict=True) for batch in _batches(folders, *OF_MERGE))
+    for row, (code, (line, product_id, *shared)) in enumerate(zip(codes, rows, strict=True)):
+        file, image = (known.setdefault(text, text) for text in shared)
+        yield Record(file, line, "", product_id, "", "", "", "", code, image, row)
 
 
 def _languages(folders: Sequence[Path]) -> list[str]:

@@ -18,13 +18,12 @@ from components.preprocess.config import PreprocessConfig
 from components.preprocess.duplicates import title_key
 from components.preprocess.images.names import ImageNames
 from components.preprocess.images.packing import WINDOW, Found, Packed, Packer
-from components.preprocess.images.sources import open_images
+from components.preprocess.images.sources import ImageSource, ZipImages
 from components.preprocess.profile.profile import measured
 from components.preprocess.shards.cut import LABELED, Cut, Shard
 from components.preprocess.shards.stored import (
     CLEANING,
     FINDINGS,
-    read_batches,
     read_records,
     rows_of_found,
     written_rows,
@@ -37,7 +36,7 @@ ROWS, FOUND, PICTURES, IMAGES, SUMMARY = (
     "images",
     "shard.json",
 )
-OF_RECORD = ("product_id", "title", "description", "image", "code", "row_id", "image_id", "file")
+OF_RECORD = ("product_id", "title", "description", "image", "row_id", "image_id", "file")
 HASHES = ("title_key", "title_text", "description_text")  # 0 for none
 NUMBERS = ("title_words", "description_words", "line", "row")
 TABLE = pa.schema(
@@ -71,24 +70,23 @@ class Summary:
 
 
 def prepare_shard(
-    cut: Cut, shard: Shard, images: Path, config: PreprocessConfig, folder: Path, *, decoded: float = 1
+    cut: Cut, shard: Shard, images: ImageSource, config: PreprocessConfig, folder: Path, *, decoded: float = 1
 ) -> None:
     """Leaves a shard's products in `folder`: cleaned texts, their hashes, images, and what was found.
 
     Of a product with several images the first that can be used is taken.
 
     Args:
-        images: the folder or zip with them.
         decoded: share of the images that are decoded and packed; of the others the header is read.
     """
-    names = ImageNames(open_images(images), _cells(cut, shard), config.image_separator)
+    # All of the part's: what one name means, others decide too.
+    names = ImageNames(images, cut.names_of(shard.part), config.image_separator)
     policy = config.on_bad_image if cut.what == LABELED else "keep"
     odd, found = OddTexts(), list[Finding]()
     with Packer(names, policy, config.max_image_pixels, decoded) as packer:
         records = cleaned(read_records(cut.folder / shard.file), found, odd)
         count = write_image_store(folder / IMAGES, _images(records, found, packer, folder))
-    first = shard == next(each for each in cut.shards if each.part == shard.part)
-    digest = sha256(images) if first and images.is_file() else ""
+    digest = sha256(images.path) if cut.is_first(shard) and isinstance(images, ZipImages) else ""
     write_json(folder / SUMMARY, asdict(Summary(shard, odd, names.strangers(), count, digest)))
     write_manifest(folder)
 
@@ -104,13 +102,6 @@ def read_summary(folder: Path) -> Summary:
     odd = found["odd"]
     odd["first"] = Finding(**odd["first"]) if odd["first"] else None
     return Summary(**{**found, "shard": Shard(**found["shard"]), "odd": OddTexts(**odd)})
-
-
-def _cells(cut: Cut, shard: Shard) -> Iterator[str]:
-    """Names of the images of all products of a shard's file: what one means, others decide too."""
-    for path in cut.of_part(shard.part):
-        for batch in read_batches(path, ["image_name"]):
-            yield from batch["image_name"]
 
 
 def _images(

@@ -17,7 +17,7 @@ from components.preprocess.images.packing import Found
 
 BATCH = 4096  # records in memory at a time
 BUFFER = 2**20  # bytes of a column
-KEPT = tuple(field.name for field in fields(Record) if field.name != "image")
+KEPT = tuple(field.name for field in fields(Record) if field.name not in ("code", "image"))
 RECORDS = pa.schema([(name, pa.int64() if name in ("line", "row") else pa.string()) for name in KEPT])
 FINDINGS = pa.schema(
     [
@@ -87,7 +87,7 @@ def read_batches(path: Path, columns: Sequence[str]) -> Iterator[dict[str, list[
 
 
 def write_records(path: Path, records: Iterable[Record]) -> int:
-    """Writes records without their images; returns how many there are."""
+    """Writes records without their codes and images; returns how many there are."""
     return write_rows(path, RECORDS, ([getattr(each, name) for name in KEPT] for each in records))
 
 
