@@ -86,9 +86,10 @@ def group(spec: dict[str, Any], name: str) -> dict[str, Any]:
     return next(part["dag"]["tasks"] for part in parts if name in part.get("dag", {}).get("tasks", {}))
 
 
-def loops_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The groups of tasks that are repeated."""
-    return {name: part for name, part in spec["components"].items() if name.startswith("comp-for-loop")}
+def loops_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The groups of trainings that are repeated: all that are, but for the shards of the catalog."""
+    loops = [part for name, part in spec["components"].items() if name.startswith("comp-for-loop")]
+    return [loop for loop in loops if set(loop["dag"]["tasks"]) != {"preprocess-shard"}]
 
 
 def test_its_outline_is_the_golden_one(package):
@@ -179,7 +180,7 @@ def test_a_parameter_that_sets_a_pod_reaches_the_loop_it_is_used_in(documents):
     text = json.dumps([spec["deploymentSpec"], platform])
     used = {name for name in spec["root"]["inputDefinitions"]["parameters"] if f"channel--{name}" in text}
     assert used == {"cluster_accelerator_count", "cluster_node_selector", "cluster_tolerations"}
-    loops = list(loops_of(spec).values())
+    loops = loops_of(spec)
     assert len(loops) == 3
     for loop in loops:
         assert {f"pipelinechannel--{name}" for name in used} <= set(loop["inputDefinitions"]["parameters"])
@@ -192,7 +193,7 @@ def test_the_tasks_of_a_loop_ask_for_an_accelerator_where_one_of_them_uses_it(do
         for name, executor in executors(spec).items()
         if "accelerator" in executor["container"]["resources"]
     }
-    loops = [part["dag"]["tasks"] for part in loops_of(spec).values()]
+    loops = [part["dag"]["tasks"] for part in loops_of(spec)]
     for name, task in {name: task for loop in loops for name, task in loop.items()}.items():
         parameters = task["inputs"]["parameters"]
         output = parameters["gpu_type"]["componentInputParameter"]
@@ -204,10 +205,21 @@ def test_the_tasks_of_a_loop_ask_for_an_accelerator_where_one_of_them_uses_it(do
 
 def test_preprocess_starts_when_what_the_run_was_given_is_checked_and_is_not_cached_by_it(documents):
     _, spec, _ = documents
-    task = group(spec, "preprocess")["preprocess"]
+    task = group(spec, "preprocess")["preprocess-read"]
     assert task["dependentTasks"] == ["check-parameters"]
     given = parameters_of(task)
-    assert {name.partition("_")[0] for name in given} == {"catalog", "preprocess", "denoise", "seed"}
+    assert {name.partition("_")[0] for name in given} == {"catalog", "preprocess"}
+
+
+def test_what_says_how_products_are_split_renews_the_merge_alone(documents):
+    _, spec, _ = documents
+    graph = group(spec, "preprocess")
+    of_shard = parameters_of(group(spec, "preprocess-shard")["preprocess-shard"])
+    assert of_shard == {"preprocess-read-Output-loop-item", "preprocess_config"} | {
+        *("catalog_images", "catalog_snapshot"),
+    }
+    alone = parameters_of(graph["preprocess"]) - parameters_of(graph["preprocess-read"]) - of_shard
+    assert alone == {"catalog_earlier_profile", "denoise_folds", "seed"}
 
 
 def test_a_training_waits_for_the_products_to_categorize_and_reads_nothing_of_them(documents):
@@ -217,7 +229,7 @@ def test_a_training_waits_for_the_products_to_categorize_and_reads_nothing_of_th
     assert "preprocess-new" in branches["dependentTasks"]
     reading = {name for name, task in trained.items() if "preprocess-new" in str(task.get("inputs"))}
     assert reading == {"predict", "evaluate"}
-    given = parameters_of(before["preprocess"])
+    given = parameters_of(before["preprocess-read"]) | parameters_of(before["preprocess"])
     assert not any(name.startswith("catalog_test") for name in given)
 
 
@@ -282,9 +294,10 @@ def test_registry_and_tag_make_the_images(tmp_path: Path):
     assert images == {f"registry.example/team/{stage}:1.2.3" for stage in TASK_NAMES}
 
 
-def test_the_snapshot_is_part_of_what_preprocess_is_cached_by(documents):
+@pytest.mark.parametrize("name", ["preprocess-read", "preprocess-shard", "preprocess", "preprocess-new"])
+def test_the_snapshot_is_part_of_what_preprocess_is_cached_by(documents, name: str):
     _, spec, _ = documents
-    task = group(spec, "preprocess")["preprocess"]
+    task = group(spec, name)[name]
     assert "catalog_snapshot" in parameters_of(task)
     assert task["cachingOptions"] == {"enableCache": True}
 

@@ -20,6 +20,7 @@ class ObjectStore(ThreadingHTTPServer):
     Attributes:
         objects: "bucket/key" -> content.
         access_keys: ids of the keys that requests were signed with.
+        sent: names of the objects whose content was sent.
         redirects: "bucket/key" -> the address that whoever asks for it is sent on to.
     """
 
@@ -27,6 +28,7 @@ class ObjectStore(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects, self.access_key = objects, access_key
         self.access_keys: set[str] = set()
+        self.sent: list[str] = []
         self.redirects: dict[str, str] = {}
         self.address = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -53,6 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif name in self.server.redirects:
             self._send(307, b"", whole, Location=self.server.redirects[name])
         elif name in self.server.objects:
+            self.server.sent += [name] if whole else []
             self._send(200, self.server.objects[name], whole)
         else:
             self._send(404, error("NoSuchKey", "Not here."), whole)

@@ -1,4 +1,4 @@
-"""The labeled products of a catalog: its tables are read once, a loop prepares shards of it, one task merges."""
+"""The labeled products of a catalog: read in one pass, prepared in a loop over shards, merged."""
 # The decorators of kfp carry no types: a component called in a pipeline returns a task.
 # pyright: reportCallIssue=false, reportAttributeAccessIssue=false, reportArgumentType=false
 

@@ -129,7 +129,7 @@ def cut_catalog(
 
 
 def read_by_shard(folder: Path, number: int) -> list[Any]:
-    """All that a shard's task reads of a catalog, for `run_stage`; no code, so another one decodes nothing."""
+    """All that a shard's task reads of a catalog, for `run_stage`: codes are not, so they decode nothing."""
     cut, names = read_cut(folder), hashlib.sha256()
     shard = cut.shards[number]
     for name in cut.names_of(shard.part):

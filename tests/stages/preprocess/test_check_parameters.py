@@ -20,6 +20,7 @@ def check(preset: str = "laptop", **changed: Any) -> tuple[str, ...]:
     given = {
         **{name: chosen[name] for name in check_parameters.component_spec.inputs if name in chosen},
         "preprocess_config": {},
+        "preprocess_shard_size": 100_000,
         "denoise_folds": [0.0, 1.0, 2.0, 3.0],
         "denoise_config": chosen["denoise_configs"][chosen["denoise_on"]],
         "fusion_folds": 8,
@@ -73,6 +74,7 @@ def test_a_preset_passes(preset: str):
             {"preprocess_config": {"seed": 1.0}},
             "preprocess_config: preprocess configuration: unknown key 'seed'",
         ),
+        ({"preprocess_shard_size": 0}, "preprocess_shard_size: 0: expected one product or more to a shard"),
         ({"ensemble_config": {"vote": "loud"}}, "ensemble_config: ensemble configuration: vote"),
         ({"fusion_folds": 1}, "fusion_folds: 1 folds: what is learned on validation needs from 2 to 1000"),
         (

@@ -1,22 +1,30 @@
 """A catalog that is cut into shards becomes the same files as one that is not."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from object_store import ObjectStore
 from tiny_catalog import OUTPUTS, TinyCatalog
 
 from components.core.errors import InputError
+from components.core.stage import FINISHED_VARIABLE, REUSED
 from components.data.products import GROUP, SCHEMA_OF_TEXTS, Products, read_products, write_products_with
 from components.data.tables import encodings
 from components.data.tables.read import scan_table
 from components.data.tables.table import Rows
+from components.data.uris import CATALOG_VARIABLES, open_store
 from components.preprocess.catalog.records import read_catalog
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.images import packing
+from components.preprocess.images.sources import MAX_BYTES, BadImage, images_at
 from components.preprocess.run import run_merge, run_preprocess, run_read, run_shard
 from components.preprocess.shards import merge, prepare
+from components.preprocess.shards.component import preprocess_read, preprocess_shard
 
 CONFIG = PreprocessConfig(max_quarantined=0.5, columns="product_id=id,title=t,description=d,image=i,code=c")
 DEALT: dict[str, Any] = {"folds": 3, "seed": 0, "earlier_profile": ""}
@@ -118,3 +126,72 @@ def test_a_text_too_large_to_look_for_its_code_page_needs_the_option(
     with pytest.raises(InputError, match=r"more than 10 bytes.*set the encoding option"):
         scan_table(path)
     assert [row.values["b"] for row in Rows(scan_table(path, encoding="cp1252"))] == ["déjà là", "été"]
+
+
+def test_a_corrected_label_decodes_no_picture_again_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv(FINISHED_VARIABLE, str(tmp_path / "finished"))
+    path = Path(odd_catalog(tmp_path).products)
+
+    def taken_over() -> list[str]:
+        """The tasks that did nothing."""
+        for left in ("records", "read_quarantine", "0", "1"):
+            shutil.rmtree(tmp_path / left, ignore_errors=True)
+        at = {name: SimpleNamespace(path=str(tmp_path / name)) for name in ("records", "read_quarantine")}
+        images, config = str(tmp_path / "images"), CONFIG.model_dump()
+        where: dict[str, Any] = {"catalog_images": images, "config": config, "catalog_snapshot": ""}
+        tables = {"catalog_labels": "", "catalog_class_names": "", "catalog_corrections": ""}
+        numbers = preprocess_read.python_func(str(path), shard_size=31.0, **tables, **where, **at)
+        assert numbers == [0, 1]
+        for number in numbers:
+            prepared = SimpleNamespace(path=str(tmp_path / str(number)))
+            preprocess_shard.python_func(at["records"], float(number), **where, prepared=prepared)
+            assert prepare.read_summary(tmp_path / str(number)).shard.number == number
+        lines = [line.strip("[").split("] ") for line in capsys.readouterr().out.splitlines()]
+        return [task for task, *said in lines if said == [REUSED]]
+
+    assert taken_over() == []
+    assert taken_over() == ["preprocess read", "preprocess shard 0", "preprocess shard 1"]
+    text = path.read_text()
+    path.write_text(text.replace(",10\n", ",20\n", 1))
+    assert taken_over() == ["preprocess shard 0", "preprocess shard 1"]
+    path.write_text(text.replace("cheap", "dear", 1))
+    assert taken_over() == ["preprocess shard 1"]
+
+
+def test_a_shards_task_fetches_its_own_pictures_alone_out_of_a_folder_in_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("s3fs")
+    catalog = TinyCatalog(tmp_path)
+    sources, names = catalog.write(), [catalog.image_name(row) for row in catalog.rows]
+    config = PreprocessConfig()
+    store = ObjectStore(
+        {f"shop/pictures/{name}": data for name, data in catalog.images.items()}, access_key="key"
+    )
+    for name, value in zip(CATALOG_VARIABLES.values(), ("key", "secret", store.address), strict=True):
+        monkeypatch.setenv(name, value)
+    far = replace(sources, images="s3://shop/pictures")
+    run_read(far, config, size=20, records=tmp_path / "records", quarantine=tmp_path / "found")
+    assert store.sent == []
+    run_shard(tmp_path / "records", 1, far.images, config, prepared=tmp_path / "far")
+    store.shutdown()
+    assert sorted(store.sent) == sorted(f"shop/pictures/{name}" for name in names[20:40])
+    run_shard(tmp_path / "records", 1, sources.images, config, prepared=tmp_path / "near")
+    assert files_of(tmp_path / "far") == files_of(tmp_path / "near")
+
+
+def test_pictures_are_read_from_every_kind_of_store(place: str, tmp_path: Path):
+    names = {"a [1].jpg": b"1", "below/b?.jpg": b"2", "large.jpg": bytes(MAX_BYTES + 1), "empty.jpg": b""}
+    filesystem, root = open_store(place if "://" in place else f"file://{place}")
+    for name, data in names.items():
+        filesystem.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
+        filesystem.pipe_file(f"{root}/{name}", data)
+    images = images_at(place, tmp_path / "scratch")
+    assert images.paths == sorted(names)
+    images.expect(range(3))
+    assert [images.read(number) for number in range(3)] == [b"1", b"2", b""]
+    with pytest.raises(BadImage, match="limit of a file"):
+        images.read(3)
+    assert images.where == f"the folder {place.rpartition('/')[2]}"
