@@ -123,8 +123,9 @@ def run_stage(
             scores = _timed(work, every.get("report"))
             if folder:
                 _keep(folder, every, scores)
-    for name, value in scores.items() if metrics else ():
-        metrics.log_metric(name, value)
+    if metrics:
+        for name, value in scores.items():
+            metrics.log_metric(name, value)
     return scores
 
 

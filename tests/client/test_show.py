@@ -272,3 +272,13 @@ def test_the_pages_are_calm_in_a_browser_though_names_mean_harm(tmp_path: Path, 
     command("show", first)
     command("compare", first, second, "--output", tmp_path / "compare.html")
     check_calm(browser, [first / "index.html", tmp_path / "compare.html"], tmp_path)
+
+
+def test_of_a_run_that_stopped_it_shows_the_rows_that_were_quarantined_so_far(tmp_path: Path):
+    write_sealed(tmp_path / "run.json", {"parameters": {}, "ended": {}, "finished": False})
+    for task, output in (("preprocess-read", "read_quarantine"), ("preprocess", "quarantine")):
+        (tmp_path / "artifacts" / "r" / task).mkdir(parents=True)
+        (tmp_path / "artifacts" / "r" / task / output).write_text(f"rows of {task}")
+        assert "this run did not finish" in command("show", tmp_path).output
+        assert (tmp_path / "quarantine.tsv").read_text() == f"rows of {task}"
+    assert "quarantine.tsv" in (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -23,6 +23,9 @@ def preprocess_read(
 ) -> List[int]:
     """Reads the tables of the labeled products once, and cuts them into shards.
 
+    A server's cache goes by a task's parameters and the names of its inputs: another table, even of
+    corrections, renews this task and with it every shard. On this machine shards go by what they read.
+
     Args:
         catalog_products: the products file; like all of these a mounted path or a URI, "" for none.
         catalog_labels: the labels file.
