@@ -123,7 +123,7 @@ def run_stage(
             scores = _timed(work, every.get("report"))
             if folder:
                 _keep(folder, every, scores)
-    if metrics:
+    if metrics is not None:
         for name, value in scores.items():
             metrics.log_metric(name, value)
     return scores

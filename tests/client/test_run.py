@@ -137,7 +137,7 @@ def test_a_second_run_takes_over_what_is_unchanged_and_says_so(run: Run):
     before = (run.output / "predictions.tsv").read_bytes()
     again = run.start()
     started = [line for line in again.stdout.splitlines() if line.endswith("] started")]
-    assert again.stdout.count("unchanged: taken over from an earlier run") == 11
+    assert again.stdout.count("unchanged: taken over from an earlier run") == 13
     assert [line for line in started if "[monitor]" not in line] == []  # which looks anew each time
     assert (run.output / "predictions.tsv").read_bytes() == before
 
