@@ -59,4 +59,4 @@ def test_any_number_of_shards_leaves_the_same_bytes(tmp_path: Path):
         found.append(files_of(merged))
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == len(OUTPUTS) + 2  # two are folders with a manifest
-    assert b"image_unreadable" in found[0]["quarantine"]
+    assert b"not_an_image" in found[0]["quarantine"]
