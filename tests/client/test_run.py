@@ -220,14 +220,14 @@ def test_a_wrong_configuration_is_explained_without_a_traceback(run: Run):
     wrong = json.dumps([{"name": "tfidf", "kind": "linear", "learning_rate": 1}])
     failed = run.start("--param", f"text_configs={wrong}", status=2)
     assert "text configuration tfidf: unknown key 'learning_rate'" in failed.stderr
-    assert "[preprocess]" not in failed.stdout
+    assert "[preprocess" not in failed.stdout
     assert "Traceback" not in failed.stdout + failed.stderr
 
 
 def test_a_stages_complaint_is_shown_without_a_traceback(run: Run, tmp_path: Path):
     (tmp_path / "Y.tsv").write_text("id\tprdtypecode\nnobody\t10\n")
     failed = run.start("--labels", tmp_path / "Y.tsv", status=2)
-    assert "[preprocess] error:" in failed.stdout
+    assert "[preprocess read] error:" in failed.stdout
     assert "Traceback" not in failed.stdout + failed.stderr
 
 
