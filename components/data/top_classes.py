@@ -17,6 +17,7 @@ from components.core.configuration import MANY_CLASSES
 
 KEPT = 50  # classes of a product, where there are more
 CELLS = 2**24  # of the largest block that is laid out over all classes
+BATCH = 512  # rows; of whole batches a net's last bits do not depend on where a block ends
 
 
 def many(classes: int) -> bool:
@@ -178,15 +179,16 @@ def in_blocks(make: Callable[[slice], PredProbs], rows: int, classes: int) -> Pr
     Args:
         make: rows -> their matrix (n, C).
     """
-    parts = blocks_of(rows, classes) if many(classes) else []
+    parts = blocks_of(rows, classes, BATCH) if many(classes) else []
     return concatenated([in_form(make(part)) for part in parts or [slice(0, rows)]])
 
 
-def blocks_of(rows: int, cells: int) -> list[slice]:
+def blocks_of(rows: int, cells: int, batch: int = 1) -> list[slice]:
     """Parts of so many rows that a block over all classes stays small.
 
     Args:
         cells: that a row takes in it.
+        batch: rows, of which all parts but the last have a multiple.
     """
-    size = max(1, CELLS // cells)
+    size = max(batch, CELLS // cells // batch * batch)
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]

@@ -13,6 +13,7 @@ import torch
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.products import Products, Task
+from components.data.top_classes import PredProbs, concatenated
 from components.image.config import IMAGE_KINDS
 from components.image.kinds.best_of import BestOfConfig
 from components.modeling.cross_fitting import choice_folds, cross_fitted_choice
@@ -72,13 +73,13 @@ def train_best_of(
     )
 
 
-def _cross_fitted(candidates: list[Trained], labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def _cross_fitted(candidates: list[Trained], labels: np.ndarray, groups: np.ndarray) -> PredProbs:
     """(N, C) every validation row by the candidate with the least log-loss on the rows of other folds."""
-    pred_probs = np.stack([_validation(each) for each in candidates])
+    pred_probs = [_validation(each) for each in candidates]
     choice = cross_fitted_choice(
         lambda rows: [-log_loss(one[rows], labels[rows]) for one in pred_probs], choice_folds(labels, groups)
     )
-    return pred_probs[choice, np.arange(len(labels))]
+    return concatenated(pred_probs)[choice * len(labels) + np.arange(len(labels))]
 
 
 def load_best_of(folder: Path, *, device: torch.device) -> Any:
@@ -86,5 +87,5 @@ def load_best_of(folder: Path, *, device: torch.device) -> Any:
     return IMAGE_KINDS.load(folder, check=False, device=device)
 
 
-def _validation(trained: Trained) -> np.ndarray:
+def _validation(trained: Trained) -> PredProbs:
     return next(iter(trained.matrices.values()))["validation"]

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from components.core.configuration import restored_config
 from components.data.image_store import ImageStore, found_images
+from components.data.top_classes import PredProbs, concatenated, in_form
 from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import PlainNetwork, build_network
+from components.modeling.growing_matrix import GrowingMatrix
 from components.modeling.image.augmentation import center_crop
 from components.modeling.image.cache import ImageCache
 from components.modeling.precision import autocast
@@ -63,7 +65,7 @@ def predict(
     prior: np.ndarray,
     *,
     pause: Callable[[], None] = lambda: None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[PredProbs, np.ndarray]:
     """Predicts products by the center crop of their image, without randomness.
 
     Args:
@@ -76,21 +78,24 @@ def predict(
         image are zero.
     """
     distinct, slot = np.unique(images[images >= 0], return_inverse=True)
-    probs = np.tile(prior.astype(np.float32), (len(images), 1))
     features = np.zeros((len(images), network.backbone.width), np.float32)
-    training, predicted = network.training, []
+    training, found, pooled = network.training, GrowingMatrix(), []
     network.eval()
     try:
         with torch.inference_mode():
-            for batch in _predict_batches(network, stage, cache, distinct):
-                predicted.append(batch)
+            for probs, values in _predict_batches(network, stage, cache, distinct):
+                found.append(probs)
+                pooled.append(values)
                 pause()
     finally:
         network.train(training)
-    if predicted:
-        probs[images >= 0] = torch.cat([probs for probs, _ in predicted]).cpu().numpy()[slot]
-        features[images >= 0] = torch.cat([pooled for _, pooled in predicted]).cpu().numpy()[slot]
-    return probs, features
+    without = in_form(prior.astype(np.float32)[None])
+    if not pooled:
+        return without[np.zeros(len(images), np.int64)], features
+    features[images >= 0] = torch.cat(pooled).cpu().numpy()[slot]
+    place = np.zeros(len(images), np.int64)
+    place[images >= 0] = 1 + slot
+    return concatenated([without, found.matrix()])[place], features
 
 
 def _predict_batches(

@@ -15,6 +15,7 @@ from torch import Tensor
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.products import Products, Task, image_rows
+from components.data.top_classes import PredProbs
 from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import PlainNetwork, build_network
 from components.image.training import Examples, StageTraining
@@ -30,7 +31,7 @@ from components.modeling.termination import Termination, catch_sigterm
 from components.modeling.trained import Trained, TrainingSetup, write_model
 
 FINAL = "final"
-Kept = dict[str, dict[str, np.ndarray]]  # checkpoint -> split -> (rows, C) probabilities
+Kept = dict[str, dict[str, PredProbs]]  # checkpoint -> split -> (rows, C) probabilities
 
 
 def train_network(

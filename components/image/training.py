@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.parallel import DistributedDataParallel
 
+from components.data.top_classes import PredProbs
 from components.image.compiling import Compilation
 from components.image.kinds.network import NetworkConfig, TrainingStage
 from components.image.network import PlainNetwork
@@ -117,7 +118,7 @@ class StageTraining:
         self.cache = cache
         self.loop.run(self._batches)
 
-    def predict(self, rows: np.ndarray, *, pause: Callable[[], None]) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, rows: np.ndarray, *, pause: Callable[[], None]) -> tuple[PredProbs, np.ndarray]:
         """This process's share of the probabilities and pooled features of some products; see `predict`."""
         images = self.examples.images[rows[process_rank() :: process_count()]]
         return predict(self.network, self.stage, self.cache, images, self.examples.prior, pause=pause)
@@ -223,5 +224,5 @@ class StageTraining:
         )
         return self.pixels
 
-    def _predict(self, split: str) -> np.ndarray:
+    def _predict(self, split: str) -> PredProbs:
         return interleaved(self.predict(self.examples.predict[split], pause=self.loop.pause)[0])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from components.data.top_classes import PredProbs, TopClasses, matrix_tensors, opened, replaced
 from components.modeling.cross_fitting import choosing_rows
 from components.modeling.metrics import macro_f1
 from components.modeling.processes import process_rank
@@ -34,7 +35,7 @@ class EpochEvaluation(Callback):
     """Scores every epoch on a split, and keeps what the newest epochs make of all splits.
 
     Args:
-        predict: split -> (rows of the split, C) class probabilities.
+        predict: split -> (rows of the split, C) class probabilities, whole or in part.
         labels: split -> the labels of its rows. Every epoch is scored on validation, but none of a fold's
             training, where nothing may be chosen by a score.
         keeps: epoch, counted from 1 -> whether its probabilities may be wanted.
@@ -49,7 +50,7 @@ class EpochEvaluation(Callback):
 
     def __init__(
         self,
-        predict: Callable[[str], np.ndarray],
+        predict: Callable[[str], PredProbs],
         labels: Mapping[str, np.ndarray],
         *,
         keeps: Callable[[int], bool],
@@ -59,9 +60,9 @@ class EpochEvaluation(Callback):
         self.predict, self.labels, self.keeps, self.newest = predict, labels, keeps, newest
         self.folds = folds
         self.scores: list[float] = []  # the best so far on the rows that choose for each fold
-        self.out_of_fold = np.empty((0, 0), np.float32)
+        self.out_of_fold: PredProbs = np.empty((0, 0), np.float32)
         self.scored = "" if "out_of_fold" in labels else "validation"
-        self.kept: dict[int, dict[str, np.ndarray]] = {}
+        self.kept: dict[int, dict[str, PredProbs]] = {}
 
     def on_epoch_end(self, loop: TrainingLoop, curve: dict[str, float]) -> None:
         epoch = int(curve["epoch"])
@@ -69,7 +70,8 @@ class EpochEvaluation(Callback):
         found = {split: self.predict(split) for split in self.labels if keep or split == self.scored}
         if self.scored in found:
             pred_probs, labels = found[self.scored], self.labels[self.scored]
-            of_class = pred_probs[np.arange(len(labels)), labels]
+            values, columns, _ = opened(pred_probs, labels)
+            of_class = values[np.arange(len(labels)), columns]
             curve["validation_loss"] = float(-np.log(np.maximum(of_class, 1e-12)).mean())
             curve["macro_f1"] = macro_f1(labels, pred_probs.argmax(axis=1), pred_probs.shape[1])
             self._choose(pred_probs, labels)
@@ -77,35 +79,39 @@ class EpochEvaluation(Callback):
             self.kept[epoch] = found
             self.kept = dict(sorted(self.kept.items())[-self.newest :])
 
-    def _choose(self, pred_probs: np.ndarray, labels: np.ndarray) -> None:
+    def _choose(self, pred_probs: PredProbs, labels: np.ndarray) -> None:
         if self.folds is None:
             return
         choosing = choosing_rows(self.folds)
         if not self.scores:
-            self.scores, self.out_of_fold = [-1.0] * len(choosing), np.empty_like(pred_probs)
+            self.scores, self.out_of_fold = [-1.0] * len(choosing), pred_probs
         for fold, rows in enumerate(choosing):
             score = macro_f1(labels[rows], pred_probs[rows].argmax(axis=1), pred_probs.shape[1])
             if score > self.scores[fold]:
                 self.scores[fold] = score
-                self.out_of_fold[self.folds == fold] = pred_probs[self.folds == fold]
+                here = self.folds == fold
+                self.out_of_fold = replaced(self.out_of_fold, here, pred_probs[here])
 
     def state_dict(self) -> dict[str, Tensor]:
         chosen = {"scores": torch.tensor(self.scores, dtype=torch.float64)}
-        chosen |= {"out_of_fold": torch.from_numpy(self.out_of_fold)}
-        return (chosen if self.scores else {}) | {
-            f"{epoch}.{split}": torch.from_numpy(probs)
+        chosen |= _tensors("out_of_fold", self.out_of_fold)
+        kept = {
+            name: tensor
             for epoch, splits in self.kept.items()
-            for split, probs in splits.items()
+            for split, pred_probs in splits.items()
+            for name, tensor in _tensors(f"{epoch}.{split}", pred_probs).items()
         }
+        return (chosen if self.scores else {}) | kept
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         tensors = dict(tensors)
         if "scores" in tensors:
             self.scores = tensors.pop("scores").tolist()
-            self.out_of_fold = tensors.pop("out_of_fold").numpy().copy()
-        for name, tensor in tensors.items():
+        matrices = _matrices(tensors)
+        self.out_of_fold = matrices.pop("out_of_fold", self.out_of_fold)
+        for name, pred_probs in matrices.items():
             epoch, split = name.split(".")
-            self.kept.setdefault(int(epoch), {})[split] = tensor.numpy()
+            self.kept.setdefault(int(epoch), {})[split] = pred_probs
         self.kept = dict(sorted(self.kept.items()))
 
 
@@ -165,6 +171,27 @@ class LateWeights(Callback):
             epoch, _, name = key.partition(".")
             self.kept.setdefault(int(epoch), {})[name] = tensor
         self.kept = dict(sorted(self.kept.items()))
+
+
+def _tensors(name: str, pred_probs: PredProbs) -> dict[str, Tensor]:
+    """A matrix as a checkpoint has it: under its name, or of many classes its parts below the name."""
+    if not isinstance(pred_probs, TopClasses):
+        return {name: torch.from_numpy(pred_probs)}
+    parts = {**matrix_tensors(pred_probs), "classes": np.array(pred_probs.classes)}
+    return {f"{name}.{part}": torch.from_numpy(values) for part, values in parts.items()}
+
+
+def _matrices(tensors: Mapping[str, Tensor]) -> dict[str, PredProbs]:
+    """The matrices whose `_tensors` these are, by name."""
+    found: dict[str, PredProbs] = {}
+    for key, tensor in tensors.items():
+        name, _, part = key.rpartition(".")
+        if part == "kept":
+            values, classes = tensors[f"{name}.values"].numpy(), int(tensors[f"{name}.classes"])
+            found[name] = TopClasses(tensor.numpy(), values, classes)
+        elif part not in ("values", "classes"):
+            found[key] = tensor.numpy()
+    return found
 
 
 def copied_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch
 
 from components.core.errors import InputError
 from components.data.products import Products, Task
+from components.data.top_classes import PredProbs, in_blocks
 from components.modeling.device import choose_device
 from components.modeling.feature_config import GPU_ROWS, FeatureClassifierConfig
 from components.modeling.light_net import LightNet, fit_light_net
@@ -30,8 +31,12 @@ class FeatureClassifier:
     model: LinearProbe | LightNet
     prior: np.ndarray
 
-    def predict(self, features: np.ndarray, known: np.ndarray) -> np.ndarray:
+    def predict(self, features: np.ndarray, known: np.ndarray) -> PredProbs:
         """Probabilities (N, C) float32 of features (N, D); `known` (N,) tells who has any."""
+        rows, classes = len(features), len(self.prior)
+        return in_blocks(lambda part: self._whole(features[part], known[part]), rows, classes)
+
+    def _whole(self, features: np.ndarray, known: np.ndarray) -> np.ndarray:
         probs = np.tile(self.prior.astype(np.float32), (len(features), 1))
         if known.any():
             probs[known] = self.model.predict(features[known])
@@ -69,7 +74,7 @@ def train_on_features(
     *,
     refit: bool,
     name: str,
-) -> tuple[dict[str, np.ndarray], list[FeatureClassifier]]:
+) -> tuple[dict[str, PredProbs], list[FeatureClassifier]]:
     """Trains on `task.fit` and predicts `task.predict`.
 
     Args:

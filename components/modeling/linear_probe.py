@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from components.data.top_classes import PredProbs, opened
 from components.modeling.cross_fitting import cross_fit, stratified_folds
 from components.modeling.ridge import bounding_curvature, fit_ridge
 
@@ -81,9 +82,10 @@ def fit_probe(
     return replace(probe, log_losses=log_losses)
 
 
-def log_loss(pred_probs: np.ndarray, labels: np.ndarray) -> float:
+def log_loss(pred_probs: PredProbs, labels: np.ndarray) -> float:
     """The mean of minus the logarithm of what (N, C) probabilities give to the right classes."""
-    right = pred_probs[np.arange(len(labels)), labels].astype(np.float64)
+    values, columns, _ = opened(pred_probs, labels)
+    right = values[np.arange(len(labels)), columns].astype(np.float64)
     return float(-np.log(np.maximum(right, LEAST)).mean())
 
 

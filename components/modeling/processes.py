@@ -22,6 +22,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from components.core.errors import InputError
+from components.data.top_classes import PredProbs, concatenated
 from components.modeling.termination import TERMINATED
 
 STARTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE")  # torchrun's variables: this process is one of its own
@@ -70,16 +71,18 @@ def mean(values: Tensor) -> Tensor:
     return values / process_count()
 
 
-def interleaved(part: np.ndarray) -> np.ndarray:
+def interleaved(part: PredProbs) -> Any:
     """The rows of which each process holds `rows[rank::count]`, put together. All must call it."""
     if process_count() == 1:
         return part
     parts: list[Any] = [None] * process_count()
     distributed.all_gather_object(parts, part)
-    rows = np.empty((sum(map(len, parts)), *part.shape[1:]), part.dtype)
-    for rank, values in enumerate(parts):
-        rows[rank :: len(parts)] = values
-    return rows
+    lengths = [len(each) for each in parts]
+    starts = np.cumsum([0, *lengths])
+    place = np.empty(starts[-1], np.int64)
+    for rank, length in enumerate(lengths):
+        place[rank :: len(parts)] = starts[rank] + np.arange(length)
+    return concatenated(parts)[place]
 
 
 def train_together(train: Callable[..., Any], count: int, label: str, *arguments: Any) -> Any:

@@ -47,8 +47,8 @@ class Trained:
     """A trained classifier's evaluation of the products.
 
     Attributes:
-        matrices: checkpoint -> split -> (rows of the split, C) float32 class probabilities, in the
-            order of `Task.predict`; the first checkpoint is the chosen one.
+        matrices: checkpoint -> split -> (rows of the split, C) float32 class probabilities, whole or in part,
+            in the order of `Task.predict`; the first checkpoint is the chosen one.
         features: (N, D) float32 pooled features of all N products; None for a fold's training.
         metrics: scalars for the pipelines UI: finite, named in plain words.
         curves: one mapping an epoch: "epoch", "loss", "macro_f1", "learning_rate", "seconds", ...
@@ -57,7 +57,7 @@ class Trained:
         device: what it was trained on, in words.
     """
 
-    matrices: dict[str, dict[str, np.ndarray]]
+    matrices: dict[str, dict[str, Any]]
     features: np.ndarray | None
     metrics: dict[str, float]
     curves: list[dict[str, float]] = field(default_factory=list)

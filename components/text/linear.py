@@ -23,6 +23,7 @@ from components.core.configuration import restored_config
 from components.core.reading import reading
 from components.data.features import SVD
 from components.data.products import Products, Task
+from components.data.top_classes import PredProbs, in_blocks
 from components.modeling.softmax_regression import WEIGHTS, SoftmaxRegression, fit_softmax
 from components.modeling.text.ngrams import (
     NgramSettings,
@@ -72,9 +73,11 @@ class LinearText:
         # The features take more memory than all else, and few read them.
         return Predicted(predicted.pred_probs, None if self.svd is None else lambda: self._features(table))
 
-    def of_rows(self, texts: Texts, rows: np.ndarray) -> np.ndarray:
+    def of_rows(self, texts: Texts, rows: np.ndarray) -> PredProbs:
         """Probabilities (len(rows), C) float32 of some texts."""
-        return self._pred_probs(tfidf(texts, rows, self.vectorizers))
+        return in_blocks(
+            lambda part: self._pred_probs(tfidf(texts, rows[part], self.vectorizers)), len(rows), self.classes
+        )
 
     def _tfidf(self, table: pd.DataFrame) -> csr_array:
         return tfidf(Texts(table, self.ngrams), np.arange(len(table)), self.vectorizers)

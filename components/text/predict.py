@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from components.data.top_classes import PredProbs
+from components.modeling.growing_matrix import GrowingMatrix
 from components.modeling.precision import autocast
 from components.modeling.text.encoder import head
 from components.modeling.text.packing import logits, make_batch
@@ -21,7 +23,7 @@ def predict(
     rows: np.ndarray,
     *,
     pause: Callable[[], None] = lambda: None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[PredProbs, np.ndarray]:
     """Class probabilities and pooled features of some texts, in the order of `rows`.
 
     Args:
@@ -31,25 +33,24 @@ def predict(
         (len(rows), C) and (len(rows), D), both float32.
     """
     device = model.device
-    found: list[tuple[np.ndarray, Tensor, Tensor]] = []
+    pred_probs, places, features = GrowingMatrix(), [], []
     pooled: list[Tensor] = []
     hook = head(model).register_forward_pre_hook(lambda _module, inputs: pooled.append(inputs[0].float()))
     training = model.training
     model.eval()
     try:
         with torch.inference_mode(), autocast(device):
-            for places in batches_by_length(tokens.lengths[rows], BATCH_TOKENS[device.type]):
+            for chosen in batches_by_length(tokens.lengths[rows], BATCH_TOKENS[device.type]):
                 pause()
-                batch = make_batch(model, tokens, rows[places], device)
-                probabilities = logits(model, batch).softmax(dim=1)
-                found.append((places, probabilities, pooled.pop().flatten(1)))
+                batch = make_batch(model, tokens, rows[chosen], device)
+                pred_probs.append(logits(model, batch).softmax(dim=1))
+                places.append(chosen)
+                features.append(pooled.pop().flatten(1))
     finally:
         hook.remove()
         model.train(training)
-    order = np.argsort(np.concatenate([places for places, *_ in found]))
-    pred_probs = torch.cat([probabilities for _, probabilities, _ in found]).cpu().numpy()
-    features = torch.cat([values for *_, values in found]).cpu().numpy()
-    return pred_probs[order], features[order]
+    order = np.argsort(np.concatenate(places))
+    return pred_probs.matrix()[order], torch.cat(features).cpu().numpy()[order]
 
 
 def batches_by_length(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:

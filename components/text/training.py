@@ -4,6 +4,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from components.data.products import Task
+from components.data.top_classes import PredProbs
 from components.modeling import schedules
 from components.modeling.callbacks import Average, BestEpoch, EpochEvaluation, LateWeights
 from components.modeling.checkpoint import Checkpoints
@@ -96,7 +97,7 @@ class Training:
         numbers = range(first, self.loop.plan.epoch_steps)
         return shuffled_batches(self.task.fit, self.config.batch_size, numbers, seed=self.seed, epoch=epoch)
 
-    def _predict(self, split: str) -> np.ndarray:
+    def _predict(self, split: str) -> PredProbs:
         rows = self.task.predict[split][process_rank() :: process_count()]
         pred_probs, _ = predict(self.predicted, self.tokens, rows, pause=self.loop.pause)
         return interleaved(pred_probs)

@@ -124,3 +124,45 @@ def test_few_classes_are_whole_in_every_form(whole: np.ndarray) -> None:
     both = stacked([few, top_classes.top_classes(few, 19)])
     assert isinstance(both, np.ndarray)
     assert both.shape == (2, *few.shape)
+
+
+def test_a_matrix_over_many_classes_is_made_a_block_at_a_time(
+    whole: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(top_classes, "BATCH", 4)
+    monkeypatch.setattr(top_classes, "CELLS", 9 * len(CLASSES))
+    asked: list[int] = []
+
+    def make(rows: slice) -> np.ndarray:
+        asked.append(len(whole[rows]))
+        return whole[rows]
+
+    found = top_classes.in_blocks(make, *whole.shape)
+    assert asked == [8, 8, 8, 6]
+    assert isinstance(found, TopClasses)
+    expected = top_classes.top_classes(whole)
+    np.testing.assert_array_equal(found.kept, expected.kept)
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(np.asarray(found), expected.dense())
+    few = top_classes.in_blocks(lambda rows: whole[rows, :100], len(whole), 100)
+    np.testing.assert_array_equal(few, whole[:, :100])
+
+
+def test_the_leading_classes_of_both_forms_are_the_same(whole: np.ndarray) -> None:
+    classes, values = top_classes.leading(whole, 3)
+    in_part = top_classes.top_classes(whole)
+    shuffled = TopClasses(in_part.kept[:, ::-1], np.roll(in_part.values[:, ::-1], -1, axis=1), len(CLASSES))
+    for found in (in_part, shuffled):
+        np.testing.assert_array_equal(top_classes.leading(found, 3)[0], classes)
+        np.testing.assert_array_equal(top_classes.leading(found, 3)[1], values)
+    assert top_classes.leading(whole[:, :2], 3)[0].shape == (len(whole), 2)
+
+
+def test_some_rows_are_replaced(whole: np.ndarray) -> None:
+    rows, others = np.arange(len(whole)) % 3 == 0, whole[::-1][:10]
+    expected = whole.copy()
+    expected[rows] = others
+    np.testing.assert_array_equal(top_classes.replaced(whole, rows, others), expected)
+    cut = top_classes.top_classes
+    found = top_classes.replaced(cut(whole), rows, cut(others))
+    np.testing.assert_array_equal(np.asarray(found), cut(expected).dense())
