@@ -10,11 +10,7 @@ the process's highest, with Python and its libraries.
 """
 
 import argparse
-import json
-import os
 import platform
-import resource
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,6 +22,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.alone import print_used, run_alone
 from benchmarks.growing_catalogs import write_split_products
 from components.client.presets import LAPTOP
 from components.core.artifacts import write_json, write_manifest
@@ -111,15 +108,6 @@ def predict(folder: Path) -> None:
 STEPS: dict[str, Callable[[Path], None]] = {"text": text, "package": package, "predict": predict}
 
 
-def measured(step: str, folder: Path) -> tuple[float, float]:
-    """CPU seconds and GiB of a step in a process of its own."""
-    command = [sys.executable, __file__, "--step", step, "--folder", str(folder)]
-    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=alone)
-    seconds, gib = json.loads(done.stdout.splitlines()[-1])
-    return seconds, gib
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -131,8 +119,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.step:
         STEPS[options.step](options.folder)
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20]))
+        print_used()
         return
     print(f"{platform.processor() or platform.machine()}, one thread, {options.classes:,} classes")
     print(f"{'products':>10} {'step':8} {'CPU s':>8} {'GiB':>8}")
@@ -140,8 +127,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             write(Path(scratch), products, options.classes)
             for step in STEPS:
-                seconds, gib = measured(step, Path(scratch))
-                print(f"{products:10,} {step:8} {seconds:8.1f} {gib:8.2f}", flush=True)
+                took = run_alone(__file__, "--step", step, "--folder", scratch)
+                print(f"{products:10,} {step:8} {took['seconds']:8.1f} {took['gib']:8.2f}", flush=True)
 
 
 if __name__ == "__main__":

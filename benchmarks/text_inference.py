@@ -56,7 +56,7 @@ def time_ours(folder: Path, titles: list[str], descriptions: list[str]) -> tuple
     started = clock()
     tokens = tokenize(tokenizer, titles, descriptions, max_tokens=128)
     pred_probs, _ = predict(model, tokens, np.arange(len(titles)))
-    return clock() - started, pred_probs
+    return clock() - started, np.asarray(pred_probs)
 
 
 def main() -> None:

@@ -4,13 +4,16 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from components.core.errors import InputError
+from components.data import top_classes
+from components.data.top_classes import TopClasses, in_form
 from components.modeling import training
 from components.modeling.callbacks import Average, BestEpoch, EpochEvaluation
 from components.modeling.checkpoint import Checkpoints
@@ -211,3 +214,33 @@ def test_the_weights_of_the_best_epoch_are_kept_and_the_training_goes_on(tmp_pat
     line = Line(tmp_path, epochs=4, callbacks=callbacks).run()
     assert len(line.loop.curves) == 4
     assert line.loop.callbacks["best"].state_dict()["1.weight"].tolist() != line.model[1].weight.tolist()
+
+
+def test_a_checkpoint_has_what_is_kept_of_many_classes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(top_classes, "MANY_CLASSES", 4)
+    monkeypatch.setattr(top_classes, "KEPT", 3)
+    labels, random = ROWS % 5, np.random.default_rng(0)
+
+    def evaluation() -> EpochEvaluation:
+        return EpochEvaluation(
+            lambda _: in_form(random.dirichlet(np.ones(5), len(ROWS)).astype(np.float32)),
+            {"validation": labels, "test": labels},
+            keeps=lambda _: True,
+            newest=2,
+            folds=ROWS % 3,
+        )
+
+    before, after, loop = evaluation(), evaluation(), cast(TrainingLoop, None)
+    for epoch in range(1, 4):
+        before.on_epoch_end(loop, {"epoch": epoch})
+    after.load_state_dict(load(save(before.state_dict())))
+    assert list(after.kept) == [2, 3]
+    assert after.scores == before.scores
+    pairs = [
+        (after.kept[epoch][split], before.kept[epoch][split]) for epoch in (2, 3) for split in before.labels
+    ]
+    for found, expected in [*pairs, (after.out_of_fold, before.out_of_fold)]:
+        assert isinstance(found, TopClasses)
+        assert isinstance(expected, TopClasses)
+        np.testing.assert_array_equal(found.kept, expected.kept)
+        np.testing.assert_array_equal(found, expected)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def train(folder: Path, kind: str) -> Iterator[Path]:
     catalog.table["title"] = [" ".join(random.choice(words[row % 3], 3)) for row in range(COUNT)]
     write_products(Products(catalog.table, catalog.classes), products)
     probabilities, features, model = (folder / name for name in ("probabilities", "features", "model"))
-    outputs = {"probabilities": probabilities, "features": features, "model": model}
+    outputs: dict[str, Any] = {"probabilities": probabilities, "features": features, "model": model}
     if kind in TEXTS:
         run_text(products, TEXT_KINDS.parse(TEXTS[kind]), fold=None, seed=0, **outputs)
     else:
