@@ -43,6 +43,8 @@ class TopClasses:
         return len(self.kept)
 
     def __getitem__(self, rows: np.ndarray | slice) -> TopClasses:
+        if isinstance(rows, tuple):
+            raise TypeError("a matrix in part is indexed by rows alone; np.asarray(...) makes it whole")
         return replace(self, kept=self.kept[rows], values=self.values[rows])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

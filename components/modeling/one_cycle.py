@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from components.modeling.precision import subnormals_as_zero
 from components.modeling.schedules import one_cycle
 from components.modeling.step import OptimizerStep
 from components.modeling.training import TrainingLoop, TrainingPlan
@@ -77,5 +79,7 @@ def train_one_cycle(
     loop = TrainingLoop(
         OptimizerStep(net, optimizer, backward), TrainingPlan(name, epochs, epoch_steps, learning_rate)
     )
-    loop.run(lambda *_: np.split(random.permutation(fit)[: epoch_steps * size], epoch_steps))
+    # One thread, so that all of it takes such numbers for 0, whichever threads there are already.
+    with threadpool_limits(1), subnormals_as_zero():
+        loop.run(lambda *_: np.split(random.permutation(fit)[: epoch_steps * size], epoch_steps))
     return loop.curves[-1]["loss"]

@@ -39,7 +39,7 @@ def loss_scaler(device: torch.device) -> GradScaler:
 
 @contextmanager
 def subnormals_as_zero() -> Iterator[None]:
-    """A block in which the processor takes numbers nearer to 0 than 1e-38 for 0.
+    """A block in which this thread, and no other, takes numbers nearer to 0 than 1e-38 for 0.
 
     The moments of an optimizer fall there where gradients stay away, as those of a rare n-gram do, and many
     a processor is twenty times slower with such numbers.

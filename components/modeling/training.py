@@ -17,7 +17,6 @@ from torch import Tensor
 
 from components.core.errors import InputError
 from components.modeling.checkpoint import Checkpoints
-from components.modeling.precision import subnormals_as_zero
 from components.modeling.processes import in_any, mean, process_count, process_rank
 from components.modeling.termination import Termination
 
@@ -113,7 +112,6 @@ class TrainingLoop:
     def finished(self) -> bool:
         return len(self.curves) == self.plan.epochs
 
-    @subnormals_as_zero()
     def run(self, batches: Callable[[int, int], Iterable[Any]]) -> None:
         """Trains to the end.
 

@@ -120,8 +120,8 @@ def preprocess(
 ):
     """Puts the shards of the labeled products together, checks and splits them, and packs their images.
 
-    A task of its own, since a server's cache goes by a task's parameters and the names of its inputs: what
-    says how products are split renews this task, and decodes no image again.
+    A task of its own, since a server's cache goes by a task's parameters and the names of its inputs: the
+    folds, the seed and an earlier profile renew this task alone, and decode no image again.
 
     Args:
         records: the catalog cut into shards.

@@ -51,8 +51,8 @@ class ImageNames:
         return [name.strip() for name in self._separator.split(cell) if name.strip()]
 
     def expect(self, names: Iterable[str]) -> None:
-        """Says which of the catalog's names are read next."""
-        self.source.expect(number for name in names for number in self._found[name])
+        """Says which of the catalog's names are read next: of several files that one can mean, the first."""
+        self.source.expect(number for name in names for number in self._found[name][:1])
 
     def read(self, name: str) -> bytes:
         """The image that `name`, one of the catalog's, means.

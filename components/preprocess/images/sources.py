@@ -102,28 +102,41 @@ class StoreImages:
         self.where = f"the folder {PurePosixPath(root).name}"
         with explained(uri):
             listed: Any = self._filesystem.find(self._root, detail=True)
-        self._sizes = {name.removeprefix(f"{self._root}/"): each["size"] for name, each in listed.items()}
-        self.paths, self._fetched = sorted(self._sizes), dict[int, bytes]()
+        # A store's console makes objects for folders, named as these with a slash behind.
+        files = {name: each["size"] for name, each in listed.items() if each["type"] == "file"}
+        beside = (self._root, f"{self._root}/")
+        files = {name: size for name, size in files.items() if name not in beside and not name.endswith("/")}
+        self._sizes = {name.removeprefix(f"{self._root}/"): size for name, size in files.items()}
+        self.paths, self._fetched = sorted(self._sizes), dict[int, bytes | Exception]()
 
     def expect(self, numbers: Iterable[int]) -> None:
-        """Fetches these files, but for those that are too large.
-
-        Raises:
-            InputError: the store does not give one of them.
-        """
-        wanted = sorted({number for number in numbers if self._sizes[self.paths[number]] <= MAX_BYTES})
-        names = [f"{self._root}/{self.paths[number]}" for number in wanted]
-        with explained(self._uri):
-            # Unlike `cat`, it takes a name with brackets for a name.
-            contents = self._filesystem.cat_ranges(names, None, None, on_error="raise")
-        self._fetched = dict(zip(wanted, contents, strict=True))
+        """Fetches these files, but for those that are too large."""
+        self._fetched = {}  # the last ones leave before the next come
+        self._fetch(sorted({number for number in numbers if self._sizes[self.paths[number]] <= MAX_BYTES}))
 
     def read(self, number: int) -> bytes:
-        """The bytes of one file of the folder."""
-        _refuse_large(self._sizes[self.paths[number]])
+        """The bytes of one file of the folder.
+
+        Raises:
+            InputError: the store cannot be asked.
+        """
+        name = self.paths[number]
+        _refuse_large(self._sizes[name])
         if number not in self._fetched:
-            self.expect([number])
-        return self._fetched[number]
+            self._fetch([number])
+        found = self._fetched[number]
+        if isinstance(found, FileNotFoundError | PermissionError):
+            raise BadImage("image_unreadable", f"{name!r}: {found}") from found
+        if isinstance(found, Exception):
+            with explained(f"{self._uri}/{name}"):
+                raise found
+        return found
+
+    def _fetch(self, numbers: list[int]) -> None:
+        names = [f"{self._root}/{self.paths[number]}" for number in numbers]
+        # Unlike `cat`, it takes a name with brackets for a name.
+        contents = self._filesystem.cat_ranges(names, None, None, on_error="return")
+        self._fetched.update(zip(numbers, contents, strict=True))
 
 
 class ZipImages:

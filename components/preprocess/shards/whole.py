@@ -79,9 +79,10 @@ def _prepare(
 ) -> Prepared:
     cut = cut_catalog(parts, what, metadata, findings, size=sys.maxsize, folder=folder / "records")
     share = 1.0 if decoded is None else decoded / max(1, sum(shard.rows for shard in cut.shards))
+    names = dict.fromkeys(shard.images for shard in cut.shards)
+    images = {name: images_at(getattr(sources, name), folder / name) for name in names}
     for shard in cut.shards:
-        images = images_at(getattr(sources, shard.images), folder / shard.images)
-        prepare_shard(cut, shard, images, config, folder / str(shard.number), decoded=share)
+        prepare_shard(cut, shard, images[shard.images], config, folder / str(shard.number), decoded=share)
     return read_prepared(cut, [folder / str(shard.number) for shard in cut.shards])
 
 

@@ -1,5 +1,6 @@
 """A catalog that is cut into shards becomes the same files as one that is not."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -188,6 +189,9 @@ def test_pictures_are_read_from_every_kind_of_store(place: str, tmp_path: Path):
     for name, data in names.items():
         filesystem.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
         filesystem.pipe_file(f"{root}/{name}", data)
+    if "://" in place:  # objects that a store's console makes for folders
+        for marker in ("", "below/"):
+            filesystem.pipe_file(f"{root}/{marker}", b"")
     images = images_at(place, tmp_path / "scratch")
     assert images.paths == sorted(names)
     images.expect(range(3))
@@ -195,3 +199,8 @@ def test_pictures_are_read_from_every_kind_of_store(place: str, tmp_path: Path):
     with pytest.raises(BadImage, match="limit of a file"):
         images.read(3)
     assert images.where == f"the folder {place.rpartition('/')[2]}"
+    filesystem.rm_file(f"{root}/below/b?.jpg")
+    images.expect(range(2))
+    assert images.read(0) == b"1"
+    with pytest.raises(BadImage, match=re.escape("'below/b?.jpg'")):
+        images.read(1)
