@@ -47,7 +47,9 @@ from components.text.kinds.linear import LinearTextConfig
 
 log = logging.getLogger(__name__)
 
-SVD_PRODUCTS = 10_000  # that the SVD of the features is computed of: of more, concat was no better
+# That the SVD of the features is computed of: of three times as many it took twice as long, and concatenation
+# came to 84.5 in place of 84.1 on fashion's types.
+SVD_PRODUCTS = 10_000
 
 
 @dataclass(frozen=True)
