@@ -181,10 +181,10 @@ def _decided(score: Score | None) -> dict[str, Any] | None:
 def _mistakes(products: Products, evaluation: Evaluation) -> list[dict[str, Any]]:
     """The products that the ensemble has wrong, by which two runs can be compared."""
     predicted, classes = evaluation.best["ensemble"].predicted, products.classes
-    titles = products.table["title"].tolist()
+    ids, titles = products.ids, products.table["title"].tolist()
     return [
         {
-            "product": str(products.ids[evaluation.rows[at]]),
+            "product": str(ids[evaluation.rows[at]]),
             "title": plain(titles[evaluation.rows[at]], 90),
             "label": classes[evaluation.labels[at]],
             "predicted": classes[predicted[at]],
