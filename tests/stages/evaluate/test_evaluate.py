@@ -28,9 +28,9 @@ from components.data.probabilities import (
     read_classifiers,
     write_classifier,
 )
-from components.data.products import read_products
+from components.data.products import Products, read_products
 from components.evaluate.lineage import write_lineage
-from components.evaluate.run import run_evaluate
+from components.evaluate.run import _mistakes, run_evaluate
 from components.evaluate.summary import reduced_confusion
 from components.modeling.metrics import ROWS
 from components.modeling.reliability import calibration
@@ -238,6 +238,17 @@ def test_the_same_seed_gives_the_same_bytes(run: Run, output: Path, tmp_path: Pa
     evaluate(run, tmp_path, code="1234abc")
     for path in output.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_ids_are_read_once_however_many_mistakes_there_are(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    products, read, ids = read_products(run.products), [], Products.ids.fget
+    assert ids is not None
+    monkeypatch.setattr(Products, "ids", property(lambda each: read.append(1) or ids(each)))
+    rows = np.arange(40)
+    wrong = SimpleNamespace(predicted=np.zeros(40, np.int64))
+    found = SimpleNamespace(best={"ensemble": wrong}, rows=rows, labels=rows * 0 + 1, flagged=rows < 0)
+    assert len(_mistakes(products, found)) == 40  # type: ignore[arg-type]
+    assert len(read) == 1
 
 
 def test_a_classifier_of_one_fold_is_refused_by_name(tmp_path: Path) -> None:
