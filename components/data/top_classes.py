@@ -100,6 +100,12 @@ def opened(pred_probs: PredProbs, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     return pred_probs, labels, None
 
 
+def of_labels(pred_probs: PredProbs, labels: np.ndarray) -> np.ndarray:
+    """(N,) float32 what each row of a matrix of either form gives its label."""
+    values, columns, _ = opened(pred_probs, labels)
+    return values[np.arange(len(labels)), columns]
+
+
 def in_form(pred_probs: PredProbs) -> PredProbs:
     """The matrix in the form in which so many classes are kept."""
     if isinstance(pred_probs, TopClasses):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from components.data.top_classes import PredProbs, opened
+from components.data.top_classes import PredProbs, of_labels
 from components.modeling.cross_fitting import cross_fit, stratified_folds
 from components.modeling.ridge import bounding_curvature, fit_ridge
 
@@ -84,8 +84,7 @@ def fit_probe(
 
 def log_loss(pred_probs: PredProbs, labels: np.ndarray) -> float:
     """The mean of minus the logarithm of what (N, C) probabilities give to the right classes."""
-    values, columns, _ = opened(pred_probs, labels)
-    right = values[np.arange(len(labels)), columns].astype(np.float64)
+    right = of_labels(pred_probs, labels).astype(np.float64)
     return float(-np.log(np.maximum(right, LEAST)).mean())
 
 

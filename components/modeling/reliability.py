@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.data.top_classes import PredProbs, opened
+from components.data.top_classes import PredProbs, of_labels
 
 BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4
 SIMULATIONS = 500
@@ -97,8 +97,7 @@ def chance_band(confidence: np.ndarray, groups: np.ndarray, bins: int = BINS, *,
 
 def log_loss(labels: np.ndarray, pred_probs: PredProbs) -> float:
     """Mean of minus the logarithm of the label's probability, in nats."""
-    values, columns, _ = opened(pred_probs, labels)
-    likelihood = values[np.arange(len(labels)), columns].astype(np.float64)
+    likelihood = of_labels(pred_probs, labels).astype(np.float64)
     return float(-np.log(np.maximum(likelihood, LEAST)).mean())
 
 
