@@ -9,7 +9,7 @@ import torch
 from components.data.stacks import Stack
 from components.fusion.config import GPU_ROWS
 from components.fusion.decision_level.fitted import CrossFitted, Mean, net_tensors
-from components.fusion.decision_level.logistic import Candidate, candidates, fit_candidates
+from components.fusion.decision_level.logistic import fit_candidates
 from components.fusion.decision_level.members import Fused, FusionData, Member
 from components.fusion.decision_level.net_training import Schedule, train_nets
 from components.fusion.decision_level.nets import Net, TrainedNet
@@ -70,7 +70,7 @@ def _vote_of_nets(trained: TrainedNet, test: np.ndarray, device: torch.device) -
 def fit_logistic(members: Sequence[Member], data: FusionData) -> list[Fused]:
     """Logistic regression on log-probabilities, refitted on all rows for new products.
 
-    The candidate of a fold's classifier is the one with the least log-loss on the *other* folds'
+    The penalty of a fold's classifier is the one with the least log-loss on the *other* folds'
     held-out rows; that of the refit, on all.
     """
     return [_fit_logistic(member.config, data.of(member)) for member in members]
@@ -78,52 +78,47 @@ def fit_logistic(members: Sequence[Member], data: FusionData) -> list[Fused]:
 
 def _fit_logistic(config: Any, data: FusionData) -> Fused:
     assert isinstance(config, LogisticConfig)
-    ways = candidates(config.l2, config.clip_min)
+    l2 = [np.inf, *sorted(config.l2)[::-1]]
     if not isinstance(data.on_validation, np.ndarray):
-        structures = [Structure(way.l2, 0, way.clip_min) for way in ways]
-        return _fit_structures(data, [way for way in structures if way.clip_min == ways[0].clip_min])
+        return _fit_structures(data, [Structure(penalty, 0, max(config.clip_min)) for penalty in l2])
     pred_probs, labels, folds = data.on_validation, data.labels, data.folds
     held_out, fits_of_folds = cross_fit(
-        lambda rows: fit_candidates(pred_probs[:, rows], labels[rows], ways),
+        lambda rows: fit_candidates(pred_probs[:, rows], labels[rows], l2, config.clip_min),
         lambda fits, rows: np.stack([fit.predict(pred_probs[:, rows]) for fit in fits], axis=1),
         folds,
-    )  # N, candidates, C
+    )  # N, penalties, C
+    ways = [{"kind": "product"} if np.isinf(penalty) else {"kind": "ridge", "l2": penalty} for penalty in l2]
     chosen, best, metadata = _choice(held_out[np.arange(len(labels)), :, labels], folds, ways)
-    refit = fit_candidates(pred_probs, labels, [best])[0]
+    refit = fit_candidates(pred_probs, labels, [l2[best]], config.clip_min)[0]
     out_of_fold = held_out[np.arange(len(labels)), chosen[folds]]
     of_folds = [fits[i] for fits, i in zip(fits_of_folds, chosen, strict=True)]
+    metadata |= {"clip_min": refit.clip_min, "clip_min_of_folds": [fit.clip_min for fit in of_folds]}
     return Fused(out_of_fold, refit.predict(data.test), metadata, CrossFitted(refit, of_folds).tensors())
 
 
 def _choice(
-    likelihoods: np.ndarray, folds: np.ndarray, ways: Sequence[Any]
-) -> tuple[np.ndarray, Any, dict[str, Any]]:
-    """By fold the number of the way with the least log-loss on the other folds, the best on all, and both
-    in words.
+    likelihoods: np.ndarray, folds: np.ndarray, ways: Sequence[dict[str, Any]]
+) -> tuple[np.ndarray, int, dict[str, Any]]:
+    """By fold the number of the way with the least log-loss on the other folds, that of the best on all, and
+    both in words.
 
     Args:
         likelihoods: (N, ways) what each way, fitted without a row's fold, gives the row's label.
+        ways: in words.
     """
     losses = -np.log(likelihoods.astype(np.float64) + 1e-12)
     of_fold = np.stack([losses[folds == fold].sum(axis=0) for fold in range(int(folds.max()) + 1)])
     chosen = (of_fold.sum(axis=0) - of_fold).argmin(axis=1)
-    best = ways[int(of_fold.sum(axis=0).argmin())]
+    best = int(of_fold.sum(axis=0).argmin())
     metadata = {
-        "chosen": _metadata(best),
-        "chosen_by_folds": [_metadata(ways[i]) for i in chosen],
+        "chosen": ways[best],
+        "chosen_by_folds": [ways[i] for i in chosen],
         "log_loss": [
-            {**_metadata(way), "log_loss": loss}
+            {**way, "log_loss": loss}
             for way, loss in zip(ways, (of_fold.sum(axis=0) / len(folds)).tolist(), strict=True)
         ],
     }
     return chosen, best, metadata
-
-
-def _metadata(way: Candidate | Structure) -> dict[str, Any]:
-    own = {"hidden": way.hidden} if isinstance(way, Structure) else {}
-    if np.isinf(way.l2):
-        return {"kind": "product", "clip_min": way.clip_min}
-    return {"kind": "structure" if own else "ridge", "l2": way.l2, "clip_min": way.clip_min, **own}
 
 
 def _fit_structures(data: FusionData, ways: Sequence[Structure]) -> Fused:
@@ -136,10 +131,16 @@ def _fit_structures(data: FusionData, ways: Sequence[Structure]) -> Fused:
         for number, fit in enumerate(fits[-1]):
             of_columns = fit.predict(held_out.values, held_out.kept)
             likelihoods[folds == fold, number] = of_columns[np.arange(len(of_columns)), held_out.columns]
-    chosen, best, metadata = _choice(likelihoods, folds, ways)
+    chosen, best, metadata = _choice(likelihoods, folds, [_in_words(way) for way in ways])
     of_folds = [of_fold[number] for of_fold, number in zip(fits, chosen, strict=True)]
-    refit = fit_structures(rows, ways[: ways.index(best) + 1], data.seed)[-1]
+    refit = fit_structures(rows, ways[: best + 1], data.seed)[-1]
     return _fused(data, CrossFitted(refit, of_folds), metadata)
+
+
+def _in_words(way: Structure) -> dict[str, Any]:
+    if np.isinf(way.l2):
+        return {"kind": "product", "clip_min": way.clip_min}
+    return {"kind": "structure", "l2": way.l2, "clip_min": way.clip_min, "hidden": way.hidden}
 
 
 def _fused(data: FusionData, fitted: CrossFitted, metadata: dict[str, Any]) -> Fused:

@@ -2,13 +2,12 @@
 
 All log-probabilities side by side are the inputs of one multinomial logistic regression with a ridge on
 its weights (Wolpert 1992; Ting and Witten 1999). The ridge draws them to the weighted product of the inputs,
-softmax(sum of w_m log p_m), which few rows are enough to fit. Two things are left to choose: how strong the
+softmax(sum of w_m log p_m), which few rows are enough to fit. Left to choose is how strong the
 ridge is, up to the product itself, and how small a probability still counts.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -17,21 +16,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from components.modeling.ridge import bounding_curvature, fit_ridge, minimize
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way to fit.
-
-    Attributes:
-        l2: strength of the penalty, in rows: half of it times the squared weights is added to the summed
-            cross-entropy, so it is 1/C of scikit-learn's; weights are those that the product lacks.
-            Infinity stands for the product itself.
-        clip_min: smaller probabilities count as this.
-    """
-
-    l2: float
-    clip_min: float
 
 
 @dataclass(frozen=True)
@@ -47,52 +31,46 @@ class Stacked:
         return logits.softmax(-1).numpy()
 
 
-def candidates(l2: Sequence[float], clip_min: Sequence[float]) -> list[Candidate]:
-    """The product of the inputs, then every penalty, the strongest first, with every clip_min."""
-    product = Candidate(np.inf, max(clip_min))
-    return [product, *(Candidate(ridge, clip) for clip in clip_min for ridge in sorted(l2)[::-1])]
-
-
 @threadpool_limits.wrap(limits=1)
-def fit_candidates(pred_probs: np.ndarray, labels: np.ndarray, ways: Sequence[Candidate]) -> list[Stacked]:
-    """Fits one classifier a candidate; of one `clip_min`, each starts from the one before.
+def fit_candidates(
+    pred_probs: np.ndarray, labels: np.ndarray, l2: Sequence[float], clip_min: Sequence[float]
+) -> list[Stacked]:
+    """Fits one classifier for each penalty, each from the one before on.
 
     Args:
         pred_probs: (V, N, C) probabilities of V inputs.
         labels: (N,) classes.
+        l2: strengths of the penalty, in rows, the strongest first: half of it times the squared weights is
+            added to the summed cross-entropy, so it is 1/C of scikit-learn's; weights are those that the
+            product lacks. Infinity stands for the product itself.
+        clip_min: smaller probabilities count as this. That one is taken with which the product fits the rows
+            best: it has a weight an input, too few to learn rows by heart.
     """
     targets = torch.from_numpy(labels)
-    fitted = []
-    for clip_min, alike in groupby(ways, key=lambda way: way.clip_min):
-        logs = to_logs(pred_probs, clip_min)
-        columns = _columns(logs)
-        curvature = bounding_curvature(columns)
-        product = weights = _product_weights(logs, targets)
-        for way in alike:
-            if np.isfinite(way.l2):
-                penalty = columns.new_full((len(product),), way.l2)
-                weights = fit_ridge(columns, targets, curvature, penalty, weights, product)
-                fitted.append(Stacked(weights.numpy(), clip_min))
-            else:
-                fitted.append(Stacked(product.numpy(), clip_min))
+    products = [_fit_product(to_logs(pred_probs, clip), targets) for clip in clip_min]
+    number = int(np.argmin([loss for _, loss in products]))
+    product, columns = products[number][0], _columns(to_logs(pred_probs, clip_min[number]))
+    curvature, weights, fitted = bounding_curvature(columns), product, []
+    for ridge in l2:
+        if np.isfinite(ridge):
+            penalty = columns.new_full((len(product),), ridge)
+            weights = fit_ridge(columns, targets, curvature, penalty, weights, product)
+        fitted.append(Stacked(weights.numpy(), clip_min[number]))
     return fitted
 
 
-def _product_weights(logs: Tensor, targets: Tensor) -> Tensor:
-    """The weighted product as weights of all log-probabilities: a multiple of one for each input."""
-    identity = torch.eye(logs.shape[2])
-    weights = [weight * identity for weight in _fit_weights(logs, targets)]
-    return torch.cat([*weights, torch.zeros_like(identity[:1])])
-
-
-def _fit_weights(logs: Tensor, targets: Tensor) -> Tensor:
+def _fit_product(logs: Tensor, targets: Tensor) -> tuple[Tensor, float]:
+    """The weighted product as weights of all log-probabilities, a multiple of one an input; its loss."""
     equal = torch.full((len(logs),), 1 / len(logs))
 
     def loss(weights: Tensor) -> Tensor:
         fit = cross_entropy(_product(logs, weights), targets, reduction="sum")
         return fit + 0.5 * (weights - equal).square().sum()
 
-    return minimize(loss, equal, rows=len(targets))
+    found = minimize(loss, equal, rows=len(targets))
+    identity = torch.eye(logs.shape[2])
+    weights = [weight * identity for weight in found]
+    return torch.cat([*weights, torch.zeros_like(identity[:1])]), loss(found).item()
 
 
 def to_logs(pred_probs: np.ndarray, clip_min: float) -> Tensor:

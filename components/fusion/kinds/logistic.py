@@ -13,8 +13,8 @@ from components.fusion.config import DecisionLevelConfig
 class LogisticConfig(DecisionLevelConfig):
     """Regularized logistic regression on log-probabilities.
 
-    The l2 and the clip_min with the least out-of-fold log-loss are taken; the weighted product of the inputs
-    is always among the candidates.
+    The l2 with the least out-of-fold log-loss is taken; the weighted product of the inputs is always among
+    the candidates. The clip_min is the one with which that product fits best.
     """
 
     kind: Literal["logistic"] = "logistic"

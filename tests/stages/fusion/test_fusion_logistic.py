@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fusion_classifiers import fuse, make_classifiers, softmax
 
-from components.fusion.decision_level.logistic import Candidate, candidates, fit_candidates
+from components.fusion.decision_level.logistic import fit_candidates
 from components.modeling.cross_fitting import stratified_folds
 from components.modeling.metrics import macro_f1
 
@@ -20,7 +20,7 @@ def log_loss(pred_probs: np.ndarray, labels: np.ndarray) -> float:
 
 def test_an_infinite_ridge_is_the_weighted_product_of_the_inputs() -> None:
     pred_probs, labels = make_classifiers(2, 300, 5)
-    fit = fit_candidates(pred_probs, labels, [Candidate(np.inf, 1e-5)])[0]
+    fit = fit_candidates(pred_probs, labels, [np.inf], [1e-5])[0]
     weights = [fit.weights[0, 0], fit.weights[5, 0]]
     expected = softmax(np.tensordot(weights, np.log(np.maximum(pred_probs, 1e-5)), axes=1))
     np.testing.assert_allclose(fit.predict(pred_probs), expected, atol=1e-5)
@@ -28,9 +28,7 @@ def test_an_infinite_ridge_is_the_weighted_product_of_the_inputs() -> None:
 
 def test_a_weaker_ridge_fits_the_rows_better() -> None:
     pred_probs, labels = make_classifiers(2, 300, 5)
-    ways = candidates((10.0, 1000.0, 100.0), (1e-5,))
-    assert [way.l2 for way in ways] == [np.inf, 1000.0, 100.0, 10.0]
-    fits = fit_candidates(pred_probs, labels, ways[1:])
+    fits = fit_candidates(pred_probs, labels, [1000.0, 100.0, 10.0], [1e-5])
     losses = [log_loss(fit.predict(pred_probs), labels) for fit in fits]
     assert losses == sorted(losses, reverse=True)
 
@@ -38,7 +36,7 @@ def test_a_weaker_ridge_fits_the_rows_better() -> None:
 @pytest.mark.parametrize("ridge", [0.1, 100.0])
 def test_it_is_the_logistic_regression_of_least_loss_and_distance_to_the_product(ridge: float) -> None:
     pred_probs, labels = make_classifiers(2, 400, 3, strength=0.7)
-    product, fit = fit_candidates(pred_probs, labels, [Candidate(np.inf, 1e-5), Candidate(ridge, 1e-5)])
+    product, fit = fit_candidates(pred_probs, labels, [np.inf, ridge], [1e-5])
     logs = np.log(np.maximum(np.concatenate(pred_probs, axis=1), 1e-5))
     columns = np.concatenate([logs, np.ones((len(logs), 1))], axis=1)
 
@@ -108,6 +106,16 @@ def test_test_rows_are_predicted_by_a_refit_on_all_validation_rows() -> None:
     folds = stratified_folds(labels, folds=4, seed=0)
     fused = fuse("logistic", pred_probs, labels, folds, pred_probs[:, :9], **ONE)
     chosen = fused.metadata["chosen"]
-    way = Candidate(chosen.get("l2", np.inf), chosen["clip_min"])
-    refit = fit_candidates(pred_probs, labels, [way])[0]
+    refit = fit_candidates(pred_probs, labels, [chosen.get("l2", np.inf)], [fused.metadata["clip_min"]])[0]
     np.testing.assert_allclose(fused.test, refit.predict(pred_probs[:, :9]), atol=1e-6)
+
+
+def test_the_clip_min_is_taken_with_which_the_product_fits() -> None:
+    pred_probs, labels = make_classifiers(2, 600, 5, strength=2)
+    sharp = softmax(8 * np.log(pred_probs))  # what it says of its errors lies far below 1e-5
+    random = np.random.default_rng(0)
+    noisy = pred_probs.copy()
+    noisy[random.random(noisy.shape) < 0.1] = 1e-9  # says nothing
+    for given, expected in ((sharp, 1e-8), (noisy, 1e-5)):
+        fits = fit_candidates(given, labels, [np.inf, 100.0], [1e-5, 1e-8])
+        assert [fit.clip_min for fit in fits] == [expected, expected]
