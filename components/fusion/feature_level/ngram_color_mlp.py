@@ -40,7 +40,7 @@ from components.modeling.trained import Predicted, predict_in_parts, read_model,
 
 log = logging.getLogger(__name__)
 
-BATCH_SIZE, WEIGHT_DECAY = 128, 0.01
+BATCH_SIZE, WEIGHT_DECAY = 256, 0.01
 NGRAM_DEVIATION = 0.05  # of an n-gram's first vector; torch's own, 1, drowns a text of few n-grams
 PREDICTED_AT_ONCE = 1024
 NET = "net."  # before the names of the net's weights among a model's

@@ -30,9 +30,9 @@ class NgramColorMlpConfig(FeatureLevelConfig):
     )
     epochs: PositiveInt = setting(4, "passes over the products; the last is taken", expert=True)
     min_steps: NonNegativeInt = setting(
-        1000, "a small catalog gets as many epochs as these optimizer steps take", expert=True
+        400, "a small catalog gets as many epochs as these optimizer steps take", expert=True
     )
-    learning_rate: PositiveFloat = setting(3e-3, "AdamW's at its highest, in one cycle", expert=True)
+    learning_rate: PositiveFloat = setting(5e-3, "AdamW's at its highest, in one cycle", expert=True)
     accelerator: Accelerator = setting(
         "auto",
         f'"auto": a visible GPU from {GPU_PRODUCTS:,} products to train on; "cpu": never one',
