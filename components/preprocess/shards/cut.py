@@ -124,7 +124,8 @@ def cut_catalog(
     write_json(folder / CATALOG, described)
     write_manifest(folder)
     products = sum(shard.rows for shard in shards)
-    log.info("read %s %s products into %d shards", f"{products:,}", what, len(shards))
+    named = "1 shard" if len(shards) == 1 else f"{len(shards)} shards"
+    log.info("read %s %s products into %s", f"{products:,}", what, named)
     return Cut(folder, what, shards, metadata, findings)
 
 
