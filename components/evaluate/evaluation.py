@@ -20,11 +20,15 @@ from components.modeling.reliability import Calibration, calibration_of
 # How each row of results stays honest on the validation split.
 SINGLE = "Fitted on the train split alone."
 CHOSEN = "Of several models or epochs, a product is predicted by the best on other validation products."
+BACKBONES = (
+    "Not so the backbones it reads: a fine-tuned one is of its best epoch on all of validation, and trained "
+    "end to end, it starts from the pair that is the best there."
+)
 OUT_OF_FOLD = "Out-of-fold: every product is predicted by classifiers that were not fitted on it."
 HONESTY = {
     "image": f"{SINGLE} {CHOSEN}",
     "text": f"{SINGLE} {CHOSEN}",
-    "feature_level": f"{SINGLE} {CHOSEN}",
+    "feature_level": f"{SINGLE} {CHOSEN} {BACKBONES}",
     "decision_level": f"{OUT_OF_FOLD} {CHOSEN}",
     "ensemble": "A vote of the members' out-of-fold predictions.",
 }
