@@ -34,7 +34,7 @@ def one_cycle(step: int, steps: int, *, low: float, peak: float, end: float, war
     """
     turn = warmup * steps - 1
     if step <= turn:
-        return _half_cosine(low, peak, step / turn)
+        return _half_cosine(low, peak, step / turn if turn else 1.0)  # of five steps the first is the turn
     return _half_cosine(peak, end, (step - turn) / (steps - 1 - turn))
 
 

@@ -28,3 +28,13 @@ def test_a_net_is_trained_on_one_thread_that_takes_tiny_numbers_for_zero_and_not
     assert seen == {(1, 0)}
     assert torch.get_num_threads() == 2
     assert torch.count_nonzero(tiny * 1) == len(tiny)
+
+
+def test_a_net_is_trained_in_five_steps_whose_warmup_is_the_first_alone():
+    net = nn.Linear(2, 1)
+
+    def loss_of(rows: np.ndarray) -> torch.Tensor:
+        return net(torch.ones(len(rows), 2)).square().mean()
+
+    loss = train_one_cycle(net, np.arange(300), loss_of, OneCycle(5, 0, 256, 1e-3, 0.01), name="net", seed=0)
+    assert np.isfinite(loss)

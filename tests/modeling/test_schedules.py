@@ -39,3 +39,10 @@ def test_one_cycle_is_torchs(steps: int):
         assert one_cycle(step, steps, low=0.95, peak=0.85, end=0.95) == group["betas"][0]
         optimizer.step()
         schedule.step()
+
+
+@pytest.mark.parametrize("steps", range(1, 11))
+def test_one_cycle_of_few_steps_stays_between_its_rates(steps: int):
+    rates = [one_cycle(step, steps, low=0.04, peak=1.0, end=1e-4) for step in range(steps)]
+    assert all(1e-4 <= rate <= 1.0 for rate in rates)
+    assert rates[-1] == pytest.approx(1e-4)
