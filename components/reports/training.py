@@ -108,29 +108,31 @@ def _curve_checks(curves: Curves) -> list[dict[str, Any]]:
         check(True, f"It was stopped and went on from step {step:,}, in epoch {epoch}.")
         for epoch, step in _resumed(curves)
     ]
-    return [*_loss_check(curves), *_length_check(curves), *resumed]
+    # Each stage's loss has terms of its own, and only the last stage's network predicts.
+    last = [curve for curve in curves if curve.get("stage") == curves[-1].get("stage")]
+    stage = " of the last stage" if len(last) < len(curves) else ""
+    return [*_loss_check(last, stage), *_length_check(last, stage), *resumed]
 
 
-def _loss_check(curves: Curves) -> list[dict[str, Any]]:
+def _loss_check(curves: Curves, stage: str) -> list[dict[str, Any]]:
     losses = [curve["loss"] for curve in curves if "loss" in curve]
     if len(losses) < 2:
         return []
-    change = f"The training loss went from {losses[0]:.3g} to {losses[-1]:.3g}"
+    change = f"The training loss{stage} went from {losses[0]:.3g} to {losses[-1]:.3g}"
     if losses[-1] < losses[0]:
         return [check(True, f"{change}.")]
     return [check(False, f"{change}: it did not learn. Lower the learning rate.")]
 
 
-def _length_check(curves: Curves) -> list[dict[str, Any]]:
+def _length_check(curves: Curves, stage: str) -> list[dict[str, Any]]:
     scored = [epoch for epoch, curve in enumerate(curves) if "macro_f1" in curve]
     if len(scored) < 2:
         return []
     best, last = max(scored, key=lambda epoch: curves[epoch]["macro_f1"]), scored[-1]
     if best == last:
-        stage = " of its last stage" if "stage" in curves[last] else ""
         return [check(False, f"The last epoch{stage} was its best: more epochs may still help.")]
     lost = 100 * (curves[best]["macro_f1"] - curves[last]["macro_f1"])
-    reached = f"It was best after epoch {best + 1} of {len(curves)}"
+    reached = f"It was best after epoch {best + 1} of {len(curves)}{stage}"
     if lost < NOTICEABLE_POINTS:
         return [check(True, f"{reached} and stayed there: more epochs would hardly help.")]
     return [check(False, f"{reached} and ended {lost:.2f} points lower: fewer epochs may do.")]

@@ -316,6 +316,23 @@ def test_a_training_without_curves_says_so(tmp_path: Path) -> None:
     assert "fitted in one go" in page
 
 
+def test_a_training_of_two_stages_is_judged_by_its_last_alone(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    read, products = read_classifier(run.image[0]), read_products(run.products)
+    # Losses and macro-F1; the second stage's loss has more terms.
+    stages = [[(2.0, 0.5), (1.0, 0.9)], [(4.0, 0.6), (3.0, 0.8), (2.5, 0.7)]]
+    curves = [
+        {"stage": stage, "epoch": epoch, "loss": loss, "macro_f1": score}
+        for stage, epochs in enumerate(stages, start=1)
+        for epoch, (loss, score) in enumerate(epochs, start=1)
+    ]
+    page = training_report(Classifier("i", "image", read.matrices, {"curves": curves}), products)
+    assert "The training loss of the last stage went from 4 to 2.5." in page
+    assert "It was best after epoch 2 of 3 of the last stage and ended 10.00 points lower" in page
+    page = training_report(Classifier("i", "image", read.matrices, {"curves": curves[:-1]}), products)
+    assert "The last epoch of the last stage was its best" in page
+
+
 def test_a_fold_is_reported_on_the_products_that_it_did_not_see(tmp_path: Path) -> None:
     run = write_run(tmp_path)
     classifier = read_classifier(run.text[0])
