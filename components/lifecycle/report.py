@@ -37,7 +37,6 @@ SHOWN = {"queue": 24, "strange": 12, "disagree": 12, "accepted": 12}  # products
 NO_PROOF = "The products were too few to test the threshold on others than those that chose it."
 NOTHING = "There are no products to categorize."
 SHIFT = 0.05  # of a class's share, from which on it is named
-LISTED = 300  # classes; of thousands a table would be larger than a report may be
 
 
 def predict_report(
@@ -161,7 +160,7 @@ def _class_table(rows: list[dict[str, Any]], last: LastRun) -> dict[str, Any]:
     """The classes that this or the last run predicted, the largest first, and the last run in words."""
     predicted = [row for row in rows if row["count"] or row["last"]]
     run = f"{many(last.products, 'product')} on {last.day}, by version {last.version}" if last.day else None
-    return {"rows": predicted[:LISTED], "unlisted": len(predicted[LISTED:]), "last": run}
+    return {"rows": predicted, "last": run}
 
 
 def _shift_checks(rows: list[dict[str, Any]], last: LastRun) -> list[dict[str, Any]]:

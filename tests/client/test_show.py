@@ -212,6 +212,21 @@ def test_compare_tells_the_parameters_the_rows_and_the_classes_that_differ(tmp_p
     assert "10 Books" in (second / "compare-one.html").read_text(encoding="utf-8")
 
 
+def test_compare_lists_of_many_classes_those_that_gained_and_lost_most(tmp_path: Path):
+    folders = finished_run(tmp_path / "one"), finished_run(tmp_path / "two")
+    for folder, sign in zip(folders, (0, 1), strict=True):
+        metrics = json.loads((folder / "metrics.json").read_text())
+        metrics["validation"]["rows"]["ensemble"]["per_class"] = {
+            f"c{number}": {"f1": 0.5 + sign * 0.001 * (number - 200), "support": 5} for number in range(401)
+        }
+        change_metrics(folder, validation=metrics["validation"])
+    command("compare", *folders)
+    page = (folders[1] / "compare-one.html").read_text(encoding="utf-8")
+    listed = re.findall(r">(c\d+)<", page[page.index("Class by class") :])
+    assert listed == [f"c{number}" for number in range(400, -1, -1) if abs(number - 200) > 50]
+    assert "Of 401 classes the 300 that changed most are listed" in page
+
+
 def test_runs_on_different_products_are_distinguished(tmp_path: Path):
     first, second = finished_run(tmp_path / "one"), finished_run(tmp_path / "two", seed=1)
     write_record(second, parameters={**PARAMETERS, "seed": 1}, seconds=75.0)

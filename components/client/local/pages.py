@@ -6,14 +6,24 @@ from typing import Any
 
 import click
 
-from components.client.local.comparison import Comparison
+from components.client.local.comparison import Change, Comparison
 from components.client.local.finished_run import FinishedRun, files
 from components.client.local.reports import find_reports, in_lines, sortable
 from components.core.artifacts import write_text
 from components.modeling.metrics import ROWS
 from components.reports.acceptance import accepted_sentence, review_sentence
 from components.reports.charts import gain_bar
-from components.reports.page import MEANING, check, class_label_of, figure, many, percent, render, words
+from components.reports.page import (
+    MEANING,
+    MOST_CLASSES,
+    check,
+    class_label_of,
+    figure,
+    many,
+    percent,
+    render,
+    words,
+)
 
 INDEX = "index.html"
 WIDTH = 100  # characters of a line on the terminal
@@ -141,9 +151,16 @@ def _product(mistake: dict[str, Any], compared: Comparison) -> dict[str, Any]:
     return {**mistake, **codes}
 
 
+def _most_changed(classes: list[Change]) -> list[Change]:
+    """As many as a page lists, gains and losses alike, in the order given."""
+    by_change = sorted(range(len(classes)), key=lambda place: -abs(classes[place].points))
+    return [classes[place] for place in sorted(by_change[:MOST_CLASSES])]
+
+
 def write_comparison(compared: Comparison, path: Path) -> None:
     """Draws two runs side by side."""
-    most = max((abs(change.points) for change in compared.classes), default=0.0)
+    listed = _most_changed(compared.classes)
+    most = max((abs(change.points) for change in listed), default=0.0)
     page = render(
         "compare",
         first=compared.first.name,
@@ -170,7 +187,8 @@ def write_comparison(compared: Comparison, path: Path) -> None:
                 "points": change.points,
                 "drawn": gain_bar(change.points, most),
             }
-            for change in compared.classes
+            for change in listed
         ],
+        class_count=len(compared.classes),
     )
     write_text(path, sortable(page))
