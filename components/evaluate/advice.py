@@ -51,7 +51,7 @@ def _weak_classes(products: Products, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _mixed_up(products: Products, evaluation: Evaluation) -> dict[str, Any] | None:
-    worst = worst_confusions(evaluation, len(products.classes), 1, sure=True)
+    worst = worst_confusions(evaluation, 1, sure=True)
     if not worst or worst[0][2] < 2:
         return None
     label, predicted, count = worst[0]

@@ -17,7 +17,7 @@ def confused(products: Products, evaluation: Evaluation, gallery: Gallery) -> li
     """The most frequent mistakes, each with the products that the ensemble was most confident of."""
     ensemble = evaluation.best["ensemble"]
     pairs = []
-    for label, predicted, count in worst_confusions(evaluation, len(products.classes), CONFUSIONS):
+    for label, predicted, count in worst_confusions(evaluation, CONFUSIONS):
         if count == 1 and len(pairs) >= SINGLES:
             break
         where = (evaluation.labels == label) & (ensemble.predicted == predicted)

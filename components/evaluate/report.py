@@ -15,7 +15,7 @@ from components.evaluate.examples import confused, disagreements
 from components.evaluate.hierarchy import drawn_classes
 from components.evaluate.summary import PUBLISHED, gain, reduced_confusion, verdict
 from components.evaluate.tree_report import tree_section
-from components.modeling.metrics import ROWS, confusion, worst_first
+from components.modeling.metrics import ROWS, worst_first
 from components.reports.charts import bar, interval_bar, reliability_chart
 from components.reports.matrix_chart import heatmap
 from components.reports.page import (
@@ -176,7 +176,7 @@ def _per_class(products: Products, evaluation: Evaluation) -> list[dict[str, Any
 
 def _confusion(products: Products, evaluation: Evaluation) -> dict[str, Any]:
     codes, names, labels, predicted = drawn_classes(products, evaluation)
-    classes, matrix = reduced_confusion(codes, confusion(labels, predicted, len(codes)))
+    classes, matrix = reduced_confusion(codes, labels, predicted)
     numbers = all(code.isdecimal() for code in codes)
     # The last one stands for all others where not all are drawn.
     rest = len(classes) < len(codes)

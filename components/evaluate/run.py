@@ -29,7 +29,7 @@ from components.evaluate.hierarchy import drawn_classes, hierarchy_entry
 from components.evaluate.report import evaluate_report
 from components.evaluate.scores import Score
 from components.evaluate.summary import PUBLISHED, reduced_confusion, summary, verdict
-from components.modeling.metrics import ROWS, confusion
+from components.modeling.metrics import ROWS
 from components.reports.page import plain, read_issues, safe_report
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def _write_documents(
 ) -> None:
     write_json(results / "metrics.json", metrics_document(products, new, validation, test, metadata))
     codes, _, labels, predicted = drawn_classes(products, validation)
-    classes, matrix = reduced_confusion(codes, confusion(labels, predicted, len(codes)))
+    classes, matrix = reduced_confusion(codes, labels, predicted)
     write_json(results / "confusion.json", {"classes": classes, "matrix": matrix.tolist()})
     write_text(results / "summary.md", summary(products, new, validation, test))
 

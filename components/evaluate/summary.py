@@ -29,24 +29,19 @@ def gain(evaluation: Evaluation) -> tuple[str, float, tuple[float, float]]:
     return row, ensemble.macro_f1 - single.macro_f1, interval(ensemble.draws - single.draws)
 
 
-def worst_confusions(
-    evaluation: Evaluation, classes: int, count: int, *, sure: bool = False
-) -> list[tuple[int, int, int]]:
+def worst_confusions(evaluation: Evaluation, count: int, *, sure: bool = False) -> list[tuple[int, int, int]]:
     """The ensemble's most frequent mistakes as (label, predicted, products), most frequent first.
 
     Args:
         sure: leave out products whose label is doubted.
     """
-    kept = ~evaluation.flagged if sure else np.ones(len(evaluation.labels), bool)
-    counts = confusion(evaluation.labels[kept], evaluation.best["ensemble"].predicted[kept], classes)
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:count]
-    pairs = [divmod(int(cell), classes) for cell in order]
-    return [
-        (label, predicted, int(counts[label, predicted]))
-        for label, predicted in pairs
-        if counts[label, predicted]
-    ]
+    pairs = np.stack([evaluation.labels, evaluation.best["ensemble"].predicted], axis=1)
+    wrong = pairs[:, 0] != pairs[:, 1]
+    if sure:
+        wrong &= ~evaluation.flagged
+    found, counts = np.unique(pairs[wrong], axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:count]
+    return [(*pair, size) for pair, size in zip(found[order].tolist(), counts[order].tolist(), strict=True)]
 
 
 def sure_figures(evaluation: Evaluation, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +157,7 @@ def _where_to_look(products: Products, evaluation: Evaluation) -> str:
     few = "" if support[weakest] >= ENOUGH else f" of {many(int(support[weakest]), 'product')}"
     called = class_label(products, weakest)
     weak = f"its weakest class is “{called}” (F1 {percent(float(f1[weakest]), 1)} %{few})"
-    confusions = worst_confusions(evaluation, len(products.classes), 1, sure=True)
+    confusions = worst_confusions(evaluation, 1, sure=True)
     if not confusions:
         doubted = ", except on products whose label is doubted" if evaluation.flagged.any() else ""
         return f"It makes no mistake on this split{doubted}; {weak}."
@@ -201,21 +196,27 @@ def summary(products: Products, new: Products, validation: Evaluation, test: Eva
     return "\n".join(lines) + "\n"
 
 
-def reduced_confusion(classes: Sequence[str], counts: np.ndarray) -> tuple[list[str], np.ndarray]:
+def reduced_confusion(
+    classes: Sequence[str], labels: np.ndarray, predicted: np.ndarray
+) -> tuple[list[str], np.ndarray]:
     """The confusion matrix with at most 50 classes: the 49 most confused, and one for all the rest.
 
     Args:
-        counts: (C, C), row the label, column the prediction.
+        labels, predicted: (N,) positions in `classes`.
+
+    Returns:
+        The names of the rows, labels, and columns, predictions; and the counts.
     """
     if len(classes) <= DRAWN_CLASSES:
-        return list(classes), counts
-    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
+        return list(classes), confusion(labels, predicted, len(classes))
+    wrong = labels != predicted
+    sides = [np.bincount(side[wrong], minlength=len(classes)) for side in (labels, predicted)]
+    mistakes = sides[0] + sides[1]
     kept = np.sort(np.argsort(-mistakes, kind="stable")[: DRAWN_CLASSES - 1])
     group = np.full(len(classes), len(kept))
     group[kept] = np.arange(len(kept))
-    merged = np.zeros((len(kept) + 1, len(kept) + 1), counts.dtype)
-    np.add.at(merged, (group[:, None], group[None, :]), counts)
-    return [*(str(classes[label]) for label in kept.tolist()), "other classes"], merged
+    names = [*(str(classes[label]) for label in kept.tolist()), "other classes"]
+    return names, confusion(group[labels], group[predicted], len(names))
 
 
 def _markdown(text: str) -> str:

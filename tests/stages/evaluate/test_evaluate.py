@@ -31,7 +31,6 @@ from components.data.probabilities import (
 from components.data.products import Products, read_products
 from components.evaluate.lineage import write_lineage
 from components.evaluate.run import _mistakes, run_evaluate
-from components.evaluate.summary import reduced_confusion
 from components.modeling.metrics import ROWS
 from components.modeling.reliability import calibration
 
@@ -289,17 +288,6 @@ def test_calibration_error_is_the_mean_gap_and_zero_for_honest_probabilities() -
     assert calibration(labels, sure).error == pytest.approx(0, abs=1e-9)
     assert calibration(np.repeat([0, 1], [50, 50]), sure).error == pytest.approx(0.3)
     assert calibration(np.zeros(4, int), np.tile([1.0, 0.0], (4, 1))).error == 0
-
-
-def test_a_large_confusion_matrix_keeps_the_most_confused_classes_and_all_products() -> None:
-    random = np.random.default_rng(1)
-    counts = np.diag(random.integers(5, 50, size=70)) + random.integers(0, 2, size=(70, 70))
-    counts[17, 42] = 500
-    classes, merged = reduced_confusion([f"c{number:02d}" for number in range(70)], counts)
-    assert len(classes) == 50
-    assert classes[-1] == "other classes"
-    assert merged.sum() == counts.sum()
-    assert merged[classes.index("c17"), classes.index("c42")] == 500
 
 
 def test_a_small_confusion_matrix_is_whole(output: Path, run: Run) -> None:
