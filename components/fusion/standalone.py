@@ -39,8 +39,7 @@ def fuse(
     Args:
         text: `.npz` files with `ids`, `classes`, `pred_probs`, or `.parquet` files of many classes.
         image: the same; either list may be empty, not both.
-        labels: table of id and code, tab- or comma-separated: two columns, with or without a header, or
-            columns named "id" and "code" among others.
+        labels: a table of id and code; see `read_labels`.
         kind: one of the decision level.
         encoding, quotes: how the labels' table is read; see `read_table`.
         output: folder to write: `oof.npz`, the out-of-fold probabilities, and `metrics.json`.

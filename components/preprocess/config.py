@@ -25,7 +25,7 @@ class Sources:
     test_images: str = ""
     test_labels: str = ""
     class_names: str = ""  # JSON or a table: code -> name, and the parents' names or codes
-    corrections: str = ""  # TSV with product_id and code: labels that a person put right
+    corrections: str = ""  # a table of product_id and code: labels that a person put right
 
     @property
     def labeled(self) -> dict[str, str]:

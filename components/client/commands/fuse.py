@@ -59,9 +59,7 @@ def _repeated(args: list[str]) -> Iterator[str]:
 @click.option(
     "--image", multiple=True, type=existing, metavar="I1.npz [...]", help="Image classifiers' matrices."
 )
-@click.option(
-    "--labels", required=True, type=existing, help="Table of id and code, TSV or CSV with a header."
-)
+@click.option("--labels", required=True, type=existing, help="A table of id and code.")
 @click.option("--kind", required=True, type=DecisionLevelKind(), help="How they are fused.")
 @click.option("--encoding", default="", help="Of the labels, where they are not UTF-8: cp1252, cp1251, ...")
 @click.option(

@@ -175,7 +175,7 @@ def prune(store: Any, keep: int, dry_run: bool) -> None:
 
 
 @models.command()
-@click.option("--labels", type=existing, required=True, help="Table of id and code, TSV or CSV.")
+@click.option("--labels", type=existing, required=True, help="A table of id and code.")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),

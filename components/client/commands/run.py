@@ -33,20 +33,22 @@ file_or_folder = click.Path(exists=True, path_type=Path, resolve_path=True)
 OPTIONS = (
     preset_option,
     denoise_option,
-    click.option("--products", type=existing, help="Products with their texts: TSV or CSV."),
-    click.option("--labels", type=existing, help="Their codes, joined by id."),
+    click.option("--products", type=existing, help="A table of products with their texts."),
+    click.option("--labels", type=existing, help="A table of their codes, joined by id."),
     click.option("--images", type=file_or_folder, help="Their images: a folder or a zip."),
-    click.option("--test-products", type=existing, help="Products to categorize."),
+    click.option("--test-products", type=existing, help="A table of products to categorize."),
     click.option("--test-images", type=file_or_folder, help="Images of the products to categorize."),
     click.option(
-        "--test-labels", type=existing, help="Their codes, if known: scored too, never learned from."
+        "--test-labels", type=existing, help="A table of their codes, if known: scored, never learned from."
     ),
     click.option(
         "--class-names",
         type=existing,
         help='JSON of code to name, {"10": "Books > Novels"}, or a table of code, name and parent.',
     ),
-    click.option("--corrections", type=existing, help="TSV of product_id and code: labels you put right."),
+    click.option(
+        "--corrections", type=existing, help="A table of product_id and code: labels you put right."
+    ),
     click.option("--keep-ids", type=existing, help="Product ids that denoising must not remove, one a line."),
     click.option(
         "--earlier-profile",

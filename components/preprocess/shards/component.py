@@ -31,7 +31,7 @@ def preprocess_read(
         catalog_labels: the labels file.
         catalog_images: a folder or a zip of images, which must be there.
         catalog_class_names: JSON or a table of code, name and parent.
-        catalog_corrections: TSV of product_id and code: labels that a person put right.
+        catalog_corrections: a table of product_id and code: labels that a person put right.
         config: how the catalog is read; see PreprocessConfig.
         shard_size: products of a shard, at most.
         catalog_snapshot: the state of the catalog, such as its date; another one reads the files afresh.
