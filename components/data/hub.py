@@ -1,12 +1,34 @@
-"""Whether a model on the Hugging Face hub can be had, without fetching it."""
+"""Models on the Hugging Face hub: whether one can be had, and what is said where not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
 
 from components.core.errors import InputError
 from components.core.reading import reason
 
 TIMEOUT = 10.0  # seconds
+TEXT_FILES = "a folder or a URI that holds config.json, model.safetensors and tokenizer.json"
+
+
+@contextmanager
+def asking_hub(what: str, *, instead: str) -> Iterator[None]:
+    """Whatever the hub's library raises inside the block becomes one line with what to do.
+
+    Args:
+        what: what is asked for.
+        instead: what can be given in its place.
+
+    Raises:
+        InputError: there is no connection, no such model or no such file.
+    """
+    try:
+        yield
+    except Exception as error:  # its own, and those of the HTTP client below it, of no common kind
+        raise InputError(
+            f"{what} cannot be had from the hub: {reason(error)}. Without internet, give {instead}"
+        ) from error
 
 
 def check_hub(name: str, file: str, revision: str | None) -> None:
@@ -15,12 +37,6 @@ def check_hub(name: str, file: str, revision: str | None) -> None:
     Raises:
         InputError: neither.
     """
-    try:
-        if isinstance(try_to_load_from_cache(name, file, revision=revision), str):
-            return
-        get_hf_file_metadata(hf_hub_url(name, file, revision=revision), timeout=TIMEOUT)
-    except (HFValidationError, OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"weights {name!r}: no such folder, and not to be had from the hub ({reason(error)}). Without "
-            "internet, give a folder or a URI that holds config.json, model.safetensors and tokenizer.json"
-        ) from error
+    with asking_hub(f"weights {name!r}: no such folder, and {file}", instead=TEXT_FILES):
+        if not isinstance(try_to_load_from_cache(name, file, revision=revision), str):
+            get_hf_file_metadata(hf_hub_url(name, file, revision=revision), timeout=TIMEOUT)

@@ -10,10 +10,10 @@ import fsspec
 from fsspec.utils import tokenize
 from huggingface_hub import snapshot_download
 from huggingface_hub.constants import HF_HOME
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from components.core.artifacts import MANIFEST, read_manifest, write_manifest
 from components.core.errors import InputError
+from components.data.hub import TEXT_FILES, asking_hub
 from components.data.uris import explained, is_uri, open_store
 from components.modeling.text.encoder import ALLOWED
 
@@ -37,15 +37,8 @@ def find_weights(weights: str, *, revision: str | None = None) -> Path:
         return Path(weights)
     if weights.startswith((".", "/", "~")):
         raise InputError(f"weights {weights!r}: no such folder")
-    try:
+    with asking_hub(f"weights {weights!r}: no such folder, and they", instead=TEXT_FILES):
         return Path(snapshot_download(weights, revision=revision, allow_patterns=list(HUB_PATTERNS)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"weights {weights!r}: no such folder, and not to be had from the hub ({reason}). "
-            "Without internet, give a folder or a URI that holds config.json, model.safetensors and "
-            "tokenizer.json."
-        ) from error
 
 
 def _fetch(uri: str, cache: Path) -> Path:

@@ -10,9 +10,10 @@ from timm.models import get_arch_name
 
 from components.core.errors import InputError
 from components.core.reading import reading
+from components.data.hub import asking_hub
 from components.data.uris import fetch
 from components.modeling.image.backbones import Backbone, load_state
-from components.modeling.image.networks import reason, timm_name
+from components.modeling.image.networks import timm_name
 
 FILE = "model.safetensors"  # of a folder of weights, and of a model on the hub
 
@@ -56,10 +57,6 @@ def _download(backbone: Backbone) -> Path:
             f"backbone {backbone.name!r}: timm has no safetensors weights of it; near it: "
             f"{', '.join(near) or 'none'}. Name one of those, a .safetensors file, or weights 'scratch'"
         )
-    try:
+    what = f"backbone {backbone.name!r}: {FILE} of {repository}"
+    with asking_hub(what, instead="a .safetensors file or URI as weights"):
         return Path(hf_hub_download(repository, FILE, revision=revision or None))
-    except (OSError, ValueError) as error:  # no connection, no such model, no such file
-        raise InputError(
-            f"backbone {backbone.name!r}: {FILE} of {repository} cannot be had from the hub: {reason(error)}"
-            ". Without internet, give a .safetensors file or URI as weights"
-        ) from error

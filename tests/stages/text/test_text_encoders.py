@@ -249,7 +249,7 @@ def test_sizes_are_refused_where_the_weights_have_their_own(folder):
         ("./no/such/folder", "no such folder"),
         ("file:///no/such/folder", "cannot be fetched"),
         ("nosuchscheme://bucket/model", "cannot be read"),
-        ("not a name at all!", "not to be had from the hub"),
+        ("not a name at all!", "cannot be had from the hub"),
     ],
 )
 def test_weights_that_cannot_be_had_say_what_to_do(weights, says):
