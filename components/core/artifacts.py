@@ -5,9 +5,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.core.errors import InputError
@@ -129,13 +129,14 @@ def read_manifest(folder: Path, *, check: bool = True) -> dict[str, Any]:
         check: the files; not needed by whoever has just written the folder.
 
     Raises:
-        InputError: the manifest is missing or was changed, or a file is missing, of another size, or was
-            changed.
+        InputError: the manifest is missing or was changed, a name in it leads out of the folder, or a file is
+            missing, of another size, or was changed.
     """
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(f"{folder}: no {MANIFEST}: the step that made it did not finish; run it again")
     manifest = read_sealed(path, "a manifest")
+    check_names(manifest["files"], str(path))
     for name, expected in manifest["files"].items() if check else ():
         file = folder / name
         if not file.is_file():
@@ -147,6 +148,21 @@ def read_manifest(folder: Path, *, check: bool = True) -> dict[str, Any]:
                 f"{path} expects {expected['bytes']} bytes, {expected['sha256']}"
             )
     return manifest
+
+
+def check_names(names: Iterable[str], where: str) -> None:
+    """Tests that files of these names lie below the folder that they are written to, whichever it is.
+
+    Raises:
+        InputError: one is empty, absolute or holds `..`; `where` says who names it.
+    """
+    for name in names:
+        path = PurePosixPath(name)
+        if not path.parts or path.is_absolute() or ".." in path.parts:
+            raise InputError(
+                f"{where}: names a file {name!r}, expected a name inside its folder: it was not written by "
+                "this project; delete it, and run again what should have made it"
+            )
 
 
 def json_digest(value: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.core.artifacts import MANIFEST, json_digest, unsealed
+from components.core.artifacts import MANIFEST, check_names, json_digest, unsealed
 from components.core.errors import InputError
 from components.core.reading import parse_json_object, read_json, reason
 
@@ -59,16 +59,15 @@ def checked_version(version: str, content: bytes, where: str) -> Version:
     """The version of an id, whose manifest's bytes these are.
 
     Raises:
-        InputError: they are not; `where` names them.
+        InputError: they are not, or a file's name leads out of the version's folder; `where` names them.
     """
-    with suppress(InputError):
-        manifest = parse_object(content, where)
-        unsealed(manifest, where)
-        if _id_of(content, manifest) == version:
-            return Version(version, manifest, hashlib.sha256(content).hexdigest())
-    raise InputError(
-        f"{where}: changed since it was written: a version is never changed; restore it, or delete it"
-    )
+    manifest = _manifest(version, content, where)
+    if manifest is None:
+        raise InputError(
+            f"{where}: changed since it was written: a version is never changed; restore it, or delete it"
+        )
+    check_names(manifest.get("files", ()), where)
+    return Version(version, manifest, hashlib.sha256(content).hexdigest())
 
 
 def as_json(value: Mapping[str, Any]) -> bytes:
@@ -86,6 +85,15 @@ def parse_object(content: bytes, where: str) -> dict[str, Any]:
         return parse_json_object(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not a JSON object: {reason(error)}") from error
+
+
+def _manifest(version: str, content: bytes, where: str) -> dict[str, Any] | None:
+    """The manifest in these bytes; None where they are not what the version's id was made of."""
+    with suppress(InputError):
+        manifest = parse_object(content, where)
+        unsealed(manifest, where)
+        return manifest if _id_of(content, manifest) == version else None
+    return None
 
 
 def _id_of(content: bytes, manifest: Mapping[str, Any]) -> str:

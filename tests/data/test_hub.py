@@ -26,7 +26,7 @@ def closed_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("closed_hub")
 def test_a_hub_that_cannot_be_reached_is_an_error_with_a_remedy():
-    with pytest.raises(InputError, match=r"'shop/text'.*cannot be had from the hub: .*refused.*give a folder"):
+    with pytest.raises(InputError, match=r"'shop/text'.* had from the hub: .*refused.*give a folder"):
         check_hub("shop/text", "config.json", None)
 
 

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,10 @@ import pytest
 from gs_server import GoogleStorage
 from model_package import promote_at_once, write_package
 
-from components.core.artifacts import read_manifest
+from components.core.artifacts import MANIFEST, read_manifest, read_sealed, write_sealed
 from components.core.errors import InputError
 from components.lifecycle.champion import promote, read_champion, roll_back
+from components.lifecycle.model import load_model
 from components.lifecycle.objects import ABSENT, Changed, Objects
 from components.lifecycle.store import ModelStore
 from components.lifecycle.version import version_of
@@ -73,6 +76,21 @@ def test_a_version_that_was_changed_is_refused_by_name(tmp_path: Path, file: str
     path.write_bytes(content)
     with pytest.raises(InputError, match=rf"{file}.* changed since it was written"):
         store.fetch(store.version(version), tmp_path / "fetched")
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "a/../../outside", ""])
+def test_a_version_that_names_files_outside_its_folder_is_refused_by_name(tmp_path: Path, name: str):
+    package = write_package(tmp_path / "package")
+    manifest = read_sealed(package / MANIFEST, "a manifest")
+    manifest["files"] |= {name: {"bytes": 0, "sha256": ""}}
+    write_sealed(package / MANIFEST, manifest)
+    store, version = ModelStore(str(tmp_path / "store")), version_of(package)
+    shutil.copytree(package, tmp_path / "store" / store.root / "versions" / version)
+    says = f"{version}/manifest.json: names a file {name!r}, expected a name inside its folder"
+    with pytest.raises(InputError, match=re.escape(says)):
+        store.version(version)
+    with pytest.raises(InputError, match=re.escape(f"names a file {name!r}")):
+        load_model(package, check=False)
 
 
 def test_promotions_and_back_again(place: str, tmp_path: Path):

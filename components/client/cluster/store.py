@@ -12,6 +12,7 @@ from typing import Any
 import fsspec
 
 from components.client.local.finished_run import METRICS
+from components.core.artifacts import check_names
 from components.core.errors import InputError
 from components.core.project import NAME
 from components.core.reading import parse_json_object, reason
@@ -74,12 +75,18 @@ class Store:
                 return None
 
     def copy(self, path: str, target: Path) -> None:
-        """Copies a file or a folder, over what is there."""
+        """Copies a file or a folder, over what is there.
+
+        Raises:
+            InputError: also where an object's name leads out of the folder.
+        """
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
             if self.files.isdir(path):
                 for file in self.files.find(path):
-                    self.copy(file, target / file[len(path) :].lstrip("/"))
+                    name = file[len(path) :].lstrip("/")
+                    check_names([name], path)
+                    self.copy(file, target / name)
             else:
                 self.files.get_file(path, str(target))
 
@@ -94,5 +101,7 @@ class Store:
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except InputError:
+            raise
         except Exception as error:  # every store's library has errors of its own
             raise InputError(f"--artifacts {self.root}: cannot be read from here: {reason(error)}") from error
