@@ -1,4 +1,4 @@
-"""Pooled features of pictures from a backbone as it is, computed once a picture."""
+"""Pooled features of pictures from a backbone as it is."""
 
 import json
 import tempfile
@@ -67,20 +67,18 @@ def save_backbone(backbone: Backbone, folder: Path) -> None:
 
 
 def embed_images(
-    backbone: Backbone, store: ImageStore, keys: list[str], *, fit: str, device: torch.device
+    backbone: Backbone, store: ImageStore, keys: list[str], *, fit: str, device: torch.device, keep: bool
 ) -> np.ndarray:
-    """Pooled features (len(keys), W) float32 of images, each brought to the backbone's size.
-
-    They are kept below `HF_HOME` for other folds and runs; on a cluster, mount a volume there.
+    """Pooled features (len(keys), W) float32 of images, at least one, each brought to the backbone's size.
 
     Args:
         fit: what is done to an image of another aspect, see `decode`.
+        keep: computes those of a picture once for all folds and runs; they are kept below `HF_HOME`. On a
+            cluster, mount a volume there.
 
     Raises:
         InputError: an image cannot be decoded.
     """
-    weights, normalized = digest_of(backbone.state_dict()), (backbone.mean, backbone.std)
-    identity = f"{weights} {backbone.name} {backbone.crop} {normalized} {fit} {device.type}"
     backbone.to(device)
 
     def compute(places: np.ndarray) -> np.ndarray:
@@ -88,6 +86,10 @@ def embed_images(
         with ImageCache(store, chosen, backbone.crop, fit=fit, place="stream", device=device) as images:
             return _embed(backbone, images, len(chosen))
 
+    if not keep:
+        return compute(np.arange(len(keys)))
+    weights, normalized = digest_of(backbone.state_dict()), (backbone.mean, backbone.std)
+    identity = f"{weights} {backbone.name} {backbone.crop} {normalized} {fit} {device.type}"
     cache = FeatureCache(Path(HF_HOME) / "features", identity)
     return cache.features([store.encoded(key) for key in keys], compute)
 

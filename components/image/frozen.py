@@ -45,7 +45,7 @@ class FrozenImage:
 
         def predicted(part: slice) -> Predicted:
             found, index = found_images(store, keys[part])
-            features = _features(self.backbone, store, found, index, self.fit, self.device)
+            features = _features(self.backbone, store, found, index, self.fit, self.device, keep=False)
             return Predicted(self.classifier.predict(features, index >= 0), features)
 
         return predict_in_parts(predicted, len(keys))
@@ -61,12 +61,19 @@ def load_frozen(folder: Path, *, device: torch.device) -> FrozenImage:
 
 
 def _features(
-    backbone: Backbone, store: ImageStore, keys: list[str], index: np.ndarray, fit: str, device: torch.device
+    backbone: Backbone,
+    store: ImageStore,
+    keys: list[str],
+    index: np.ndarray,
+    fit: str,
+    device: torch.device,
+    *,
+    keep: bool,
 ) -> np.ndarray:
     """(N, W) float32, zeros without an image, of products whose image is `keys[index]`."""
     features = np.zeros((len(index), backbone.width), np.float32)
     if keys:
-        embedded = embed_images(backbone, store, keys, fit=fit, device=device)
+        embedded = embed_images(backbone, store, keys, fit=fit, device=device, keep=keep)
         features[index >= 0] = embedded[index[index >= 0]]
     return features
 
@@ -84,7 +91,7 @@ def train_frozen(
     backbone = load_backbone(config.backbone, config.weights, config.size)
     keys, index = image_rows(products, np.union1d(task.fit, task.predicted(products)))
     device = choose_device(config.accelerator)
-    features = _features(backbone, store, keys, index, config.fit, device)
+    features = _features(backbone, store, keys, index, config.fit, device, keep=True)
     name = f"classifier {config.name}"
     fit = feature_fit(products, config, name=name, seed=setup.seed)
     matrices, classifiers = train_on_features(

@@ -29,7 +29,7 @@ from components.lifecycle.products import cleaned, opened_images
 from components.lifecycle.version import version_of
 from components.modeling.calibration import Calibrator, calibrator_of
 from components.modeling.device import choose_device
-from components.modeling.trained import REFIT, Predicted
+from components.modeling.trained import ENCODER, REFIT, Predicted
 from components.preprocess.config import PreprocessConfig
 from components.text.config import TEXT_KINDS
 
@@ -188,8 +188,7 @@ class _Answers:
         part = entry["folder"].split("/")[0]
         model = self._model.load(part, entry["folder"], refit=self._refit)
         if part != "fusion":
-            # Who reads features names whose: those of the classifiers that never saw validation.
-            read = {name: self._ask(name, refit=False).features for name in getattr(model, "inputs", ())}
+            read = {name: self._features(name) for name in getattr(model, "inputs", ())}
             known = {name: values for name, values in read.items() if values is not None}
             return in_form(model.predict(self._table, self._store, known).pred_probs)
         inputs = stacked([self.classifier(name) for name in entry["inputs"]])
@@ -199,6 +198,11 @@ class _Answers:
             of_fold = in_form(model.predict(stacked([each[rows] for each in inputs]), fold=int(fold)))
             pred_probs = replaced(pred_probs, rows, of_fold)
         return pred_probs
+
+    def _features(self, name: str) -> np.ndarray | None:
+        # Those of the classifier that never saw validation. A pretrained encoder has the same ones for both.
+        shared = (self._model.folder / self._entries[name]["folder"] / ENCODER).is_dir()
+        return self._ask(name, refit=self._refit and shared).features
 
     def _ask(self, name: str, *, refit: bool) -> Predicted:
         entry = self._entries[name]

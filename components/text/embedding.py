@@ -1,4 +1,4 @@
-"""Pooled features of texts from an encoder as it is, computed once a text."""
+"""Pooled features of texts from an encoder as it is."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,10 +55,16 @@ class TextEmbedder:
         model.to(device).eval()  # pyright: ignore
         return cls(model, tokenizer, _pooling(folder), max_tokens)
 
-    def features(self, table: pd.DataFrame) -> np.ndarray:
-        """Pooled features (N, D) float32 of the products of a table; kept below `HF_HOME` for other runs."""
+    def features(self, table: pd.DataFrame, *, keep: bool) -> np.ndarray:
+        """Pooled features (N, D) float32 of the products of a table.
+
+        Args:
+            keep: computes those of a text once for all folds and runs; they are kept below `HF_HOME`.
+        """
         titles, descriptions = table["title"].tolist(), table["description"].tolist()
         tokens = tokenize(self.tokenizer, titles, descriptions, max_tokens=self.max_tokens)
+        if not keep:
+            return self._embed(tokens, np.arange(len(table)))
         # The tokens are the text as the encoder sees it.
         ends = zip(tokens.offsets, tokens.offsets[1:], strict=False)
         contents = [tokens.ids[start:end].tobytes() for start, end in ends]

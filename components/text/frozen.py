@@ -39,7 +39,7 @@ class FrozenText:
         """Probabilities and features of the products of a table with titles and descriptions."""
 
         def predict(part: slice) -> Predicted:
-            features = self.embedder.features(table.iloc[part])
+            features = self.embedder.features(table.iloc[part], keep=False)
             return Predicted(self.classifier.predict(features, np.ones(len(features), bool)), features)
 
         return predict_in_parts(predict, len(table))
@@ -66,7 +66,7 @@ def train_frozen(products: Products, task: Task, config: FrozenTextConfig, setup
     folder = find_weights(config.weights, revision=config.revision or None)
     embedder = TextEmbedder.load(folder, max_tokens=config.max_tokens, device=device)
     check_max_tokens(embedder.model, config)
-    embedded = embedder.features(products.table.iloc[rows])
+    embedded = embedder.features(products.table.iloc[rows], keep=True)
     features = np.zeros((len(products.table), embedded.shape[1]), np.float32)
     features[rows] = embedded
     known = np.ones(len(features), dtype=bool)

@@ -5,7 +5,10 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,9 +27,11 @@ from components.data.products import read_products, write_products
 from components.ensemble.confidence_report import UNCALIBRATED
 from components.ensemble.package import FORMAT
 from components.evaluate.evaluation import read_predictions
+from components.lifecycle.model import _Answers
 from components.lifecycle.run import run_predict
 from components.lifecycle.store import ModelStore
 from components.modeling.calibration import calibrator_of
+from components.modeling.trained import Predicted
 
 DAMAGES = 300  # flipped bytes
 
@@ -119,6 +124,31 @@ def test_the_calibration_of_the_package_is_applied_and_changes_no_code(run: Path
         calibrated.pred_probs, calibrator_of(CALIBRATION, where="")(plain.pred_probs), atol=1e-6
     )
     assert not np.allclose(calibrated.pred_probs, plain.pred_probs, atol=0.01)
+
+
+@pytest.mark.parametrize(("kept", "passes"), [("encoder", [True]), ("network", [True, False])])
+def test_a_frozen_encoder_is_run_once_for_a_refit_and_for_who_reads_features(
+    tmp_path: Path, kept: str, passes: list[bool]
+):
+    (tmp_path / "text" / "a" / kept).mkdir(parents=True)
+    seen: list[bool] = []
+
+    def predict(table: pd.DataFrame, refit: bool) -> Predicted:
+        seen.append(refit)
+        return Predicted(np.eye(2), np.eye(2))
+
+    of_a = {refit: SimpleNamespace(predict=partial(predict, refit=refit)) for refit in (True, False)}
+    fused = SimpleNamespace(inputs=["a"], predict=lambda table, store, known: Predicted(known["a"]))
+    package: Any = SimpleNamespace(
+        folder=tmp_path,
+        classifiers=[{"name": "a", "modality": "text", "folder": "text/a"}],
+        load=lambda modality, folder, refit: of_a[refit] if modality == "text" else fused,
+    )
+    store: Any = None
+    answers = _Answers(package, pd.DataFrame({"image": ["", ""]}), store, True)
+    answers.classifier("a")
+    answers.member({"name": "concat", "folder": "feature_level/concat"}, None)
+    assert seen == passes
 
 
 def test_a_missing_text_is_an_empty_one(run: Path):

@@ -66,6 +66,15 @@ def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.array_equal(found.argmax(axis=1), expected.argmax(axis=1))
 
 
+@pytest.mark.parametrize("stage", ["text", "image"])
+def test_what_predicts_keeps_no_features(
+    trained: EveryKind, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(f"components.{stage}.embedding.HF_HOME", str(tmp_path))
+    predicted(trained, stage, trained.of(stage, "frozen", "model"), np.arange(5))
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("stage", "kind"), SINGLE, ids=[f"{stage}-{kind}" for stage, kind in SINGLE])
 def test_a_classifier_predicts_again_what_it_predicted(trained: EveryKind, stage: str, kind: str):
     model, products = trained.of(stage, kind, "model"), trained.products

@@ -41,25 +41,23 @@ def test_the_converted_image_weights_give_the_outputs_of_their_own_network(tmp_p
         assert (theirs(images) - logits).abs().max() < 1e-5
 
 
-def test_the_text_weights_know_what_is_alike(tmp_path, monkeypatch):
-    monkeypatch.setattr("components.text.embedding.HF_HOME", str(tmp_path))
+def test_the_text_weights_know_what_is_alike():
     embedder = TextEmbedder.load(text_weights(), max_tokens=64, device=torch.device("cpu"))
     assert embedder.pooling == MEAN
     titles = ["stainless steel wrist watch for men", "analog watch, leather strap", "cotton bath towel"]
-    features = embedder.features(pd.DataFrame({"title": titles, "description": ""}))
+    features = embedder.features(pd.DataFrame({"title": titles, "description": ""}), keep=False)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     alike = features @ features.T
     assert alike[0, 1] > 0.4 > alike[0, 2]
 
 
-def test_the_text_weights_in_float16_take_half_the_room_and_give_the_same_features(tmp_path, monkeypatch):
-    monkeypatch.setattr("components.text.embedding.HF_HOME", str(tmp_path))
+def test_the_text_weights_in_float16_take_half_the_room_and_give_the_same_features(tmp_path):
     half = write_text_weights(tmp_path / "half", float16=True)
     sizes = [(each / "model.safetensors").stat().st_size for each in (half, text_weights())]
     assert sizes[0] < 0.51 * sizes[1]
     table = pd.DataFrame({"title": ["steel wrist watch for men", "cotton bath towel"], "description": ""})
     got, expected = (
-        TextEmbedder.load(each, max_tokens=64, device=torch.device("cpu")).features(table)
+        TextEmbedder.load(each, max_tokens=64, device=torch.device("cpu")).features(table, keep=False)
         for each in (half, text_weights())
     )
     assert got.dtype == np.float32

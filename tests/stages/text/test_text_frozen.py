@@ -101,7 +101,7 @@ def test_weights_without_a_pooler_are_known_again(tmp_path):
     assert len(kept) < len(state)
     save_file(kept, tmp_path / "weights" / "model.safetensors", {"format": "pt"})
     for _ in range(2):
-        TextEmbedder.load(tmp_path / "weights", max_tokens=32, device=CPU).features(table)
+        TextEmbedder.load(tmp_path / "weights", max_tokens=32, device=CPU).features(table, keep=True)
     assert len(list((tmp_path / "home" / "features").iterdir())) == 1
 
 
@@ -124,7 +124,7 @@ def test_the_model_folder_holds_what_predicting_takes(tmp_path, folder):
     trained, products = train(tmp_path, folder)
     embedder = TextEmbedder.load(tmp_path / "model" / "encoder", max_tokens=32, device=CPU)
     kept = load_file(tmp_path / "model" / "model.safetensors")
-    features = torch.from_numpy(embedder.features(products.table.iloc[90:]))
+    features = torch.from_numpy(embedder.features(products.table.iloc[90:], keep=True))
     assert np.array_equal(features.numpy(), trained.features[90:])
     logits = (features - kept["center"]) / kept["spread"] @ kept["weights"] + kept["bias"]
     np.testing.assert_allclose(logits.softmax(1).numpy(), trained.matrices["final"]["test"], atol=1e-4)
