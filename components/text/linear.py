@@ -88,7 +88,7 @@ class LinearText:
         assert self.svd is not None
         with reading(self.svd, "a safetensors file"):
             svd = load_file(self.svd)["svd"].numpy()
-        parts = range(0, len(table), PREDICTED_AT_ONCE)
+        parts = range(0, max(len(table), 1), PREDICTED_AT_ONCE)
         return np.concatenate([self._tfidf(table.iloc[at : at + PREDICTED_AT_ONCE]) @ svd for at in parts])
 
     def _pred_probs(self, matrix: csr_array) -> np.ndarray:

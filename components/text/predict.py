@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from components.data.top_classes import PredProbs
+from components.data.top_classes import PredProbs, in_form
 from components.modeling.growing_matrix import GrowingMatrix
 from components.modeling.precision import autocast
 from components.modeling.text.encoder import head
@@ -32,6 +32,9 @@ def predict(
     Returns:
         (len(rows), C) and (len(rows), D), both float32.
     """
+    if not len(rows):
+        classes, width = head(model).weight.shape
+        return in_form(np.empty((0, classes), np.float32)), np.empty((0, width), np.float32)
     device = model.device
     pred_probs, places, features = GrowingMatrix(), [], []
     pooled: list[Tensor] = []
@@ -55,6 +58,8 @@ def predict(
 
 def batches_by_length(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
     """Splits texts into batches of about `batch_tokens` tokens: places in `lengths`, shortest text first."""
+    if not len(lengths):
+        return
     order = np.argsort(lengths, kind="stable")
     batch = np.cumsum(lengths[order]) // batch_tokens
     yield from np.split(order, np.flatnonzero(np.diff(batch)) + 1)

@@ -66,6 +66,16 @@ def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.array_equal(found.argmax(axis=1), expected.argmax(axis=1))
 
 
+@pytest.mark.parametrize(("stage", "kind"), SINGLE, ids=[f"{stage}-{kind}" for stage, kind in SINGLE])
+def test_no_products_are_predicted_as_none(trained: EveryKind, stage: str, kind: str):
+    model = trained.of(stage, kind, "model")
+    none, one = (predicted(trained, stage, model, np.arange(count)) for count in (0, 1))
+    assert none.pred_probs.shape == (0, 3)
+    assert (none.features is None) == (one.features is None)
+    if none.features is not None and one.features is not None:
+        assert none.features.shape == (0, one.features.shape[1])
+
+
 @pytest.mark.parametrize("stage", ["text", "image"])
 def test_what_predicts_keeps_no_features(
     trained: EveryKind, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
