@@ -31,12 +31,15 @@ def asking_hub(what: str, *, instead: str) -> Iterator[None]:
         ) from error
 
 
-def check_hub(name: str, file: str, revision: str | None) -> None:
+def check_hub(name: str, file: str, revision: str | None, *, what: str, instead: str) -> None:
     """Tests that a file of a model is in the cache of this machine or answers on the hub.
+
+    Args:
+        what, instead: see `asking_hub`.
 
     Raises:
         InputError: neither.
     """
-    with asking_hub(f"weights {name!r}: no such folder, and {file}", instead=TEXT_FILES):
+    with asking_hub(what, instead=instead):
         if not isinstance(try_to_load_from_cache(name, file, revision=revision), str):
             get_hf_file_metadata(hf_hub_url(name, file, revision=revision), timeout=TIMEOUT)

@@ -11,10 +11,11 @@ import click
 
 from components.core.errors import InputError
 from components.core.parameters import parse_values
-from components.data.hub import check_hub
+from components.data.hub import TEXT_FILES, check_hub
 from components.data.ids import read_ids
 from components.data.tables.findings import SHOWN, Finding
 from components.data.uris import check_there, fetch, is_uri
+from components.image.kinds.best_of import BestOfConfig
 from components.preprocess.config import sources_of
 from components.preprocess.reading import read_labeled
 from components.preprocess.run import check_catalog
@@ -51,24 +52,31 @@ def _ids(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _check_weights(arguments: Mapping[str, Any], loops: tuple[str, ...]) -> None:
-    used = [("text", "text_configs"), ("image", "image_configs")]
-    used += [(stage, f"{stage}_fold_config") for stage in loops]
-    for stage, name in used:
-        given = arguments[name]
-        for config in [given] if isinstance(given, dict) else given:
+    values = parse_values(arguments)
+    for stage in ("text", "image"):
+        folds = [values[f"{stage}_fold_config"]] if stage in loops else []
+        for config in [*values[f"{stage}_configs"], *folds]:
             _check_weights_of(stage, config)
 
 
-def _check_weights_of(stage: str, config: Mapping[str, Any]) -> None:
-    for candidate in config.get("candidates", ()):
-        _check_weights_of(stage, candidate)
-    weights = str(config.get("weights", "scratch"))
-    if weights in ("scratch", "pretrained"):
+def _check_weights_of(stage: str, config: Any) -> None:
+    if isinstance(config, BestOfConfig):
+        for candidate in config.parsed():
+            _check_weights_of(stage, candidate)
         return
-    if stage == "image" or is_uri(weights) or weights.startswith((".", "/", "~")):
+    weights = getattr(config, "weights", "scratch")  # other kinds have none
+    if weights == "scratch":
+        return
+    if stage == "image" and weights == "pretrained":
+        # Not at the top: timm takes seconds to import.
+        from components.modeling.image.pretrained import check_pretrained
+
+        check_pretrained(config.backbone)
+    elif stage == "image" or is_uri(weights) or weights.startswith((".", "/", "~")):
         check_there(weights)
     else:
-        check_hub(weights, "config.json", config.get("revision") or None)
+        what = f"weights {weights!r}: no such folder, and config.json"
+        check_hub(weights, "config.json", config.revision or None, what=what, instead=TEXT_FILES)
 
 
 def check_run(arguments: Mapping[str, Any], *, decoded: int | None) -> Iterator[str]:
