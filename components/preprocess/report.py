@@ -1,13 +1,12 @@
 """The data reports: what a catalog holds, whether it is sound, what changed since an earlier run."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from components.data.products import Products
-from components.data.tables.findings import Finding
+from components.data.tables.findings import Finding, grouped
 from components.preprocess.checks import catalog_checks, new_products_checks
 from components.preprocess.examination import quarantined
 from components.preprocess.profile.drift import CHANCE, Drift
@@ -157,16 +156,14 @@ def _shares(counts: dict[str, int], whole: int) -> list[dict[str, Any]]:
 
 def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """Counts by reason and action, most frequent first, each with its first row."""
-    counts = Counter((finding.reason, finding.action) for finding in findings)
-    first = {(finding.reason, finding.action): finding for finding in reversed(findings)}
     return [
         {
-            "reason": group[0].replace("_", " "),
-            "action": group[1],
+            "reason": first.reason.replace("_", " "),
+            "action": first.action,
             "count": count,
-            "first": f"{first[group].file}, line {first[group].line}: {first[group].detail}",
+            "first": f"{first.file}, line {first.line}: {first.detail}",
         }
-        for group, count in counts.most_common()
+        for first, count in grouped(findings)
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 from commands import command
 from tiny_catalog import NEW, OUTPUTS, TinyCatalog, jpeg
 
+from components.client.local.check import _found
 from components.core.errors import InputError
 from components.data.tables.findings import Finding
 from components.preprocess.config import PreprocessConfig, Sources
@@ -136,6 +137,14 @@ def test_of_many_pictures_it_decodes_about_two_hundred_and_all_where_it_is_asked
 def test_what_would_stop_a_run_is_reported(given: list[str], message: str, tmp_path: Path):
     output = command("check", *options(TinyCatalog(tmp_path).write()), *given, status=2).output
     assert f"error: {message}" in output or message in output
+
+
+def test_the_example_of_a_reason_is_one_of_the_same_action():
+    actions = ["ignored", "quarantined", "quarantined"]
+    findings = [Finding("new.tsv", n, "", "image_missing", action, "") for n, action in enumerate(actions, 1)]
+    dropped, ignored = _found(findings)
+    assert "2 image_missing (quarantined); the first: new.tsv, line 2" in dropped
+    assert "1 image_missing (ignored); the first: new.tsv, line 1" in ignored
 
 
 def test_it_names_a_broken_catalog_and_what_was_found_in_it(tmp_path: Path):

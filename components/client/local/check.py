@@ -13,7 +13,7 @@ from components.core.errors import InputError
 from components.core.parameters import parse_values
 from components.data.hub import TEXT_FILES, check_hub
 from components.data.ids import read_ids
-from components.data.tables.findings import SHOWN, Finding
+from components.data.tables.findings import SHOWN, Finding, grouped
 from components.data.uris import check_there, fetch, is_uri
 from components.image.kinds.best_of import BestOfConfig
 from components.preprocess.config import sources_of
@@ -113,8 +113,5 @@ def check_run(arguments: Mapping[str, Any], *, decoded: int | None) -> Iterator[
 
 
 def _found(findings: list[Finding]) -> Iterator[str]:
-    for (reason, action), count in Counter((each.reason, each.action) for each in findings).most_common(
-        SHOWN
-    ):
-        first = next(each for each in findings if each.reason == reason)
-        yield f"{count:6,} {reason} ({action}); the first: {str(first)[:300]}"
+    for first, count in grouped(findings)[:SHOWN]:
+        yield f"{count:6,} {first.reason} ({first.action}); the first: {str(first)[:300]}"

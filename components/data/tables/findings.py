@@ -1,7 +1,7 @@
 """What is found in a table that is not as it should be: one line each, for a report or a message."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 DROPPED = "quarantined"
@@ -51,6 +51,13 @@ def first_of(problems: Iterable[object]) -> str:
 def by_reason(findings: Iterable[Finding]) -> str:
     """How many there are of each reason, the most frequent first."""
     return ", ".join(f"{reason} {n}" for reason, n in Counter(f.reason for f in findings).most_common())
+
+
+def grouped(findings: Sequence[Finding]) -> list[tuple[Finding, int]]:
+    """The first finding of every reason and action, and how many there are, the most frequent first."""
+    counts = Counter((finding.reason, finding.action) for finding in findings)
+    first = {(finding.reason, finding.action): finding for finding in reversed(findings)}
+    return [(first[group], count) for group, count in counts.most_common()]
 
 
 def shown(value: str, limit: int = 80) -> str:
