@@ -1,6 +1,7 @@
 """Tables of ids and codes that a person makes."""
 
 from collections.abc import Set
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,17 @@ from components.data.tables.findings import DROPPED, first_of
 from components.data.tables.read import read_table
 
 
-def read_labels(
-    path: Path, *, known_ids: Set[str], encoding: str = "", quotes: Quotes = ""
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads ids and codes as strings, both (N,).
+@dataclass(frozen=True)
+class Labels:
+    """What a table says of N products, each (N,): its id and code as strings, and its line in the file."""
+
+    ids: np.ndarray
+    codes: np.ndarray
+    lines: np.ndarray
+
+
+def read_labels(path: Path, *, known_ids: Set[str], encoding: str = "", quotes: Quotes = "") -> Labels:
+    """Reads a table of ids and codes.
 
     Args:
         path: a table of two columns, with or without a header, or of columns "id" (or "product_id") and
@@ -38,14 +46,16 @@ def read_labels(
             f"{path}: expected two columns, id and code, and at least one row; it has "
             f"{len(table.rows)} rows of {table.named()} (read as {table.form})"
         )
-    pairs = [[row.values[column] for column in columns] for row in table.rows]
+    rows = [(row.line, *(row.values[column] for column in columns)) for row in table.rows]
     # A first line that names a product is no header.
-    pairs = [columns, *pairs] if columns[0] in known_ids else pairs
-    ids = [product if product in known_ids else clean_id(product) for product, _ in pairs]
-    row_of: dict[str, int] = {}
-    for row, product in enumerate(ids, 1):
-        if row_of.setdefault(product, row) != row:
+    rows = [(1, *columns), *rows] if columns[0] in known_ids else rows
+    lines, written, codes = zip(*rows, strict=True)
+    ids = [product if product in known_ids else clean_id(product) for product in written]
+    line_of: dict[str, int] = {}
+    for line, product in zip(lines, ids, strict=True):
+        if product in line_of:
             raise InputError(
-                f"{path}: id {product!r} occurs twice (row {row}, first in row {row_of[product]})"
+                f"{path}: id {product!r} occurs twice (line {line}, first in line {line_of[product]})"
             )
-    return np.array(ids, dtype=object), np.array([code for _, code in pairs], dtype=object)
+        line_of[product] = line
+    return Labels(np.array(ids, dtype=object), np.array(codes, dtype=object), np.array(lines))

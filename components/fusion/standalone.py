@@ -8,7 +8,7 @@ import numpy as np
 from components.core.artifacts import write_json
 from components.core.errors import InputError
 from components.data.codes import clean_code
-from components.data.labels import read_labels
+from components.data.labels import Labels, read_labels
 from components.data.probabilities import Probabilities, read_matrix, write_matrix
 from components.data.tables.delimited import Quotes
 from components.data.top_classes import PredProbs
@@ -49,7 +49,7 @@ def fuse(
 
     Raises:
         InputError: a file that is not what it should be, an id without a row, a label that is not among
-            the classes, too few rows for the folds; naming file and row.
+            the classes, too few rows for the folds; naming file and line.
     """
     config = FUSION_KINDS.parse({"name": kind, "kind": kind})
     if not isinstance(config, DecisionLevelConfig):
@@ -58,14 +58,14 @@ def fuse(
     if not paths:
         raise InputError("fuse: no matrix; give at least one of text or image")
     first = read_matrix(paths[0], name=paths[0].stem)
-    ids, codes = read_labels(labels, known_ids=set(first.ids), encoding=encoding, quotes=quotes)
-    pred_probs, classes = _read_matrices(paths, first, ids)
-    truth = _to_labels(codes, classes, ids, where=labels)
+    known = read_labels(labels, known_ids=set(first.ids), encoding=encoding, quotes=quotes)
+    pred_probs, classes = _read_matrices(paths, first, known.ids)
+    truth = _to_labels(known, classes, where=labels)
     fold_of = stratified_folds(truth, folds=folds, seed=seed)
     member = Member(kind, tuple(range(len(paths))), config)
     data = FusionData(stacked(pred_probs), truth, fold_of, stacked([one[:0] for one in pred_probs]), seed)
     fused = fuse_members([member], data)[kind]
-    write_matrix(output / "oof.npz", Probabilities(ids, classes, fused.out_of_fold))
+    write_matrix(output / "oof.npz", Probabilities(known.ids, classes, fused.out_of_fold))
     names = [f"{modality}: {path}" for modality, some in (("text", text), ("image", image)) for path in some]
     matrices = zip([*names, f"fusion: {kind}"], [*pred_probs, fused.out_of_fold], strict=True)
     table = {name: _score(truth, matrix) for name, matrix in matrices}
@@ -103,14 +103,14 @@ def _read_matrices(
     return aligned, first.classes
 
 
-def _to_labels(codes: np.ndarray, classes: Sequence[str], ids: np.ndarray, *, where: Path) -> np.ndarray:
+def _to_labels(known: Labels, classes: Sequence[str], *, where: Path) -> np.ndarray:
     number_of = {code: number for number, code in enumerate(classes)}
-    codes = np.array([code if code in number_of else clean_code(code) for code in codes], dtype=object)
+    codes = np.array([code if code in number_of else clean_code(code) for code in known.codes], dtype=object)
     unknown = [row for row, code in enumerate(codes) if code not in number_of]
     if unknown:
-        row = unknown[0]
+        row, more = unknown[0], ["..."] if len(classes) > 8 else []
         raise InputError(
-            f"{where}: code {codes[row]!r} of id {ids[row]!r} (row {row + 1}) is not a class of the "
-            f"matrices ({', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''}); {len(unknown)} rows"
+            f"{where}: code {codes[row]!r} of id {known.ids[row]!r} (line {known.lines[row]}) is not a class "
+            f"of the matrices ({', '.join([*classes[:8], *more])}); {len(unknown)} rows"
         )
     return np.array([number_of[code] for code in codes], np.int64)

@@ -134,13 +134,13 @@ def _read(store: ModelStore, name: str, threshold: float | None) -> dict[str, _K
 
 
 def _codes(labels: Path, predicted: set[str]) -> dict[str, str]:
-    ids, codes = read_labels(labels, known_ids=predicted)
-    found = {
-        product: clean_code(code) for product, code in zip(ids, codes, strict=True) if product in predicted
-    }
+    known = read_labels(labels, known_ids=predicted)
+    pairs = zip(known.ids, known.codes, strict=True)
+    found = {product: clean_code(code) for product, code in pairs if product in predicted}
     if not found:
         raise InputError(
-            f"{labels}: none of its {len(ids):,} products is among the {len(predicted):,} predicted ones"
+            f"{labels}: none of its {len(known.ids):,} products is among the {len(predicted):,} that were "
+            "predicted"
         )
     return found
 

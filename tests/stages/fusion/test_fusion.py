@@ -252,6 +252,22 @@ def test_labels_that_do_not_fit_are_refused(
         fuse(paths[:1], paths[1:], labels, kind="mean", folds=4, seed=0, output=tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        ("000\t20", r"'000' occurs twice \(line 4, first in line 3\)"),
+        ("001\t11", r"'001' \(line 4\) is not a"),
+    ],
+)
+def test_a_label_that_does_not_fit_is_named_by_its_line(
+    row: str, message: str, matrices, tmp_path: Path
+) -> None:
+    paths, labels, _ = matrices
+    labels.write_text(f"id\tcode\n\n000\t10\n{row}\n")
+    with pytest.raises(InputError, match=message):
+        fuse(paths[:1], paths[1:], labels, kind="mean", folds=4, seed=0, output=tmp_path / "out")
+
+
 def test_matrices_of_different_class_orders_are_refused(matrices, tmp_path: Path) -> None:
     paths, labels, _ = matrices
     matrix = read_matrix(paths[1], name="classifier-1")
