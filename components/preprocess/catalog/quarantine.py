@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.core.artifacts import whole_file
 from components.core.errors import InputError
+from components.data.codes import defused
 from components.data.tables.findings import DROPPED, PERSON_DROPPED, Finding, by_reason, first_of
 
 
@@ -15,7 +16,7 @@ def write_findings(findings: Iterable[Finding], path: Path) -> None:
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(field.name for field in fields(Finding))
-        writer.writerows([_cell(value) for value in finding.values()] for finding in findings)
+        writer.writerows(map(defused, map(str, finding.values())) for finding in findings)
 
 
 def refuse_if_too_many(findings: list[Finding], rows: int, limit: float) -> None:
@@ -32,8 +33,3 @@ def refuse_if_too_many(findings: list[Finding], rows: int, limit: float) -> None
             f"{len(dropped)} of {rows} rows cannot be used ({len(dropped) / rows:.1%}, allowed {limit:.1%}): "
             f"{by_reason(dropped)}\n{first_of(dropped)}\nMend them{keep}, or allow more with max_quarantined."
         )
-
-
-def _cell(value: object) -> object:
-    # A cell that starts a formula is a program in a spreadsheet.
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value

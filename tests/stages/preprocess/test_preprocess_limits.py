@@ -109,9 +109,13 @@ def test_corrections_that_cannot_be_made_are_named_with_their_lines(
         Prepared(catalog.folder, sources, SETTINGS)
 
 
-@pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@sum", "\tx"])
-def test_what_a_catalog_says_starts_no_formula_in_the_report(tmp_path: Path, start: str):
-    write_findings([Finding("X.tsv", 2, start, "bad_id", DROPPED, start)], tmp_path / "quarantine.tsv")
+@pytest.mark.parametrize(
+    ("said", "written"), [("=1+1", "'=1+1"), ("@SUM(A1)", "'@SUM(A1)"), ("\tx", "'\tx"), ("-5", "-5")]
+)
+def test_what_a_catalog_says_is_no_formula_in_the_report_and_an_id_stays(
+    tmp_path: Path, said: str, written: str
+):
+    write_findings([Finding("X.tsv", 2, said, "bad_id", DROPPED, said)], tmp_path / "quarantine.tsv")
     with (tmp_path / "quarantine.tsv").open(encoding="utf-8", newline="") as file:
         [row] = csv.DictReader(file, delimiter="\t")
-    assert (row["product_id"], row["detail"]) == (f"'{start}", f"'{start}")
+    assert (row["product_id"], row["detail"]) == (written, written)
