@@ -1,6 +1,7 @@
 """Decoding, against PIL, and the places where decoded images are kept."""
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from components.core.errors import InputError
 from components.core.stage import DECODED_VARIABLE
 from components.data.image_store import ImageStore, write_image_store
 from components.modeling.image import cache
-from components.modeling.image.cache import ImageCache, decode
+from components.modeling.image.cache import ImageCache, _free_memory, decode
 
 CPU = torch.device("cpu")
 
@@ -115,3 +116,19 @@ def test_images_are_kept_in_the_first_place_that_has_room(store, monkeypatch, me
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=disk))
     with ImageCache(store, store.keys, (8, 8), fit="stretch", place="auto", device=CPU) as cache:
         assert cache.place == place
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="not Linux")
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_containers_limit_bounds_the_memory(version, tmp_path, monkeypatch):
+    folder, limit, usage, mirrors = {
+        1: (tmp_path / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: (tmp_path, "memory.max", "memory.current", "inactive_file"),
+    }[version]
+    folder.mkdir(exist_ok=True)
+    for name, content in ((limit, "5000"), (usage, "3000"), ("memory.stat", f"cache 9\n{mirrors} 500\n")):
+        (folder / name).write_text(f"{content}\n")
+    monkeypatch.setattr("components.modeling.image.cache.CGROUP", tmp_path)
+    assert _free_memory() == 2500
+    (folder / limit).write_text({1: f"{2**63 - 4096}\n", 2: "max\n"}[version])
+    assert _free_memory() > 10**6

@@ -26,6 +26,13 @@ log = logging.getLogger(__name__)
 SHARE = 0.5  # of the free memory of a place that a cache may take
 AHEAD = 2  # batches fetched before they are needed
 REPORT_SECONDS = 30.0
+CGROUP = Path("/sys/fs/cgroup")
+# A container's limit: the file of what it takes, and in memory.stat the name of pages that only mirror files.
+LIMITS = {
+    "memory.max": ("memory.current", "inactive_file"),
+    # Of version 1, whose number is huge where there is no limit.
+    "memory/memory.limit_in_bytes": ("memory.usage_in_bytes", "total_inactive_file"),
+}
 
 
 def decode(jpeg: bytes | memoryview, size: tuple[int, int], *, fit: str = "stretch") -> Tensor:
@@ -214,11 +221,11 @@ def _free_memory() -> int:
     if not meminfo.is_file():
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     free = 1024 * _number(meminfo, "MemAvailable:")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and limit.read_text().strip() != "max":
-        used = int(limit.with_name("memory.current").read_text())
-        mirrors = _number(limit.with_name("memory.stat"), "inactive_file")
-        free = min(free, int(limit.read_text()) - used + mirrors)
+    for name, (usage, mirrors) in LIMITS.items():
+        limit = CGROUP / name
+        if limit.is_file() and (most := limit.read_text().strip()) != "max":
+            used = int(limit.with_name(usage).read_text())
+            free = min(free, int(most) - used + _number(limit.with_name("memory.stat"), mirrors))
     return free
 
 
