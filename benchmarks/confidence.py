@@ -40,7 +40,8 @@ from components.modeling.acceptance import (
 )
 from components.modeling.calibration import calibrated
 from components.modeling.label_noise import LabeledPredictions, rounded, without_noise
-from components.modeling.reliability import calibration_error, chance_band, log_loss
+from components.modeling.metrics import log_loss
+from components.modeling.reliability import calibration_error, chance_band
 from components.preprocess.profile.profile import profile_catalog
 from components.text.config import TEXT_KINDS
 from components.text.run import run_text

@@ -35,8 +35,7 @@ from components.fusion.decision_level.fits import fit_logistic
 from components.fusion.decision_level.members import FusionData, Member
 from components.image.config import IMAGE_KINDS
 from components.modeling.cross_fitting import stratified_folds
-from components.modeling.linear_probe import log_loss
-from components.modeling.metrics import macro_f1
+from components.modeling.metrics import LEAST_CHOOSING, log_loss, macro_f1
 from components.modeling.trained import TrainingSetup
 from components.preprocess.config import PreprocessConfig, Sources
 from components.preprocess.run import run_preprocess
@@ -136,8 +135,9 @@ def report(name: str, pred_probs: np.ndarray, products: Products, seconds: str =
     """Prints a row."""
     labels = products.labels
     f1 = macro_f1(labels, pred_probs.argmax(1), len(products.classes))
+    loss = log_loss(labels, pred_probs, least=LEAST_CHOOSING)
     print(
-        f"{name:20} macro-F1 {100 * f1:6.2f}   log-loss {log_loss(pred_probs, labels):.4f} {seconds}",
+        f"{name:20} macro-F1 {100 * f1:6.2f}   log-loss {loss:.4f} {seconds}",
         flush=True,
     )
 

@@ -30,8 +30,8 @@ from components.modeling.acceptance import Acceptance, acceptance, unlike_above
 from components.modeling.calibration import calibrated
 from components.modeling.cross_fitting import affordable_folds, chosen_macro_f1
 from components.modeling.label_noise import LabeledPredictions
-from components.modeling.metrics import macro_f1
-from components.modeling.reliability import calibration_error, log_loss
+from components.modeling.metrics import log_loss, macro_f1
+from components.modeling.reliability import calibration_error
 from components.reports.page import safe_report
 
 log = logging.getLogger(__name__)

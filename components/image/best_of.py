@@ -17,8 +17,7 @@ from components.data.top_classes import PredProbs, concatenated
 from components.image.config import IMAGE_KINDS
 from components.image.kinds.best_of import BestOfConfig
 from components.modeling.cross_fitting import choice_folds, cross_fitted_choice
-from components.modeling.linear_probe import log_loss
-from components.modeling.metrics import macro_f1
+from components.modeling.metrics import LEAST_CHOOSING, log_loss, macro_f1
 from components.modeling.trained import Trained, TrainingSetup
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ def train_best_of(
             named = candidate.model_copy(update={"name": config.name, "cleaned": config.cleaned})
             own = dataclasses.replace(setup, model=Path(folder) / candidate.name)
             trained[candidate.name] = IMAGE_KINDS.of(named).load_fit()(products, store, task, named, own)
-        losses = {name: log_loss(_validation(each), labels) for name, each in trained.items()}
+        losses = {name: _loss(labels, _validation(each)) for name, each in trained.items()}
         best = min(losses, key=losses.__getitem__)
         shutil.copytree(Path(folder) / best, setup.model, dirs_exist_ok=True)
     log.info("%s takes %s: log-loss on validation %.4f", config.name, best, losses[best])
@@ -77,9 +76,13 @@ def _cross_fitted(candidates: list[Trained], labels: np.ndarray, groups: np.ndar
     """(N, C) every validation row by the candidate with the least log-loss on the rows of other folds."""
     pred_probs = [_validation(each) for each in candidates]
     choice = cross_fitted_choice(
-        lambda rows: [-log_loss(one[rows], labels[rows]) for one in pred_probs], choice_folds(labels, groups)
+        lambda rows: [-_loss(labels[rows], one[rows]) for one in pred_probs], choice_folds(labels, groups)
     )
     return concatenated(pred_probs)[choice * len(labels) + np.arange(len(labels))]
+
+
+def _loss(labels: np.ndarray, pred_probs: PredProbs) -> float:
+    return log_loss(labels, pred_probs, least=LEAST_CHOOSING)
 
 
 def load_best_of(folder: Path, *, device: torch.device) -> Any:

@@ -9,7 +9,7 @@ from components.data.top_classes import PredProbs, TopClasses
 from components.modeling.cross_fitting import choice_folds
 from components.modeling.intervals import DRAWS, effective_units, interval, wilson
 from components.modeling.label_noise import LabeledPredictions, without_noise
-from components.modeling.reliability import LEAST
+from components.modeling.metrics import LEAST
 
 STEPS = 200  # coverages at which a threshold may lie
 UNLIKE = 0.05  # of the known products

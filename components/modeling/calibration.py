@@ -11,7 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 from components.core.errors import InputError
 from components.data.top_classes import PredProbs, TopClasses, opened
 from components.modeling.cross_fitting import choice_folds, cross_fit
-from components.modeling.reliability import LEAST, log_loss
+from components.modeling.metrics import LEAST, log_loss
 
 FITTED_ON = 10_000  # products, more of which change no digit that matters
 STEPS_FROM = 1_000  # products; of fewer a step function follows chance

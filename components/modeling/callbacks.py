@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from components.data.top_classes import PredProbs, TopClasses, matrix_tensors, of_labels, replaced
+from components.data.top_classes import PredProbs, TopClasses, matrix_tensors, replaced
 from components.modeling.cross_fitting import choosing_rows
-from components.modeling.metrics import macro_f1
+from components.modeling.metrics import log_loss, macro_f1
 from components.modeling.processes import process_rank
 from components.modeling.training import Callback, TrainingLoop
 
@@ -70,8 +70,7 @@ class EpochEvaluation(Callback):
         found = {split: self.predict(split) for split in self.labels if keep or split == self.scored}
         if self.scored in found:
             pred_probs, labels = found[self.scored], self.labels[self.scored]
-            of_class = of_labels(pred_probs, labels)
-            curve["validation_loss"] = float(-np.log(np.maximum(of_class, 1e-12)).mean())
+            curve["validation_loss"] = log_loss(labels, pred_probs)
             curve["macro_f1"] = macro_f1(labels, pred_probs.argmax(axis=1), pred_probs.shape[1])
             self._choose(pred_probs, labels)
         if keep:

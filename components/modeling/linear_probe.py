@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from components.data.top_classes import PredProbs, of_labels
 from components.modeling.cross_fitting import cross_fit, stratified_folds
+from components.modeling.metrics import LEAST_CHOOSING, log_loss
 from components.modeling.ridge import bounding_curvature, fit_ridge
 
 log = logging.getLogger(__name__)
 
 FOLDS = 5  # in which the strength of the penalty is chosen
 CHOSEN_ON = 4000  # rows at most: the best strength hardly depends on their number
-LEAST = 1e-7  # of a probability, in the log-loss by which it is chosen
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,6 @@ def fit_probe(
     return replace(probe, log_losses=log_losses)
 
 
-def log_loss(pred_probs: PredProbs, labels: np.ndarray) -> float:
-    """The mean of minus the logarithm of what (N, C) probabilities give to the right classes."""
-    right = of_labels(pred_probs, labels).astype(np.float64)
-    return float(-np.log(np.maximum(right, LEAST)).mean())
-
-
 def _log_losses(
     features: np.ndarray,
     labels: np.ndarray,
@@ -107,7 +100,10 @@ def _log_losses(
         lambda probes, rows: np.stack([probe.predict(features[rows]) for probe in probes], axis=1),
         fold_of,
     )
-    found = {strength: log_loss(pred_probs[:, place], labels) for place, strength in enumerate(l2)}
+    found = {
+        strength: log_loss(labels, pred_probs[:, place], least=LEAST_CHOOSING)
+        for place, strength in enumerate(l2)
+    }
     log.info("out-of-fold log-loss by l2: %s", ", ".join(f"{k:g}: {v:.4f}" for k, v in found.items()))
     return found
 

@@ -1,6 +1,11 @@
-"""Macro-F1, the metric of the challenge (paper, section 4), by counting."""
+"""Macro-F1, the metric of the challenge (paper, section 4), by counting; log-loss."""
 
 import numpy as np
+
+from components.data.top_classes import PredProbs, of_labels
+
+LEAST = 1e-12  # probability that a logarithm is taken of
+LEAST_CHOOSING = 1e-7  # where a choice goes by log-loss: else a few products, surely wrong, would decide it
 
 # The rows of the paper's Table 1, in its order.
 ROWS = {
@@ -58,3 +63,15 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
         raise ValueError("macro-F1 of no rows is not defined")
     hits, both = _counts(labels, predicted, classes)
     return float((2 * hits[both > 0] / both[both > 0]).mean())
+
+
+def log_loss(labels: np.ndarray, pred_probs: PredProbs, *, least: float = LEAST) -> float:
+    """Mean of minus the logarithm of the label's probability, in nats.
+
+    Args:
+        labels: (N,) integers.
+        pred_probs: (N, C).
+        least: what a smaller probability counts as.
+    """
+    right = of_labels(pred_probs, labels).astype(np.float64)
+    return float(-np.log(np.maximum(right, least)).mean())

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.data.top_classes import PredProbs, of_labels
+from components.data.top_classes import PredProbs
 
 BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4
 SIMULATIONS = 500
-LEAST = 1e-12  # probability that a logarithm is taken of
 
 
 @dataclass(frozen=True)
@@ -93,12 +92,6 @@ def chance_band(confidence: np.ndarray, groups: np.ndarray, bins: int = BINS, *,
     errors = np.abs(right - sure).sum(axis=1) / len(confidence)
     low, high = np.quantile(right[:, used] / count[used], [0.025, 0.975], axis=0)
     return ChanceBand(float(np.quantile(errors, 0.95)), low, high)
-
-
-def log_loss(labels: np.ndarray, pred_probs: PredProbs) -> float:
-    """Mean of minus the logarithm of the label's probability, in nats."""
-    likelihood = of_labels(pred_probs, labels).astype(np.float64)
-    return float(-np.log(np.maximum(likelihood, LEAST)).mean())
 
 
 def _binned(confidence: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,8 @@ from components.data.probabilities import (
 from components.data.stacks import Stack
 from components.data.top_classes import TopClasses, concatenated, in_form, opened
 from components.fusion.classifiers import stacked
-from components.modeling.reliability import calibration, log_loss
+from components.modeling.metrics import log_loss
+from components.modeling.reliability import calibration
 
 CLASSES = tuple(f"c{number:03d}" for number in range(140))
 IDS = np.array([f"p{row}" for row in range(30)], dtype=object)

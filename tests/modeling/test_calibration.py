@@ -5,7 +5,8 @@ import pytest
 
 from components.core.errors import InputError
 from components.modeling.calibration import FITS, Calibrator, calibrated, calibrator_of, fit_temperature
-from components.modeling.reliability import calibration_error, chance_band, log_loss
+from components.modeling.metrics import log_loss
+from components.modeling.reliability import calibration_error, chance_band
 
 
 def sampled(

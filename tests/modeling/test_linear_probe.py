@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from components.modeling.linear_probe import fit_probe, log_loss
+from components.modeling.linear_probe import fit_probe
+from components.modeling.metrics import log_loss
 
 RANDOM = np.random.default_rng(0)
 
@@ -37,7 +38,7 @@ def test_the_penalty_with_the_least_out_of_fold_log_loss_is_taken():
     assert np.array_equal(probe.weights, alone.weights)
     assert best == 0.1
     fresh, truth = blobs(4000, 4, 0.8)
-    held_out = log_loss(probe.predict(fresh), truth)
+    held_out = log_loss(truth, probe.predict(fresh))
     assert probe.log_losses[best] == pytest.approx(held_out, rel=0.15)
 
 

@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
+from sklearn.metrics import log_loss as mean_log_loss
 
-from components.modeling.metrics import confusion, f1_per_class, macro_f1
+from components.modeling.metrics import confusion, f1_per_class, log_loss, macro_f1
 from components.modeling.voting import majority_vote, voted_probabilities
 
 
@@ -33,6 +34,15 @@ def test_a_class_that_is_called_but_never_occurs_counts_as_zero() -> None:
     labels, predicted = np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1])
     expected = f1_score(labels, predicted, average="macro")  # 6/7 and 0
     assert macro_f1(labels, predicted, 2) == pytest.approx(expected)
+
+
+def test_log_loss_is_that_of_scikit_learn_and_counts_a_small_probability_as_the_least() -> None:
+    labels = random_calls(5)[0]
+    pred_probs = np.random.default_rng(1).dirichlet(np.ones(5), len(labels))
+    assert log_loss(labels, pred_probs) == pytest.approx(mean_log_loss(labels, pred_probs))
+    certain, wrong = np.array([[1.0, 0.0]]), np.array([1])
+    assert log_loss(wrong, certain) == pytest.approx(-np.log(1e-12))
+    assert log_loss(wrong, certain, least=1e-7) == pytest.approx(-np.log(1e-7))
 
 
 def test_per_class_f1_and_confusion_are_those_of_scikit_learn() -> None:

@@ -8,7 +8,7 @@ from image_catalog import CONFIG, run_image_stage
 
 from components.core.errors import InputError
 from components.image.config import IMAGE_KINDS, PARAMETERS
-from components.modeling.linear_probe import log_loss
+from components.modeling.metrics import log_loss
 
 WEAK = {**CONFIG, "name": "weak", "epochs": 1, "learning_rate": 1e-6}
 COLORS = {"name": "colors", "kind": "color_histogram", "epochs": 1, "min_steps": 30}
@@ -27,7 +27,7 @@ def test_the_better_one_is_taken_whole_and_both_are_reported(tmp_path, order):
     for split, matrix in alone.matrices["final"].items():
         assert np.array_equal(found.matrices["final"][split].pred_probs, matrix.pred_probs)
     labels = catalog.labels[54:72]
-    expected = log_loss(alone.matrices["final"]["validation"].pred_probs, labels)
+    expected = log_loss(labels, alone.matrices["final"]["validation"].pred_probs)
     assert metrics["log_loss_colors"] == pytest.approx(expected)
     assert metrics["log_loss_weak"] > metrics["log_loss_colors"]
     assert metrics["macro_f1"] == metrics["macro_f1_colors"] > metrics["macro_f1_weak"]
