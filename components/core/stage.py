@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.core.artifacts import read_manifest, sha256, write_manifest, write_text
+from components.core.environment import FINISHED_VARIABLE, LOCK_VARIABLE
 from components.core.errors import InputError
 from components.core.project import TASKS
 from components.core.reading import reason
@@ -27,13 +28,6 @@ log = logging.getLogger(__name__)
 
 REUSED = "unchanged: taken over from an earlier run"  # what a stage says of finished work
 
-# Set by `pipeline.py run`: where finished work is kept for the next run into the same folder.
-FINISHED_VARIABLE = "FINISHED_STAGES"
-DECODED_VARIABLE = "DECODED_IMAGES"  # where its trainings keep the images that they share
-LOCK_VARIABLE = "RUN_LOCK"  # the file that is locked as long as that run lives
-CHECKPOINT_DAYS_VARIABLE = "PIPELINE_CHECKPOINT_DAYS"  # after which a training's untouched folder is removed
-RUN_ID_VARIABLE = "PIPELINE_RUN_ID"  # the run's id; never a parameter, which would end the cache
-RUN_FOLDER_VARIABLE = "RUN_FOLDER"  # of a run on this machine: where its results go
 CODE = Path(__file__).parents[1]
 # What ships in a stage's image beside its own folder: only this code can change what it computes.
 SHARED = ("core", "data", "modeling", "reports")

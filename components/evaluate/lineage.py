@@ -1,12 +1,11 @@
 """Where a run's artifacts lie: from the results of evaluate everything else that the run made is found."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from components.core.artifacts import write_json
-from components.core.stage import RUN_ID_VARIABLE
+from components.core.environment import run_id
 
 LINEAGE = "lineage.json"
 
@@ -25,4 +24,4 @@ def write_lineage(results: Path, inputs: Mapping[str, Any]) -> None:
         name: [each.uri for each in artifact] if isinstance(artifact, list) else artifact.uri
         for name, artifact in inputs.items()
     }
-    write_json(results / LINEAGE, {"run": os.environ.get(RUN_ID_VARIABLE, ""), "inputs": uris})
+    write_json(results / LINEAGE, {"run": run_id(), "inputs": uris})

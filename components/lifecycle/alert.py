@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.core.environment import RUN_FOLDER_VARIABLE, run_id
 from components.core.errors import InputError
-from components.core.stage import RUN_FOLDER_VARIABLE
 from components.lifecycle.champion import utc_now
 from components.lifecycle.config import parse_address
 from components.lifecycle.objects import ABSENT, Changed, Objects
 from components.lifecycle.plan import SKIP, STOP
-from components.lifecycle.run_record import left, record_name, run_id
+from components.lifecycle.run_record import left, record_name
 from components.lifecycle.version import as_json
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,6 @@
 """The champion: the version that predicts, named by one object that no two runs can replace at once."""
 
 import getpass
-import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from components.core.environment import run_id
 from components.core.errors import InputError
-from components.core.stage import RUN_ID_VARIABLE
 from components.lifecycle.objects import Changed
 from components.lifecycle.store import ModelStore
 from components.lifecycle.version import Version, as_json, parse_object
@@ -126,7 +125,7 @@ def whoami() -> str:
     user = "unknown"
     with suppress(KeyError, OSError):  # a pod's user has no name
         user = getpass.getuser()
-    return os.environ.get(RUN_ID_VARIABLE) or f"{user}@{socket.gethostname()}"
+    return run_id() or f"{user}@{socket.gethostname()}"
 
 
 def utc_now() -> str:

@@ -1,17 +1,11 @@
 """What the deciding tasks of a run leave in the store for its last one: STORE/runs/<run id>/<stage>.json."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
-from components.core.stage import RUN_ID_VARIABLE
+from components.core.environment import run_id
 from components.lifecycle.objects import Objects
 from components.lifecycle.version import as_json, parse_object
-
-
-def run_id() -> str:
-    """The id of the run that this process is a task of; "" where nobody gave it one."""
-    return os.environ.get(RUN_ID_VARIABLE, "")
 
 
 def record_name(stage: str) -> str | None:

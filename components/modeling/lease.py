@@ -19,9 +19,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from components.core.environment import CHECKPOINT_DAYS_VARIABLE, run_id
 from components.core.errors import InputError
 from components.core.reading import parse_json_object
-from components.core.stage import CHECKPOINT_DAYS_VARIABLE, RUN_ID_VARIABLE
 from components.modeling.processes import from_first, process_rank
 
 log = logging.getLogger(__name__)
@@ -75,14 +75,14 @@ def remove_training(folder: Path) -> None:
         folder.rmdir()
 
 
-def run_id() -> str:
-    """The run's id on a server; elsewhere this process."""
-    return os.environ.get(RUN_ID_VARIABLE) or f"{socket.gethostname()}-{os.getpid()}"
+def _this_run() -> str:
+    """The run's id; without one this process."""
+    return run_id() or f"{socket.gethostname()}-{os.getpid()}"
 
 
 class _Lease:
     def __init__(self, root: Path, training: str) -> None:
-        self.own = root / f"{training}-{re.sub(r'[^A-Za-z0-9_.-]', '_', run_id())}"
+        self.own = root / f"{training}-{re.sub(r'[^A-Za-z0-9_.-]', '_', _this_run())}"
         # A retry of a run that had to have a folder of its own goes on there.
         self.file = (not self.own.exists() and _take(root / training, wait=True)) or self._move()
         if self.file.parent == self.own:
@@ -131,7 +131,7 @@ def _take(folder: Path, *, wait: bool) -> Path | None:
                 return None
             with ours.open("x", encoding="utf-8") as file:
                 json.dump(
-                    {"run": run_id(), **_process(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}, file
+                    {"run": _this_run(), **_process(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}, file
                 )
         except (FileExistsError, FileNotFoundError):
             continue  # another run was faster, or has just removed the folder
@@ -147,7 +147,7 @@ def _newest(folder: Path) -> Path | None:
 
 def _is_free(lease: Path, *, wait: bool) -> bool:
     holder = _holder(lease)
-    if holder.get("run") == run_id() or _has_ended(holder):
+    if holder.get("run") == _this_run() or _has_ended(holder):
         return True
     seen = lease.stat().st_mtime
     if wait and _now(lease.parents[1]) - seen <= DEAD_SECONDS:

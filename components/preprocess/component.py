@@ -81,16 +81,15 @@ def check_parameters(
     """
     given = dict(locals())
 
-    import os
-
+    from components.core.environment import run_id
     from components.core.parameters import check_checkpoints, parse_values, text_fold_groups, wants_gpu
-    from components.core.stage import RUN_ID_VARIABLE, process_of
+    from components.core.stage import process_of
     from components.preprocess.training_digest import content_digest, settings_digest, weights_digest
 
     with process_of("preprocess"):
         parsed = parse_values(given)
         check_checkpoints(cluster_checkpoints)
-        again = os.environ.get(RUN_ID_VARIABLE, "") if models_retrain else ""
+        again = run_id() if models_retrain else ""
         digests = [f"{weights_digest(given)}{again}", content_digest([denoise_keep_ids])]
         digests.append(settings_digest(given) if models_store else "")
     loops = [("text", [text_fold_config]), ("text", text_configs)]

@@ -17,8 +17,8 @@ from components.client.local import console
 from components.client.local.console import Console
 from components.client.local.finished_run import earlier_times, read_run, write_record
 from components.client.local.run import LOCK, RESULTS, LocalRun
+from components.core.environment import LOCK_VARIABLE, RUN_ID_VARIABLE
 from components.core.errors import InputError
-from components.core.stage import LOCK_VARIABLE, RUN_ID_VARIABLE
 
 STAGE = """
 import time

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from components.core.artifacts import read_manifest, whole_file, write_json, write_manifest
+from components.core.environment import FINISHED_VARIABLE
 from components.core.errors import InputError
 from components.core.reading import read_json
-from components.core.stage import FINISHED_VARIABLE, Result, run_stage
+from components.core.stage import Result, run_stage
 from components.data.image_store import ImageStore, write_image_store
 from components.data.probabilities import (
     Classifier,

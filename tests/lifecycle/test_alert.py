@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from webhook import Webhook
 
+from components.core.environment import RUN_FOLDER_VARIABLE, RUN_ID_VARIABLE
 from components.core.errors import InputError
-from components.core.stage import RUN_FOLDER_VARIABLE, RUN_ID_VARIABLE
 from components.lifecycle import webhook as webhook_module
 from components.lifecycle.alert import LONGEST, run_alert
 from components.lifecycle.objects import Objects

@@ -14,9 +14,9 @@ from synthetic import part
 from weeks import Shop, usual, write_images
 
 from components import load_model
+from components.core.environment import RUN_ID_VARIABLE
 from components.core.errors import InputError
 from components.core.reading import read_json
-from components.core.stage import RUN_ID_VARIABLE
 from components.data.decisions import KEEP
 from components.data.image_store import ImageStore
 from components.data.prediction_files import DETAIL, QUEUE, read_cells

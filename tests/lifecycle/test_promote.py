@@ -16,9 +16,10 @@ from synthetic import draw_images, make_products
 
 from components.core import artifacts
 from components.core.artifacts import MANIFEST, sha256, write_json, write_manifest
+from components.core.environment import RUN_ID_VARIABLE
 from components.core.errors import InputError
 from components.core.project import NAME
-from components.core.stage import RUN_ID_VARIABLE, Result
+from components.core.stage import Result
 from components.data.image_store import ImageStore, write_image_store
 from components.data.prediction_files import DETAIL
 from components.data.products import Products, read_products, write_products

@@ -10,8 +10,8 @@ import torch
 from image_catalog import jpeg, product_image
 from PIL import Image
 
+from components.core.environment import DECODED_VARIABLE
 from components.core.errors import InputError
-from components.core.stage import DECODED_VARIABLE
 from components.data.image_store import ImageStore, write_image_store
 from components.modeling.image import cache
 from components.modeling.image.cache import ImageCache, _free_memory, decode

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components.core.environment import RUN_ID_VARIABLE
 from components.core.errors import InputError
 from components.modeling import lease
 from components.modeling.lease import remove_training, training_folder
@@ -22,7 +23,7 @@ DAY = 24 * 3600
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     monkeypatch.setattr(lease, "DEAD_SECONDS", 3.0)
-    monkeypatch.setenv(lease.RUN_ID_VARIABLE, "run-b")
+    monkeypatch.setenv(RUN_ID_VARIABLE, "run-b")
 
 
 def age(path: Path, seconds: float) -> None:
@@ -56,7 +57,7 @@ def ended(pid: int) -> int:
 
 def hold_until(root: Path, run: str, end: Path) -> Callable[[], None]:
     def work() -> None:
-        os.environ[lease.RUN_ID_VARIABLE] = run
+        os.environ[RUN_ID_VARIABLE] = run
         with training_folder(root, TRAINING) as folder:
             assert folder
             (folder() / run).touch()
@@ -147,7 +148,7 @@ def test_a_run_that_ended_in_order_leaves_its_folder_to_the_next(
 ):
     with pytest.raises(SystemExit), training_folder(tmp_path, TRAINING):
         raise SystemExit(143)
-    monkeypatch.setenv(lease.RUN_ID_VARIABLE, "run-c")
+    monkeypatch.setenv(RUN_ID_VARIABLE, "run-c")
     start = time.monotonic()
     assert taken(tmp_path) == SHARED
     assert time.monotonic() - start < lease.DEAD_SECONDS / 2

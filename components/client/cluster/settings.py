@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, fields
 from types import ModuleType
 from typing import Any
 
+from components.core.environment import CHECKPOINT_DAYS_VARIABLE
 from components.core.errors import InputError
 from components.core.project import NAME
-from components.core.stage import CHECKPOINT_DAYS_VARIABLE
 
 # None is a name that the launcher reads, which moves artifacts inside the same container: the catalog's store
 # may be another one.

@@ -9,8 +9,8 @@ from typing import Any
 from kfp import kubernetes
 
 from components.client.cluster.settings import ClusterSettings
+from components.core.environment import RUN_ID_VARIABLE
 from components.core.project import image_name
-from components.core.stage import RUN_ID_VARIABLE
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,14 @@ from components.client.local.finished_run import (
 )
 from components.client.local.reports import gather_reports
 from components.core.artifacts import MANIFEST, write_sealed
-from components.core.errors import InputError
-from components.core.stage import (
+from components.core.environment import (
     DECODED_VARIABLE,
     FINISHED_VARIABLE,
     LOCK_VARIABLE,
     RUN_FOLDER_VARIABLE,
     RUN_ID_VARIABLE,
 )
+from components.core.errors import InputError
 
 LOCK = ".lock"
 MODEL = "model"  # the package, in a run's folder

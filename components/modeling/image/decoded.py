@@ -14,7 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from components.core.stage import DECODED_VARIABLE
+from components.core.environment import DECODED_VARIABLE
 from components.data.image_store import ImageStore
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 from synthetic import Run, make_classifier, make_products, write_run
 
 from components.core.artifacts import read_manifest, write_manifest
+from components.core.environment import RUN_ID_VARIABLE
 from components.core.errors import InputError
-from components.core.stage import RUN_ID_VARIABLE
 from components.data.prediction_files import write_predictions
 from components.data.probabilities import (
     Classifier,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from components.client.presets import PRESETS
+from components.core.environment import RUN_ID_VARIABLE
 from components.core.parameters import fold_numbers
-from components.core.stage import RUN_ID_VARIABLE
 from components.preprocess.component import check_parameters
 
 GPU = "nvidia.com/gpu"

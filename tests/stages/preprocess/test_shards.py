@@ -12,8 +12,9 @@ import pytest
 from object_store import ObjectStore
 from tiny_catalog import OUTPUTS, TinyCatalog
 
+from components.core.environment import FINISHED_VARIABLE
 from components.core.errors import InputError
-from components.core.stage import FINISHED_VARIABLE, REUSED
+from components.core.stage import REUSED
 from components.data.products import GROUP, SCHEMA_OF_TEXTS, Products, read_products, write_products_with
 from components.data.tables import encodings
 from components.data.tables.read import scan_table
