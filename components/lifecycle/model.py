@@ -38,7 +38,7 @@ class Model:
     """A package that was found whole; `load_model` makes one.
 
     Attributes:
-        version: the first 16 hexadecimal digits of its manifest's SHA-256.
+        version: its id, which equal models share; see `version_of`.
         manifest: when and from what it was made, and how well it did on validation.
         classes: the codes, in the order of the columns of `pred_probs`.
     """

@@ -26,7 +26,7 @@ class ImageInput:
     Attributes:
         resize: height, width of the cached images.
         crop: height, width of what the network sees.
-        fit: "stretch" or "pad"; see `image_cache.decode`.
+        fit: "stretch" or "pad"; see `components.modeling.image.cache.decode`.
         rotation: degrees at most, either way.
         flip: half of the images, horizontally.
         padding: white pixels that a random crop may reach beyond the image.
