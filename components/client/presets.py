@@ -100,7 +100,7 @@ LAPTOP: dict[str, Any] = {
         {"name": "logistic", "kind": "logistic"},
         {"name": "mean", "kind": "mean"},
         {"name": "product", "kind": "product"},
-        {"name": "concat", "kind": "concat"},
+        {"name": "concat", "kind": "concat", "batch_size": 256, "learning_rate": 2e-3},
         {"name": "ngram-color-mlp", "kind": "ngram_color_mlp", "refit": True},
         {"name": "ngram-color-mlp-cleaned", "kind": "ngram_color_mlp", "cleaned": True, "refit": True},
     ],

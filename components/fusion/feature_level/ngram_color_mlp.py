@@ -226,7 +226,7 @@ def _train(
 def _standardization(described: Tensor) -> tuple[Tensor, Tensor]:
     mean = described.mean(dim=0) if len(described) else torch.zeros(described.shape[1])
     # Colors that hardly occur vary little: they are not blown up to the size of the others.
-    return mean, 1 / (described.std(dim=0, correction=0).nan_to_num(0) + 0.02)
+    return mean, 1 / ((described - mean).square_().mean(dim=0).sqrt_().nan_to_num(0) + 0.02)
 
 
 @torch.no_grad()

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.data.image_store import ImageStore
+from components.modeling.image.augmentation import PIXEL
 from components.modeling.image.cache import ImageCache
 
-WHITE_FROM = 240  # a pixel whose every channel is at least this is background
+WHITE = 0xF0F0F0  # a pixel whose every channel has these bits, so is at least 240, is background
 # Where the bins of CIELAB end, finer near gray: lightness, and both a and b.
 LIGHTNESS = (20.0, 35.0, 50.0, 65.0, 80.0)
 CHROMA = (-25.0, -10.0, -4.0, 4.0, 10.0, 25.0, 45.0)
@@ -26,7 +27,7 @@ _LAST: WeakKeyDictionary[ImageStore, tuple[list[str], Tensor]] = WeakKeyDictiona
 
 
 def describe(images: Tensor) -> Tensor:
-    """What colors images have, and where: (B, H, W, 3) uint8 -> (B, D) float32.
+    """What colors images have, and where: (B, H, W, PIXEL) uint8 -> (B, D) float32.
 
     Square roots of the shares of each color (so that Euclidean distance is Hellinger's) in the whole, its
     upper, middle and lower third and its center, background left out; and the share of every cell of a
@@ -34,10 +35,12 @@ def describe(images: Tensor) -> Tensor:
     """
     height, width = images.shape[1:3]
     table, bins = _bin_of_color()
-    red, green, blue = images.unbind(3)
-    shown = torch.minimum(torch.minimum(red, green), blue) < WHITE_FROM
-    red, green, blue = (channel.int() >> (8 - BITS) for channel in (red, green, blue))
-    color = torch.where(shown, table[(((red << BITS) + green) << BITS) + blue], bins)
+    # Whole pixels, red in the lowest byte, take a third of the time of single channels.
+    pixels = images.view(torch.int32).squeeze(3)
+    shown, coarse = (pixels & WHITE) != WHITE, 2**BITS - 1
+    red, green, blue = (pixels >> (8 * number + 8 - BITS) & coarse for number in range(3))
+    places = (((red << BITS) + green) << BITS) + blue
+    color = torch.where(shown, table.index_select(0, places.flatten()).view_as(places), bins)
     third, (top, left) = torch.arange(height) // (height // 3), (height // 4, width // 4)
     # Below the lower third one or two rows are left, which belong to the whole alone.
     rows = _counts(color, third.clamp(max=3), bins)
@@ -97,8 +100,8 @@ def describe_all(store: ImageStore, keys: list[str]) -> Tensor:
 def _describe_all(store: ImageStore, keys: list[str]) -> Tensor:
     cpu = torch.device("cpu")
     if not keys:
-        return describe(torch.zeros(0, *SIZE, 3, dtype=torch.uint8))
+        return describe(torch.zeros(0, *SIZE, PIXEL, dtype=torch.uint8))
     chunks = np.array_split(np.arange(len(keys)), math.ceil(len(keys) / CHUNK))
     with ImageCache(store, keys, SIZE, fit="stretch", place="stream", device=cpu) as cache:
-        described = [describe(batch.images[..., :3].contiguous()) for batch in cache.batches(chunks)]
+        described = [describe(batch.images) for batch in cache.batches(chunks)]
     return torch.cat(described)

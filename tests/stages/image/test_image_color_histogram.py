@@ -35,15 +35,15 @@ def run(folder, config=None, *, fold=None, without_image=(), seed=0):
 
 
 def patch(color, *, top=0, left=0):
-    """A patch of one color on a white image, (1, 24, 24, 3) uint8."""
-    image = torch.full((1, 24, 24, 3), 255, dtype=torch.uint8)
-    image[0, top : top + 8, left : left + 8] = torch.tensor(color, dtype=torch.uint8)
+    """A patch of one color on a white image, (1, 24, 24, 4) uint8."""
+    image = torch.full((1, 24, 24, 4), 255, dtype=torch.uint8)
+    image[0, top : top + 8, left : left + 8, :3] = torch.tensor(color, dtype=torch.uint8)
     return image
 
 
 def test_a_color_counts_whole_whatever_its_area_and_background_counts_for_nothing():
     small, large = patch([200, 30, 30], top=8, left=8), patch([200, 30, 30], top=8, left=8)
-    large[0, 8:16, 4:20] = torch.tensor([200, 30, 30], dtype=torch.uint8)
+    large[0, 8:16, 4:20, :3] = torch.tensor([200, 30, 30], dtype=torch.uint8)
     described = describe(torch.cat([small, large, torch.full_like(small, 255)]))
     bins = (described.shape[1] - 48) // 5
     whole = described[:, :bins]
@@ -53,7 +53,7 @@ def test_a_color_counts_whole_whatever_its_area_and_background_counts_for_nothin
 
 def test_two_colors_share_a_description_by_their_area_and_their_place_is_reported():
     image = patch([200, 30, 30])
-    image[0, 16:, :8] = torch.tensor([30, 30, 200], dtype=torch.uint8)
+    image[0, 16:, :8, :3] = torch.tensor([30, 30, 200], dtype=torch.uint8)
     (described,) = describe(image)
     bins = (len(described) - 48) // 5
     whole, upper, middle, lower, _ = described[: 5 * bins].view(5, bins)
@@ -66,6 +66,15 @@ def test_two_colors_share_a_description_by_their_area_and_their_place_is_reporte
 def test_near_grays_are_distinguished_where_equal_bins_would_not():
     described = describe(torch.cat([patch([60, 60, 60]), patch([58, 60, 74])]))
     assert not torch.equal(described[0], described[1])
+
+
+def test_a_pixel_is_background_where_every_channel_is_at_least_240():
+    background = describe(patch([240, 255, 247])[:, :8, :8].repeat(1, 3, 3, 1))
+    assert background.count_nonzero() == 0
+    for channel in range(3):
+        color = [240, 240, 240]
+        color[channel] = 239
+        assert describe(patch(color)[:, :8, :8].repeat(1, 3, 3, 1))[0, -48:].tolist() == [1] * 48
 
 
 def test_the_images_that_were_described_last_are_not_read_again_and_others_are(tmp_path, monkeypatch):
