@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 import torch
@@ -22,11 +22,13 @@ from components.fusion.feature_level.features import (
     load_step_by_step,
     train_feature_level,
 )
-from components.fusion.feature_level.joint import joint_models
-from components.fusion.feature_level.joint_training import EndToEnd, load_end_to_end, train_end_to_end
 from components.modeling.device import choose_device, device_name
 from components.modeling.metrics import macro_f1
 from components.modeling.trained import read_model, write_model
+
+# Imported where it is used: it alone needs transformers and timm, which take four CPU seconds to import.
+if TYPE_CHECKING:
+    from components.fusion.feature_level.joint_training import EndToEnd
 
 # How a classifier comes to have features.
 FEATURES = {
@@ -76,6 +78,8 @@ class Modality:
         Raises:
             InputError: there is none.
         """
+        from components.fusion.feature_level.joint import joint_models
+
         models = joint_models(self.models, {"text": "model_type", "image": "backbone"}[self.name])
         best = best_on_validation(self.inputs, models, table)
         if best is None:
@@ -220,6 +224,8 @@ def _fit_step_by_step(
 def _fit_end_to_end(
     config: Pooled, data: FeatureLevelData, task: Task, device: torch.device
 ) -> tuple[list[str], np.ndarray]:
+    from components.fusion.feature_level.joint_training import train_end_to_end
+
     (text, text_model), (image, image_model) = (
         data.text.best_model(data.products),
         data.image.best_model(data.products),
@@ -238,11 +244,13 @@ def _fit_end_to_end(
     return [text, image], pred_probs
 
 
-def load_pooled(folder: Path, *, device: torch.device) -> StepByStep | EndToEnd:
+def load_pooled(folder: Path, *, device: torch.device) -> "StepByStep | EndToEnd":
     """Reads what `fit_pooled` left."""
     settings, tensors = read_model(folder)
     kind: Any = FUSION_KINDS.kinds()[settings["kind"]].config
     config = restored_config(kind, settings, where=str(folder))
     if config.training == "step_by_step":
         return load_step_by_step(settings, tensors, config, device)
+    from components.fusion.feature_level.joint_training import load_end_to_end
+
     return load_end_to_end(folder, settings, tensors, config, device)
