@@ -82,13 +82,13 @@ class Store:
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
-            if self.files.isdir(path):
-                for file in self.files.find(path):
-                    name = file[len(path) :].lstrip("/")
-                    check_names([name], path)
-                    self.copy(file, target / name)
-            else:
+            if not self.files.isdir(path):
                 self.files.get_file(path, str(target))
+                return
+            names = {file: file[len(path) :].lstrip("/") for file in self.files.find(path)}
+        check_names(names.values(), path)
+        for file, name in names.items():
+            self.copy(file, target / name)
 
     def read_json(self, path: str) -> dict[str, Any]:
         """What a JSON file holds; {} where there is none."""
@@ -101,7 +101,5 @@ class Store:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except InputError:
-            raise
         except Exception as error:  # every store's library has errors of its own
             raise InputError(f"--artifacts {self.root}: cannot be read from here: {reason(error)}") from error
