@@ -16,7 +16,8 @@ from components.data.top_classes import PredProbs
 from components.fusion.classifiers import Input, model_folder, stack, to_inputs, write_fused
 from components.fusion.config import DecisionLevelConfig, FeatureLevelConfig, FusionConfig
 from components.fusion.decision_level.members import FusionData, Member, fuse_members
-from components.fusion.feature_level.baselines import FeatureLevelData, Modality, fuse_features
+from components.fusion.feature_level.baselines import fuse_features
+from components.fusion.feature_level.inputs import FeatureLevelData, Modality
 from components.fusion.report import fusion_report
 from components.modeling.cross_fitting import affordable_folds, chosen_macro_f1, stratified_folds
 from components.modeling.metrics import macro_f1

@@ -19,7 +19,7 @@ from components.data.probabilities import Classifier, read_classifier, read_clas
 from components.data.products import training_task
 from components.fusion.config import FUSION_KINDS
 from components.fusion.decision_level import fits
-from components.fusion.feature_level import baselines, ngram_color_mlp
+from components.fusion.feature_level import baselines, inputs, ngram_color_mlp
 from components.image import color_histogram
 from components.image.config import IMAGE_KINDS
 from components.image.run import run_image
@@ -152,8 +152,8 @@ def test_the_net_on_ngrams_and_colors_gives_on_a_gpu_what_it_gives_on_a_cpu(
     monkeypatch.setattr(ngram_color_mlp, "GPU_PRODUCTS", 0)
     _, store, products = write_catalog(tmp_path)
     products.table["title"] = [f"shirt {row % 3}" for row in range(len(products.table))]
-    nothing = baselines.Modality("text", [], [], [])
-    data = baselines.FeatureLevelData(products, store, nothing, nothing, seed=0, model=tmp_path / "model")
+    nothing = inputs.Modality("text", [], [], [])
+    data = inputs.FeatureLevelData(products, store, nothing, nothing, seed=0, model=tmp_path / "model")
     fused = []
     for accelerator in ("auto", "cpu"):
         config = FUSION_KINDS.parse(

@@ -10,11 +10,9 @@ import torch
 
 from components.core.artifacts import write_manifest
 from components.core.configuration import restored_config
-from components.core.errors import InputError
-from components.data.features import Features, read_features
 from components.data.probabilities import Classifier
-from components.data.products import Products, Task, training_task
-from components.fusion.classifiers import Best, Input, best_on_validation, model_folder, write_fused
+from components.data.products import Task, training_task
+from components.fusion.classifiers import model_folder, write_fused
 from components.fusion.config import FUSION_KINDS, GPU_FEATURES, FeatureLevelConfig
 from components.fusion.feature_level.features import (
     Pooled,
@@ -22,6 +20,7 @@ from components.fusion.feature_level.features import (
     load_step_by_step,
     train_feature_level,
 )
+from components.fusion.feature_level.inputs import FeatureLevelData
 from components.modeling.device import choose_device, device_name
 from components.modeling.metrics import macro_f1
 from components.modeling.trained import read_model, write_model
@@ -29,89 +28,6 @@ from components.modeling.trained import read_model, write_model
 # Imported where it is used: it alone needs transformers and timm, which take four CPU seconds to import.
 if TYPE_CHECKING:
     from components.fusion.feature_level.joint_training import EndToEnd
-
-# How a classifier comes to have features.
-FEATURES = {
-    "text": 'set "features" of a linear one above 0 in --param text_configs',
-    "image": "give its features",
-}
-
-
-@dataclass(frozen=True)
-class Modality:
-    """What the classifiers of one modality leave for feature-level fusion.
-
-    Attributes:
-        name: "text" or "image".
-        inputs: their probabilities.
-        features: files of pooled features.
-        models: model folders.
-    """
-
-    name: str
-    inputs: list[Input]
-    features: list[Path]
-    models: list[Path]
-
-    def best_features(self, table: Products) -> tuple[Best, dict[str, Features]]:
-        """The best classifier on validation of those with features, and all these features by name.
-
-        Features are aligned to the table's rows.
-
-        Raises:
-            InputError: no classifier has any.
-        """
-        features = {found.name: found for found in map(read_features, self.features) if found.values.shape[1]}
-        best = best_on_validation(self.inputs, features, table)
-        if best is None:
-            raise InputError(
-                f"feature-level fusion: no {self.name} classifier ({self._names()}) is among those with "
-                f"features ({', '.join(features) or 'none'}): {FEATURES[self.name]}, or leave out the kinds "
-                "concat, sum and attention"
-            )
-        names = {best.name, *best.elsewhere}
-        return best, {name: Features(name, table.ids, features[name].aligned(table.ids)) for name in names}
-
-    def best_model(self, table: Products) -> tuple[str, Path]:
-        """The best classifier on validation of those whose backbone can be trained on, and its model folder.
-
-        Raises:
-            InputError: there is none.
-        """
-        from components.fusion.feature_level.joint import joint_models
-
-        models = joint_models(self.models, {"text": "model_type", "image": "backbone"}[self.name])
-        best = best_on_validation(self.inputs, models, table)
-        if best is None:
-            raise InputError(
-                f"feature-level fusion end to end: no {self.name} classifier ({self._names()}) left a "
-                f"backbone to train on (those with one: {', '.join(models) or 'none'}); it needs a "
-                'transformer for texts and a network for images, or "training": "step_by_step"'
-            )
-        return best.name, models[best.name]
-
-    def _names(self) -> str:
-        return ", ".join(name for name, _ in self.inputs) or "none"
-
-
-@dataclass(frozen=True)
-class FeatureLevelData:
-    """What feature-level classifiers are trained on.
-
-    Attributes:
-        products: the product table.
-        images: the image store, which only a training on images opens.
-        text: what the text classifiers left; `image` likewise.
-        seed: of every random draw.
-        model: folder that receives the model.
-    """
-
-    products: Products
-    images: Path
-    text: Modality
-    image: Modality
-    seed: int
-    model: Path
 
 
 @dataclass(frozen=True)

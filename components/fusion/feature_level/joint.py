@@ -9,9 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from components.core.artifacts import read_manifest
-from components.core.reading import read_json
 from components.fusion.feature_level.features import Pooled, make_model
+from components.fusion.feature_level.inputs import model_settings
 from components.modeling.image.augmentation import normalize
 from components.modeling.image.backbones import Backbone, load_state
 from components.modeling.text.encoder import head, load_encoder, save_encoder
@@ -125,23 +124,6 @@ def restore_joint_network(
     network = JointNetwork(encoder, width, Backbone(name, image.crop, of_hub), classes, config)
     network.load_state_dict({**network.state_dict(), **tensors})
     return network, tokenizer, image
-
-
-def model_settings(folder: Path) -> dict[str, Any]:
-    """A model folder's `config.json` and its classifier's name, once its files are found to be whole.
-
-    Raises:
-        InputError: a file is missing or damaged.
-    """
-    manifest = read_manifest(folder)
-    settings = read_json(folder / "config.json", "a model's settings")
-    return {**settings, "name": manifest.get("name", "")}
-
-
-def joint_models(folders: list[Path], key: str) -> dict[str, Path]:
-    """Classifier -> model folder of those whose settings have `key`: the ones with a backbone to train."""
-    settings = {folder: model_settings(folder) for folder in folders}
-    return {found["name"]: folder for folder, found in settings.items() if key in found}
 
 
 def _take_off_head(encoder: PreTrainedModel) -> int:

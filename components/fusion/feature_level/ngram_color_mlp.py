@@ -22,7 +22,8 @@ from components.core.configuration import restored_config
 from components.core.errors import InputError
 from components.data.image_store import ImageStore, found_images
 from components.data.products import Products, image_rows, training_task
-from components.fusion.feature_level.baselines import FeatureFused, FeatureLevelData
+from components.fusion.feature_level.baselines import FeatureFused
+from components.fusion.feature_level.inputs import FeatureLevelData
 from components.fusion.kinds.ngram_color_mlp import GPU_PRODUCTS, NgramColorMlpConfig
 from components.modeling.device import choose_device
 from components.modeling.image.color_histogram import describe_all

@@ -12,7 +12,7 @@ from components.core.errors import InputError
 from components.data.probabilities import read_classifiers
 from components.data.products import Products, read_products, write_products
 from components.fusion.config import FUSION_KINDS
-from components.fusion.feature_level.baselines import FeatureLevelData, Modality
+from components.fusion.feature_level.inputs import FeatureLevelData, Modality
 
 CONFIG = {
     "name": "net",
