@@ -2,8 +2,8 @@
 
 All log-probabilities side by side are the inputs of one multinomial logistic regression with a ridge on
 its weights (Wolpert 1992; Ting and Witten 1999). The ridge draws them to the weighted product of the inputs,
-softmax(sum of w_m log p_m), which few rows are enough to fit. Left to choose is how strong the
-ridge is, up to the product itself, and how small a probability still counts.
+softmax(sum of w_m log p_m), which few rows are enough to fit. Left to choose is how strong the ridge is, up
+to the product itself; how small a probability still counts, the fit of the product tells.
 """
 
 from collections.abc import Sequence
@@ -47,9 +47,10 @@ def fit_candidates(
             best: it has a weight an input, too few to learn rows by heart.
     """
     targets = torch.from_numpy(labels)
-    products = [_fit_product(to_logs(pred_probs, clip), targets) for clip in clip_min]
+    clipped = [to_logs(pred_probs, clip) for clip in clip_min]
+    products = [_fit_product(logs, targets) for logs in clipped]
     number = int(np.argmin([loss for _, loss in products]))
-    product, columns = products[number][0], _columns(to_logs(pred_probs, clip_min[number]))
+    product, columns = products[number][0], _columns(clipped[number])
     curvature, weights, fitted = bounding_curvature(columns), product, []
     for ridge in l2:
         if np.isfinite(ridge):
