@@ -28,7 +28,7 @@ def main() -> None:
     products = read_products(artifacts / "preprocess" / "products")
     folds = {
         str(folder): classifier
-        for path in artifacts.glob("for-loop-1-*/text/probabilities")
+        for path in artifacts.glob("for-loop-*/text/probabilities")  # the classifiers are text-2
         for folder, classifier in read_folds(path, classes=products.classes).items()
     }
     config = DenoiseConfig(filter_by=MARGIN)
