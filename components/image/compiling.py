@@ -1,9 +1,12 @@
 """torch.compile where a training is long enough to pay for it."""
 
 import logging
+import os
 import shutil
+import sysconfig
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +20,7 @@ log = logging.getLogger(__name__)
 WARM_UP, MEASURED = 5, 20  # steps before a measurement, and of it
 SAVED = 0.3  # share of a step that compiling saves; ResNet152 on an H100: 0.34
 LAYER_SECONDS = 0.3  # of compiling, for each layer with weights, in training and in predicting; it took 0.2
+NO_COMPILER = "there is no C compiler with Python's headers (Debian: gcc, python3-dev)"
 
 
 class Compilation(Callback):
@@ -74,7 +78,7 @@ class Compilation(Callback):
             f"{left:,} steps of {1e3 * seconds:.0f} ms are left: compiling would save about {saved:.0f} s"
         )
         if saved < cost or not has_c_compiler():
-            why = f"and take about {cost:.0f} s" if saved < cost else "but there is no C compiler"
+            why = f"and take about {cost:.0f} s" if saved < cost else f"but {NO_COMPILER}"
             log.info("%s: not compiled: %s %s", self.name, figures, why)
             self.settled = True
             return
@@ -97,8 +101,14 @@ def compiling_seconds(network: nn.Module) -> float:
 
 
 def has_c_compiler() -> bool:
-    """Whether there is what compiled kernels are launched by: the stages' images have none."""
-    return any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+    """Whether Triton, by which torch.compile reaches a GPU, can make what its kernels are launched by.
+
+    It takes what CC names. The stages' images hold no compiler, but what it would make, compiled with them.
+    """
+    if os.environ.get("CC"):
+        return True
+    headers = Path(str(sysconfig.get_config_var("INCLUDEPY"))) / "Python.h"
+    return headers.exists() and any(shutil.which(name) for name in ("gcc", "clang"))
 
 
 def _now() -> float:

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,22 @@ def test_every_install_demands_hashes_and_takes_nothing_else():
     demand = "pip install --no-cache-dir --require-hashes --no-deps --"
     assert DOCKERFILE.count("pip install") == DOCKERFILE.count(demand) == 6
     assert not re.search(r"RUN --mount|<<|# syntax=", DOCKERFILE)
+
+
+def test_triton_compiles_one_file_alone_to_reach_a_gpu():
+    # An image holds it compiled: a version of Triton's that compiles more needs more of the Dockerfile.
+    folder = Path(str(metadata.distribution("triton").locate_file("triton/backends/nvidia")))
+    sources = [path.read_text(encoding="utf-8") for path in folder.rglob("*.py")]
+    compiled = [
+        call for source in sources for call in re.findall(r"(?:compile_\w+_from_\w+|_build)\(", source)
+    ]
+    assert compiled == ["compile_module_from_file("]
+    assert pins(ROOT / "docker" / "requirements-torch.txt")["triton"] == metadata.version("triton")
+
+
+def test_no_compiler_comes_into_an_image():
+    assert [name for name, (_, steps) in targets().items() if "apt-get" in steps] == ["triton"]
+    assert not any(parent == "triton" for parent, _ in targets().values())
 
 
 def test_the_base_is_an_argument_so_that_it_can_be_pinned_by_digest():

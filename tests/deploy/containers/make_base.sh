@@ -6,7 +6,7 @@ image="$1"
 root="$(mktemp -d)"
 trap 'rm -rf "$root"' EXIT
 
-packages=ca-certificates,python3.11-minimal,python3-pip,python3.11-venv,netbase,tzdata
+packages=ca-certificates,python3.11-minimal,libpython3.11-dev,python3-pip,python3.11-venv,netbase,tzdata
 # As Debian's slim images do, without manuals and translations.
 mmdebstrap --quiet --variant=minbase --include="$packages" \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \

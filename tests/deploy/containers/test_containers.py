@@ -146,6 +146,21 @@ def test_nothing_that_builds_is_left_and_what_is_inside_is_listed(images: dict[s
     assert set(found) == listed
 
 
+def test_triton_finds_what_it_needs_for_a_gpu_without_a_compiler(images: dict[str, str]):
+    script = (
+        "import os; from triton.backends.nvidia import driver; from triton.runtime import build; "
+        "source = os.path.join(driver.dirname, 'driver.c'); "
+        "given = {'include_dirs': driver.include_dirs, 'libraries': driver.libraries}; "
+        "path = build.compile_so_from_file(source, 'cuda_utils', library_dirs=['/lib'], **given); "
+        "code = open(path, 'rb').read(); "
+        "print(b'PyInit_cuda_utils\\0' in code, b'\\0libcuda.so.1\\0' in code); "
+        "build.compile_so_from_src('int a;', 'other')"
+    )
+    done = inside(images["image"], "python", "-c", script)
+    assert done.stdout == "True True\n", done.stderr
+    assert "no compiler: of /tmp/" in done.stderr
+
+
 @pytest.mark.parametrize("stage", TASK_NAMES)
 def test_a_stage_holds_its_own_code_alone_and_cannot_change_it(images: dict[str, str], stage: str):
     # Of the other stages it has what can be set of them.

@@ -1,6 +1,7 @@
 """When a network is compiled: by a clock and a compiler that are stand-ins."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.image import compiling
-from components.image.compiling import MEASURED, WARM_UP, Compilation, compiling_seconds
+from components.image.compiling import MEASURED, WARM_UP, Compilation, compiling_seconds, has_c_compiler
 from components.image.config import IMAGE_KINDS
 from components.image.kinds.network import NetworkConfig
 from components.image.network import PlainNetwork, build_network
@@ -42,7 +43,7 @@ class Training:
 
 @pytest.fixture(autouse=True)
 def c_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "has_c_compiler", lambda: True)
+    monkeypatch.setenv("CC", "/opt/triton/cc")
 
 
 def steps_that_pay(training: Training) -> int:
@@ -89,11 +90,25 @@ def test_nothing_is_compiled_without_a_c_compiler_and_the_log_says_why(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level("INFO")
-    monkeypatch.setattr(compiling, "has_c_compiler", lambda: False)
+    monkeypatch.delenv("CC")
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/cc" if name == "cc" else None)
     training = Training(steps=100_000, compiled_step=0.06)
     training.run(100)
     assert not training.compiled
     assert "but there is no C compiler" in caplog.text
+
+
+def test_a_compiler_is_one_that_triton_looks_for_with_pythons_headers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.delenv("CC")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if name == "gcc" else None)
+    monkeypatch.setattr("sysconfig.get_config_var", lambda _: str(tmp_path))
+    assert not has_c_compiler()
+    (tmp_path / "Python.h").touch()
+    assert has_c_compiler()
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/cc" if name == "cc" else None)
+    assert not has_c_compiler()
 
 
 def test_compiling_is_left_to_the_training_by_default():
