@@ -7,10 +7,11 @@ root="$(mktemp -d)"
 trap 'rm -rf "$root"' EXIT
 
 packages=ca-certificates,python3.11-minimal,libpython3.11-dev,python3-pip,python3.11-venv,netbase,tzdata
-# As Debian's slim images do, without manuals and translations.
+# As Debian's slim images do, without manuals and translations; of Python's library the headers alone.
 mmdebstrap --quiet --variant=minbase --include="$packages" \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-  --dpkgopt='path-exclude=/usr/share/doc/*' bookworm "$root/base.tar"
+  --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/lib/python3.11/config-3.11-*' \
+  --dpkgopt='path-exclude=/usr/lib/*/libpython3.11*' bookworm "$root/base.tar"
 mkdir "$root/base"
 tar -xf "$root/base.tar" -C "$root/base" --exclude='./dev/*'
 rm "$root/base.tar" "$root"/base/usr/lib/python3.11/EXTERNALLY-MANAGED
