@@ -10,9 +10,10 @@ from components.evaluate.evaluation import Evaluation
 from components.evaluate.hierarchy import Hierarchical, hierarchical
 from components.modeling.metrics import ROWS, f1_per_class, worst_first
 from components.reports.charts import bar
-from components.reports.page import WEAK
+from components.reports.page import MOST_CLASSES, WEAK
 
 FOLDED_FROM = 2  # classes of a top node, on average, from which on the tables of classes are folded by it
+LISTED = 3  # classes of a top node that such a table must have room for
 
 
 def tree_section(
@@ -39,8 +40,19 @@ def tree_section(
         "names": list(found),
         "figures": _figures(list(found.values())),
         "top": nodes,
-        "groups": nodes if len(per_class) >= FOLDED_FROM * len(nodes) else [],
+        "groups": _folded(nodes, len(per_class)),
     }
+
+
+def _folded(nodes: list[dict[str, Any]], classes: int) -> list[dict[str, Any]]:
+    """The nodes by which the tables of classes are folded, each with the classes to list of it.
+
+    Nothing where nodes are about as many as classes, or so many that too few of each would be listed.
+    """
+    most = MOST_CLASSES // len(nodes) if classes > MOST_CLASSES else classes
+    if classes < FOLDED_FROM * len(nodes) or most < LISTED:
+        return []
+    return [{**node, "listed": node["classes"][:most]} for node in nodes]
 
 
 def _figures(found: list[Hierarchical]) -> list[dict[str, Any]]:

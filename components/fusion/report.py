@@ -12,7 +12,18 @@ from components.data.products import Products
 from components.modeling.cross_fitting import chosen_macro_f1
 from components.modeling.metrics import f1_per_class, macro_f1
 from components.reports.charts import gain_bar
-from components.reports.page import ENOUGH, check, class_label, figure, many, percent, render, signed, words
+from components.reports.page import (
+    ENOUGH,
+    check,
+    class_label,
+    figure,
+    many,
+    most_changed,
+    percent,
+    render,
+    signed,
+    words,
+)
 
 NOTICEABLE_F1 = 0.005  # half a point of F1
 # Metadata of a member that its configuration's table has no room for, and what they are called.
@@ -61,6 +72,7 @@ def fusion_report(
     member, best_member = fused[0], _chosen(scored, products)
     strongest = singles[max(chosen, key=chosen.__getitem__)]
     gain = 100 * (best_member - max(chosen.values()))
+    classes = _classes(products, singles, member)
     flattery = max(member.macro_f1 - best_member, strongest.macro_f1 - max(chosen.values()))
     return render(
         "fusion",
@@ -77,7 +89,8 @@ def fusion_report(
         ],
         members=_table(fused, strongest.macro_f1),
         baselines=_table(baselines, strongest.macro_f1),
-        classes=_classes(products, singles, member),
+        classes=most_changed(classes, lambda row: row["gain"]),
+        class_count=len(classes),
         modalities=list(singles),
         best_member=member.name,
         flattered=flattery >= LEAST,

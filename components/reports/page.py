@@ -6,9 +6,9 @@ import json
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -22,6 +22,8 @@ from components.data.prediction_files import read_cells
 from components.data.products import Products
 
 log = logging.getLogger(__name__)
+
+Entry = TypeVar("Entry")
 
 ISSUES = "label_issues.tsv"  # what denoise flagged, in its folder
 MOST_CLASSES = 300  # rows of a report's tables of classes, which must stay under 2 MiB
@@ -141,6 +143,12 @@ def words(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # the pipeline's parameters make a float of every number
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def most_changed(entries: Sequence[Entry], points: Callable[[Entry], float]) -> list[Entry]:
+    """As many as a table of classes lists, gains and losses alike, in the order given."""
+    by_change = sorted(range(len(entries)), key=lambda place: -abs(points(entries[place])))
+    return [entries[place] for place in sorted(by_change[:MOST_CLASSES])]
 
 
 class Gallery:

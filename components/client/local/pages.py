@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from components.client.local.comparison import Change, Comparison
+from components.client.local.comparison import Comparison
 from components.client.local.finished_run import FinishedRun, files
 from components.client.local.reports import find_reports, in_lines, sortable
 from components.core.artifacts import write_text
@@ -15,11 +15,11 @@ from components.reports.acceptance import accepted_sentence, review_sentence
 from components.reports.charts import gain_bar
 from components.reports.page import (
     MEANING,
-    MOST_CLASSES,
     check,
     class_label_of,
     figure,
     many,
+    most_changed,
     percent,
     render,
     words,
@@ -151,15 +151,9 @@ def _product(mistake: dict[str, Any], compared: Comparison) -> dict[str, Any]:
     return {**mistake, **codes}
 
 
-def _most_changed(classes: list[Change]) -> list[Change]:
-    """As many as a page lists, gains and losses alike, in the order given."""
-    by_change = sorted(range(len(classes)), key=lambda place: -abs(classes[place].points))
-    return [classes[place] for place in sorted(by_change[:MOST_CLASSES])]
-
-
 def write_comparison(compared: Comparison, path: Path) -> None:
     """Draws two runs side by side."""
-    listed = _most_changed(compared.classes)
+    listed = most_changed(compared.classes, lambda change: change.points)
     most = max((abs(change.points) for change in listed), default=0.0)
     page = render(
         "compare",
