@@ -21,8 +21,8 @@ from components.modeling.reliability import Calibration, calibration_of
 SINGLE = "Fitted on the train split alone."
 CHOSEN = "Of several models or epochs, a product is predicted by the best on other validation products."
 BACKBONES = (
-    "Not so the backbones it reads: a fine-tuned one is of its best epoch on all of validation, and trained "
-    "end to end, it starts from the pair that is the best there."
+    "Not so the backbones it reads: a fine-tuned text encoder is of its best epoch on all of validation, and "
+    "trained end to end, it starts from the pair that is the best there."
 )
 OUT_OF_FOLD = "Out-of-fold: every product is predicted by classifiers that were not fitted on it."
 HONESTY = {

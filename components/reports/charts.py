@@ -92,13 +92,13 @@ def line_chart(
     title: str,
     x_name: str,
     from_zero: bool = False,
-    best: tuple[float, float] | None = None,
+    dot: tuple[float, float] | None = None,
     rules: Sequence[tuple[float, str]] = (),
 ) -> Markup:
     """Lines over one axis: name -> (x, y) points. Up to four series differ by color and by dashes.
 
     Args:
-        best: a point to mark with a dot.
+        dot: a point to mark.
         rules: upright lines, as (x, what happened there).
     """
     x_values = [x for line in series.values() for x, _ in line]
@@ -110,8 +110,8 @@ def line_chart(
         x_ticks = [tick for tick in x_ticks if float(tick).is_integer()]
     lines = [_line(index, name, line, frame) for index, (name, line) in enumerate(series.items())]
     lines += [_rule(x, happened, frame) for x, happened in rules]
-    if best:
-        lines.append(tag("circle", class_="dot", cx=frame.x(best[0]), cy=frame.y(best[1]), r=4.5))
+    if dot:
+        lines.append(tag("circle", class_="dot", cx=frame.x(dot[0]), cy=frame.y(dot[1]), r=4.5))
     chart = _chart(title, *frame.grid(x_ticks, y_ticks, x_name, ""), *lines)
     return chart + _legend(series) if len(series) > 1 else chart
 

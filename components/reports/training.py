@@ -22,6 +22,7 @@ CURVES = {  # key of a curve -> the chart's title, and how a figure of it is wri
     "seconds": ("Seconds per epoch", "{:,.1f}".format),
 }
 Curves = list[dict[str, float]]  # one mapping an epoch
+_CHOSEN = "chosen_epoch"  # the metric of a training that takes not its last epoch, but the best on validation
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def training_report(classifier: Classifier, products: Products) -> str:
         lead=_lead(chosen, split),
         checks=[*_curve_checks(curves), _classes_check(products, chosen)],
         figures=_figures(classifier, products, curves, chosen),
-        charts=_charts(curves),
+        charts=_charts(curves, _used_epoch(metadata)),
+        used="the best on validation" if _CHOSEN in metadata.get("metrics", {}) else "the last",
         resumed=bool(_resumed(curves)),
         epochs=[
             {key: form(curve[key]) if key in curve else "" for key, (_, form) in CURVES.items()}
@@ -103,7 +105,7 @@ def _lead(scores: _Scores, split: str) -> str:
 def _curve_checks(curves: Curves) -> list[dict[str, Any]]:
     """Did it learn, was it long enough, was it disturbed?"""
     if not curves:
-        return [check(True, "This classifier is fitted in one go, so there are no curves.")]
+        return [check(True, "This training leaves no figures of single epochs, so there are no curves.")]
     resumed = [
         check(True, f"It was stopped and went on from step {step:,}, in epoch {epoch}.")
         for epoch, step in _resumed(curves)
@@ -138,6 +140,11 @@ def _length_check(curves: Curves, stage: str) -> list[dict[str, Any]]:
     return [check(False, f"{reached} and ended {lost:.2f} points lower: fewer epochs may do.")]
 
 
+def _used_epoch(metadata: dict[str, Any]) -> int:
+    """The epoch whose weights predict, counted from 1 through all stages."""
+    return int(metadata.get("metrics", {}).get(_CHOSEN, len(metadata.get("curves", []))))
+
+
 def _resumed(curves: Curves) -> list[tuple[int, int]]:
     """(epoch, step) wherever the training went on from a checkpoint."""
     return [
@@ -156,7 +163,7 @@ def _classes_check(products: Products, scores: _Scores) -> dict[str, Any]:
     if not weak:
         return check(True, f"Every class {of} has an F1 of at least {percent(WEAK, 0)} %.")
     named = ", ".join(class_label(products, label, 40) for label in weak[:5])
-    more = ", …" if len(weak) > 5 else ""
+    more = f" and {len(weak) - 5} more" if len(weak) > 5 else ""
     count = many(len(weak), "class", "classes")
     return check(False, f"{count} {of} with an F1 under {percent(WEAK, 0)} %: {named}{more}.")
 
@@ -174,7 +181,8 @@ def _figures(
         figure(f"products trained on{', a fold' if len(folds) > 1 else ''}", f"{fitted // len(folds):,}"),
     ]
     seconds = sum(curve.get("seconds", 0.0) for curve in curves)
-    seconds = seconds or metadata.get("metrics", {}).get("seconds", 0)
+    metrics = metadata.get("metrics", {})
+    seconds = seconds or metrics.get("training_seconds", metrics.get("seconds", 0))
     if seconds > 0:
         rate = fitted * max(len(curves), 1) / seconds
         figures += [figure("epochs", str(len(curves)))] if curves else []
@@ -191,8 +199,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
-def _charts(curves: Curves) -> list[dict[str, Any]]:
-    """One chart a curve, over epochs counted through; the stages of a training are series of their own."""
+def _charts(curves: Curves, used: int) -> list[dict[str, Any]]:
+    """One chart a curve, over epochs counted through; the stages of a training are series of their own.
+
+    Args:
+        used: the epoch that is marked on the chart of macro-F1.
+    """
     rules = [(float(epoch), f"went on from step {step:,}") for epoch, step in _resumed(curves)]
     charts = []
     for key, (title, _) in CURVES.items():
@@ -204,11 +216,10 @@ def _charts(curves: Curves) -> list[dict[str, Any]]:
                 series.setdefault(stage, []).append((float(epoch), scale * float(curve[key])))
         if series:
             points = [point for line in series.values() for point in line]
-            best = max(points, key=lambda point: point[1]) if key == "macro_f1" else None
+            marked = next((point for point in points if point[0] == used), None)
+            dot = marked if key == "macro_f1" else None
             from_zero = key in ("learning_rate", "seconds")
-            chart = line_chart(
-                series, title=title, x_name="epoch", from_zero=from_zero, best=best, rules=rules
-            )
+            chart = line_chart(series, title=title, x_name="epoch", from_zero=from_zero, dot=dot, rules=rules)
             charts.append({"title": title, "chart": chart})
     return charts
 

@@ -28,7 +28,7 @@ from components.modeling.cross_fitting import chosen_macro_f1
 from components.preprocess.profile.drift import catalog_drift
 from components.preprocess.profile.profile import profile_catalog
 from components.preprocess.report import preprocess_report
-from components.reports.charts import histogram
+from components.reports.charts import LEFT, RIGHT, WIDTH, histogram
 from components.reports.matrix_chart import agreement_chart
 from components.reports.page import THUMBNAIL_BYTES, Gallery, plain, read_issues, safe_report
 from components.reports.training import training_report
@@ -313,7 +313,7 @@ def test_plain_keeps_what_can_be_read(text: str, shown: str) -> None:
 def test_a_training_without_curves_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path)
     page = training_report(read_classifier(run.text[0]), read_products(run.products))
-    assert "fitted in one go" in page
+    assert "no figures of single epochs" in page
 
 
 def test_a_training_of_two_stages_is_judged_by_its_last_alone(tmp_path: Path) -> None:
@@ -329,8 +329,19 @@ def test_a_training_of_two_stages_is_judged_by_its_last_alone(tmp_path: Path) ->
     page = training_report(Classifier("i", "image", read.matrices, {"curves": curves}), products)
     assert "The training loss of the last stage went from 4 to 2.5." in page
     assert "It was best after epoch 2 of 3 of the last stage and ended 10.00 points lower" in page
+    assert used_epoch(page) == ("the last", 5)
     page = training_report(Classifier("i", "image", read.matrices, {"curves": curves[:-1]}), products)
     assert "The last epoch of the last stage was its best" in page
+    chosen = {"curves": curves, "metrics": {"chosen_epoch": 2.0}}
+    page = training_report(Classifier("t", "text", read.matrices, chosen), products)
+    assert used_epoch(page) == ("the best on validation", 2)
+
+
+def used_epoch(page: str) -> tuple[str, int]:
+    """What the page of a training of five epochs says of the dot on its macro-F1, and where that is."""
+    [said] = re.findall(r"The dot is the epoch whose weights are used, ([a-z ]+)\.", page)
+    [place] = re.findall(r'<circle class="dot" cx="([0-9.]+)"', page)
+    return said, 1 + round(4 * (float(place) - LEFT) / (WIDTH - LEFT - RIGHT))
 
 
 def test_a_fold_is_reported_on_the_products_that_it_did_not_see(tmp_path: Path) -> None:
