@@ -9,6 +9,7 @@ from components.data.products import Products
 from components.evaluate.evaluation import Evaluation
 from components.evaluate.summary import sure_figures, worst_confusions
 from components.modeling.metrics import ROWS, worst_first
+from components.modeling.reliability import chance_band
 from components.reports.page import ENOUGH, WEAK, check, class_label, many, percent
 
 NOTICEABLE_MACRO_F1 = 0.002  # of macro-F1
@@ -20,7 +21,7 @@ NAMED = 4
 def advice(products: Products, evaluation: Evaluation, issues: pd.DataFrame) -> list[dict[str, Any]]:
     """The run's open ends, what costs most first: labels, classes, the vote, the measurement itself."""
     checks = [_labels(issues), _weak_classes(products, evaluation), _mixed_up(products, evaluation)]
-    checks += [_vote(evaluation), _measurement(evaluation), _probabilities(evaluation)]
+    checks += [_vote(evaluation), _measurement(evaluation), _probabilities(products, evaluation)]
     return [entry for entry in checks if entry]
 
 
@@ -38,7 +39,8 @@ def _weak_classes(products: Products, evaluation: Evaluation) -> dict[str, Any]:
     support, f1 = sure_figures(evaluation, len(products.classes))
     weak = [label for label in worst_first(f1, support) if f1[label] < WEAK and support[label] >= ENOUGH]
     few = int(np.count_nonzero((support < ENOUGH) & (evaluation.best["ensemble"].score.support > 0)))
-    rest = f", of those with {ENOUGH} evaluated products or more ({few} have fewer)" if few else ""
+    rest = _aside(evaluation)
+    rest += f", of those with {ENOUGH} evaluated products or more ({few} have fewer)" if few else ""
     if not weak:
         return check(True, f"Every class has an F1 of at least {percent(WEAK, 0)} %{rest}.")
     named = [
@@ -47,7 +49,8 @@ def _weak_classes(products: Products, evaluation: Evaluation) -> dict[str, Any]:
     ]
     more = f" and {len(weak) - NAMED} more" if len(weak) > NAMED else ""
     count = many(len(weak), "class is", "classes are")
-    return check(False, f"{count} weak: {', '.join(named)}{more}. More labeled products help most there.")
+    weakness = f"{count} weak{_aside(evaluation)}: {', '.join(named)}{more}"
+    return check(False, f"{weakness}. More labeled products help most there.")
 
 
 def _mixed_up(products: Products, evaluation: Evaluation) -> dict[str, Any] | None:
@@ -56,9 +59,15 @@ def _mixed_up(products: Products, evaluation: Evaluation) -> dict[str, Any] | No
         return None
     label, predicted, count = worst[0]
     pair = f"“{class_label(products, label, 40)}” and “{class_label(products, predicted, 40)}”"
+    products_mixed = f"{count} products{_aside(evaluation)}"
     return check(
-        False, f"{pair} are mixed up most ({count} products): is it clear which products belong to which?"
+        False, f"{pair} are mixed up most ({products_mixed}): is it clear which products belong to which?"
     )
+
+
+def _aside(evaluation: Evaluation) -> str:
+    """Why a figure is not that of the table of classes, where it is another."""
+    return ", doubted labels aside" if evaluation.flagged.any() else ""
 
 
 def _vote(evaluation: Evaluation) -> dict[str, Any]:
@@ -82,11 +91,15 @@ def _measurement(evaluation: Evaluation) -> dict[str, Any]:
     return check(False, f"{width}, {few}: a smaller change than that may be chance.")
 
 
-def _probabilities(evaluation: Evaluation) -> dict[str, Any]:
-    calibration = evaluation.best["ensemble"].calibration
+def _probabilities(products: Products, evaluation: Evaluation) -> dict[str, Any]:
+    ensemble = evaluation.best["ensemble"]
+    calibration = ensemble.calibration
     error = f"by {percent(calibration.error, 1)} points on average"
     if calibration.error < CALIBRATED:
         return check(True, f"The probabilities are calibrated: they are off {error}.")
+    groups = products.table["group"].to_numpy()[evaluation.rows]
+    if calibration.error <= chance_band(ensemble.confidence, groups).error:
+        return check(True, f"The probabilities are off {error}, which on so few products is chance.")
     modest = ((calibration.accuracy - calibration.confidence) * calibration.count).sum() > 0
     how = "underconfident" if modest else "overconfident"
     return check(False, f"The probabilities are {how}, {error}: set thresholds on measured accuracy.")

@@ -7,7 +7,7 @@ import numpy as np
 from components.data.products import Products
 from components.evaluate.evaluation import Evaluation, Scored
 from components.evaluate.summary import worst_confusions
-from components.reports.page import Gallery, class_label
+from components.reports.page import Gallery, class_label, percent
 
 CONFUSIONS, EXAMPLES, DISAGREEMENTS = 8, 4, 12
 SINGLES = 3  # confusions that are shown though they happened once
@@ -24,7 +24,7 @@ def confused(products: Products, evaluation: Evaluation, gallery: Gallery) -> li
         cards = [
             gallery.card(
                 int(evaluation.rows[at]),
-                confidence=f"{ensemble.confidence[at]:.0%}",
+                confidence=f"{percent(float(ensemble.confidence[at]), 0)} %",
                 **_doubt(evaluation, at),
             )
             for at in _most_confident(ensemble, where, EXAMPLES)

@@ -121,7 +121,7 @@ def _few(evaluation: Evaluation) -> str:
     if evaluation.groups >= FEW_GROUPS:
         return ""
     alike = "" if evaluation.groups == len(evaluation.rows) else " that are no duplicates"
-    return f": few, with {many(evaluation.groups, 'product')}{alike}; others may tell otherwise"
+    return f". These are few, {many(evaluation.groups, 'product')}{alike}: others may tell otherwise"
 
 
 def _test_without_images(products: Products, new: Products, evaluation: Evaluation) -> list[str]:
@@ -155,18 +155,30 @@ def _where_to_look(products: Products, evaluation: Evaluation) -> str:
     worst = worst_first(f1, support)
     weakest = next((label for label in worst if support[label] >= ENOUGH), worst[0] if worst else 0)
     few = "" if support[weakest] >= ENOUGH else f" of {many(int(support[weakest]), 'product')}"
+    of = f" of {ENOUGH} products or more" if worst and weakest != worst[0] else ""
     called = class_label(products, weakest)
-    weak = f"its weakest class is “{called}” (F1 {percent(float(f1[weakest]), 1)} %{few})"
+    weak = f"its weakest class{of} is “{called}” (F1 {percent(float(f1[weakest]), 1)} %{few})"
+    sentence = f"{_most_frequent_mistake(products, evaluation, support)}, and {weak}."
+    if evaluation.flagged.any():
+        return f"Doubted labels aside, {sentence}"
+    return sentence[0].upper() + sentence[1:]
+
+
+def _most_frequent_mistake(products: Products, evaluation: Evaluation, support: np.ndarray) -> str:
+    """What the ensemble takes for what, labels that are doubted aside.
+
+    Args:
+        support: (C,) such products of each class.
+    """
     confusions = worst_confusions(evaluation, 1, sure=True)
     if not confusions:
-        doubted = ", except on products whose label is doubted" if evaluation.flagged.any() else ""
-        return f"It makes no mistake on this split{doubted}; {weak}."
+        return "it makes no mistake on this split"
     label, predicted, count = confusions[0]
     if count == 1:
-        return f"No two of its mistakes are alike; {weak}."
+        return "no two of its mistakes are alike"
     return (
-        f"Most often it takes “{class_label(products, label)}” for “{class_label(products, predicted)}” "
-        f"({count} of {int(support[label])} products), and {weak}."
+        f"most often it takes “{class_label(products, label)}” for “{class_label(products, predicted)}” "
+        f"({count} of {int(support[label])} products)"
     )
 
 

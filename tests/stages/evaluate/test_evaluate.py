@@ -404,6 +404,7 @@ def test_doubted_labels_give_a_second_figure_and_no_advice(tmp_path: Path) -> No
     assert document["validation"]["flagged"] == len(flagged)
     assert "upper bound" in " ".join(document["verdict"])
     assert "takes “30”" not in " ".join(document["verdict"])
+    assert document["verdict"][-1].startswith("Doubted labels aside, ")
     report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     advice = report[report.index("What to do next") : report.index("<h2>Results")]
     assert "“30”" not in advice
@@ -458,4 +459,22 @@ def test_published_figures_stand_beside_those_of_the_challenges_catalogs_alone(
 def test_few_products_are_said(tmp_path: Path) -> None:
     evaluate(write_run(tmp_path), tmp_path / "out")
     verdict = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))["verdict"]
-    assert ": few, with 43 products that are no duplicates; others may tell otherwise." in verdict[0]
+    assert ". These are few, 43 products that are no duplicates: others may tell otherwise." in verdict[0]
+
+
+@pytest.mark.parametrize(("count", "chance"), [(240, True), (2_400, False)])
+def test_probabilities_are_called_wrong_only_where_chance_would_not_move_them_as_far(
+    tmp_path: Path, count: int, chance: bool
+) -> None:
+    products = make_products(count)
+    run = write_run(tmp_path, products)
+    rows, truth = products.rows("validation"), products.labels
+    # Always 80 % sure of one class, and right less often than that.
+    said = np.where(np.arange(count) % 10 < 7, truth, (truth + 1) % 5)
+    pred_probs = np.where(np.eye(5)[said] == 1, 0.8, 0.05).astype(np.float32)
+    matrices = {"best": {"validation": Probabilities(products.ids[rows], products.classes, pred_probs[rows])}}
+    write_classifier(tmp_path / "sure", Classifier("sure", "ensemble", matrices, {}))
+    evaluate(dataclasses.replace(run, ensemble=tmp_path / "sure"), tmp_path / "out")
+    report = html.unescape((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert ("which on so few products is chance" in report) == chance
+    assert ("The probabilities are overconfident" in report) != chance
