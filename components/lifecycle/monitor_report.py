@@ -25,11 +25,7 @@ def monitor_report(plan: RunPlan, config: DriftConfig, trouble: str = "") -> str
         title=TITLES[plan.training],
         lead=f"{plan.why[:1].upper()}{plan.why[1:]}.",
         champion=plan.champion,
-        figures=[
-            figure("aspects compared", f"{len(plan.measures)}"),
-            figure("beyond their limit", f"{len(plan.drift)}"),
-            figure("products predicted", f"{plan.predicted:,}"),
-        ],
+        figures=_figures(plan) if plan.champion or plan.measures else [],
         checks=[check(False, trouble)] if trouble else _checks(plan),
         parts_of=[
             {"heading": heading, "rows": [_row(each) for each in plan.measures if each.part == part]}
@@ -37,6 +33,14 @@ def monitor_report(plan: RunPlan, config: DriftConfig, trouble: str = "") -> str
         ],
         config={name: words(value) for name, value in config.model_dump().items()},
     )
+
+
+def _figures(plan: RunPlan) -> list[dict[str, str]]:
+    return [
+        figure("aspects compared", f"{len(plan.measures)}"),
+        figure("beyond their limit", f"{len(plan.drift)}"),
+        figure("products predicted", f"{plan.predicted:,}"),
+    ]
 
 
 def _checks(plan: RunPlan) -> list[dict[str, Any]]:

@@ -67,7 +67,11 @@ def make_plan(
             "mend the catalog, or train once with models_retrain"
         )
         return RunPlan(STOP, why, measures=measures, **found)
-    why = "models_retrain asks for it" if retrain else "nothing that is stored was trained on just this"
+    why = (
+        "models_retrain asks for it"
+        if retrain
+        else "no stored model was trained on just these products and settings"
+    )
     return RunPlan(TRAIN, why, measures=measures, **found)
 
 

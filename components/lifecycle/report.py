@@ -17,7 +17,6 @@ from components.reports.acceptance import (
     accepted_sentence,
     hours,
     labeled_and_right,
-    no_threshold,
     review_sentence,
 )
 from components.reports.charts import bar
@@ -35,6 +34,7 @@ from components.reports.page import (
 
 SHOWN = {"queue": 24, "strange": 12, "disagree": 12, "accepted": 12}  # products
 NO_PROOF = "The products were too few to test the threshold on others than those that chose it."
+NO_PROMISE = "Nothing is accepted unseen, so nothing is promised of these codes."
 NOTHING = "There are no products to categorize."
 SHIFT = 0.05  # of a class's share, from which on it is named
 
@@ -114,7 +114,7 @@ def batch_report(model: Model, counts: np.ndarray, sure: float, blind: int, last
 def _promise_check(model: Model) -> dict[str, Any]:
     promised = model.threshold.get("out_of_fold")
     if not promised:
-        return check(False, no_threshold(model.threshold) if not model.threshold.get("chosen") else NO_PROOF)
+        return check(False, NO_PROOF if model.threshold.get("chosen") else NO_PROMISE)
     target = model.threshold["target"]
     low, high = (percent(promised[name], 1) for name in ("corrected_low", "corrected_high"))
     text = (

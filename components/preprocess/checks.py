@@ -10,8 +10,9 @@ from components.data.products import Products
 from components.preprocess.images.coverage import MOST
 from components.preprocess.profile.drift import CHANCE, LARGE, Drift
 from components.preprocess.table import split_sentences
-from components.reports.page import check, many, percent
+from components.reports.page import check, class_label, many, percent
 
+NAMED = 5
 FEW_PRODUCTS = 20  # products to train on of a class below which its figures mean little
 
 
@@ -70,10 +71,11 @@ def _images_check(products: Products, what: str) -> list[dict[str, Any]]:
 def _sizes_check(products: Products) -> dict[str, Any]:
     train = products.labels[products.rows("train")]
     counts = np.bincount(train, minlength=len(products.classes))
-    small = [code for code, count in zip(products.classes, counts, strict=True) if count < FEW_PRODUCTS]
+    small = [label for label in np.argsort(counts, kind="stable").tolist() if counts[label] < FEW_PRODUCTS]
     if not small:
         return check(True, f"Every class has at least {FEW_PRODUCTS} labeled products to train on.")
-    named = f"{', '.join(small[:8])}{', …' if len(small) > 8 else ''}"
+    named = ", ".join(f"“{class_label(products, label, 40)}” ({counts[label]})" for label in small[:NAMED])
+    named += f" and {len(small) - NAMED} more" if len(small) > NAMED else ""
     classes = many(len(small), "class", "classes")
     few = f"{classes} with fewer than {FEW_PRODUCTS} labeled products to train on: {named}"
     return check(False, f"{few}. Their scores will be uncertain: add products, or merge these classes.")

@@ -128,10 +128,10 @@ def split_sentences(notes: dict[str, Any]) -> list[tuple[bool, str]]:
         for each in notes.get("placeholders", [])
     ]
     if codes := notes.get("not_validated"):
-        named = f"{', '.join(codes[:8])}{', …' if len(codes) > 8 else ''}"
+        named = f"{', '.join(codes[:8])}{f' and {len(codes) - 8} more' if len(codes) > 8 else ''}"
         sentences.append((False, f"Classes of too few different products to validate: {named}."))
     return sentences + [
-        (True, f"{many(count, 'product lies', 'products lie')} on another side than their hash says: {why}.")
+        (True, f"{many(count, 'product lies', 'products lie')} on another side than by hash: {why}.")
         for why, count in notes.get("moved", {}).items()
     ]
 

@@ -56,9 +56,9 @@ def no_threshold(threshold: Mapping[str, Any]) -> str:
     highest, target = threshold["highest"], target_percent(threshold["target"])
     supported = math.floor(1000 * highest["corrected_low"]) / 10
     return (
-        f"None: the target is {target} % accuracy, and the labels support at most {supported:g} %, for "
-        f"{percent(highest['coverage'], 0)} % of the products. More labeled products would change that, or a "
-        "lower target_accuracy."
+        f"No product is accepted unseen: the target is {target} % accuracy, and the labels support at most "
+        f"{supported:g} %, for {percent(highest['coverage'], 0)} % of the products. More labeled products "
+        "would change that, or a lower target_accuracy."
     )
 
 

@@ -10,7 +10,7 @@ from components.modeling.reliability import Calibration, ChanceBand
 from components.reports.page import plain
 
 WIDTH, HEIGHT = 440, 240
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 68, 12, 12, 38
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> Markup:

@@ -106,13 +106,15 @@ def test_fold_trainings_share_a_line_and_gathered_reports_lead_to_each_other(tmp
         with_task_report(tmp_path, f"loop-{fold}/text", "text", page, **of_fold)
     together = {"name": "words", "metadata": {"folds": [0, 1, 2]}}
     with_task_report(tmp_path, "loop-3/text", "text", page, **together)
-    with_task_report(tmp_path, "denoise", "denoise", page)
-    with_task_report(tmp_path, "predict", "predict", page)
+    for name in ("denoise", "predict", "preprocess", "preprocess_new"):
+        with_task_report(tmp_path, name, name, page)
     write_sealed(tmp_path / "run.json", {"parameters": {}, "finished": False})
     shown = command("show", tmp_path).output
     assert "(folds 0 to 2)" in shown
     assert "text-words-fold-0-2.html" in shown
     assert "fold-1.html" not in shown
+    questions = [line[:60].strip() for line in shown.splitlines() if "/preprocess" in line]
+    assert len(set(questions)) == 2
     index = (tmp_path / "index.html").read_text(encoding="utf-8")
     line = next(line for line in index.splitlines() if "tfidf-fold-0" in line)
     assert re.findall(r">(\d)</a>", line) == ["0", "1", "2"]
@@ -262,6 +264,7 @@ def test_a_catalog_whose_labels_people_corrected_is_still_the_same_one(tmp_path:
     output = command("compare", first, second).output
     assert "Both ensembles reach the same macro-F1" in output
     assert "evaluated on different products or labels" in output
+    assert "catalog_corrections: – → mine.tsv" in output
     assert "newly right" not in output
 
 

@@ -287,4 +287,5 @@ def test_nothing_to_predict_leaves_a_manifest_alone(run: Path, tmp_path: Path):
     write_json(tmp_path / "last", {})
     result = run_predict(run / "model", **given, predictions=tmp_path / "out")
     assert "no products to categorize" in result.report
+    assert 'class="figures"' not in result.report
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]

@@ -57,6 +57,7 @@ def test_the_first_week_trains_and_has_nothing_to_compare_with(shop: Shop):
     assert (week.plan["training"], week.plan["champion"], week.plan["drift"]) == ("train", None, [])
     assert week.result.metrics == {"training": 1, "skipped": 0, "drift": 0, "products_predicted": 0}
     assert "no champion and no earlier profile" in week.result.report
+    assert "aspects compared" not in week.result.report
     assert left(shop.models.objects, "monitor") == week.plan
 
 

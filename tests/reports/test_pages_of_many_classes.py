@@ -50,6 +50,8 @@ def test_preprocess_lists_the_largest(no_images: ImageStore):
     page = preprocess_report(products, profile_catalog(products, no_images), [])
     assert len(listed(page)) == MOST_CLASSES
     assert "Of 400 classes the largest 300 are listed" in page
+    few = r"400 classes with fewer than 20 labeled products to train on: (“\d+” \(0\)(, )?){5} and 395 more"
+    assert re.search(few, page)
 
 
 def test_promote_lists_those_that_lost_most(no_images: ImageStore):

@@ -380,6 +380,34 @@ def test_a_browser_shows_every_report_with_no_error_request_or_dialog(
 
 
 @pytest.mark.slow
+def test_a_tall_picture_is_shown_whole(browser: Browser, tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    products, tall = read_products(run.products), io.BytesIO()
+    Image.new("RGB", (60, 80)).save(tall, "JPEG")
+    shutil.rmtree(run.images)
+    keys = [key for key in products.table["image"] if isinstance(key, str)]
+    write_image_store(run.images, [(key, 60, 80, tall.getvalue()) for key in keys])
+    page = tmp_path / "denoise.html"
+    page.write_text(denoise_report(products, ImageStore(run.images), read_issues(run.label_issues)))
+    browser.visit(page)
+    heights = "[...document.querySelectorAll('.thumb img')].map(each => [each, each.parentElement].map("
+    shown = browser.evaluate(f"{heights}one => one.getBoundingClientRect().height))")
+    assert {frame for _, frame in shown} == {76, 56}
+    assert all(picture <= frame for picture, frame in shown)
+
+
+@pytest.mark.slow
+def test_the_name_of_an_axis_keeps_clear_of_its_numbers(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "chart.html"
+    page.write_text(str(histogram([120_000, 700_000], [0, 1, 2], title="t", x_name="words")))
+    browser.visit(page)
+    sides = "map(each => each.getBoundingClientRect())"
+    name = browser.evaluate(f"[...document.querySelectorAll('[transform]')].{sides}[0].right")
+    numbers = browser.evaluate(f"[...document.querySelectorAll('.tick.end')].{sides}.map(each => each.left)")
+    assert name <= min(numbers)
+
+
+@pytest.mark.slow
 def test_the_browser_test_would_notice_a_report_that_does_not_escape(
     browser: Browser, listener: Listener, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from components.client.local.finished_run import FinishedRun
 
 UNIMPORTANT = ("cluster_checkpoints",)  # where to find things, not what is trained
 BESIDE = ("corrections", "class_names")  # files of which a catalog may have others by now
+NONE = "–"  # where a run has no value
 SPLIT_BY = ("seed", "preprocess_config", "catalog_corrections")  # decide which products validate
 
 
@@ -43,7 +44,7 @@ class Comparison:
     """What two runs differ in.
 
     Attributes:
-        parameters: name, first value, second value, of those that differ.
+        parameters: name, first value, second value, of those that differ; "–" for none.
         tables: split -> rows of results; and of levels of a tree of classes above the classes themselves.
         classes: the ensemble's F1 of every class on validation, the largest gain first; by code where the
             catalogs are the same, else by name.
@@ -176,7 +177,7 @@ def _class_f1(run: FinishedRun, *, by_name: bool) -> dict[str, float]:
 def _differences(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     one, other = (dict(_leaves(parameters)) for parameters in (first, second))
     return [
-        (name, one.get(name), other.get(name))
+        (name, *(NONE if value in (None, "") else value for value in (one.get(name), other.get(name))))
         for name in dict.fromkeys([*one, *other])
         if one.get(name) != other.get(name) and name.split(".")[0] not in UNIMPORTANT
     ]

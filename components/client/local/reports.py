@@ -29,6 +29,7 @@ LISTS = {
 # In the order of reading: report -> the question that it answers. How it ended, and what came of it, first.
 _TASKS = {stage.name: stage.question for stage in (*STAGES, *LIFECYCLE)}
 QUESTIONS = {name: _TASKS[name] for name in dict.fromkeys(("evaluate", "predict", *_TASKS))}
+OF_NEW = {"preprocess-new": "Are the new products sound, and how do they differ?"}  # by its report's name
 FOLD = "-fold-"
 SCRIPT = (Path(__file__).parent / "sorting.js").read_text(encoding="utf-8")
 POLICY = 'img-src data:">'  # the end of every page's
@@ -59,7 +60,7 @@ def find_reports(folder: Path) -> list[Report]:
     for path in sorted((folder / "reports").glob("*.html")):
         stage = path.stem.split("-")[0]
         if stage in QUESTIONS:
-            found.append(Report(path, _title(path), QUESTIONS[stage]))
+            found.append(Report(path, _title(path), OF_NEW.get(path.stem, QUESTIONS[stage])))
     return sorted(found, key=lambda report: _place(report.path.stem))
 
 
