@@ -222,5 +222,5 @@ for command in (*HERE, compile_command, upload, submit, schedule, runs):
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     main()

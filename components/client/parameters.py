@@ -64,6 +64,8 @@ def _read_text(value: str) -> Any:
 
 
 def _unknown(key: str, types: Mapping[str, str]) -> str:
+    if key in types:
+        return f"expected {key}=JSON: {_TYPES[types[key]][2]}"
     if key in RENAMED:
         return f"{key} is called {RENAMED[key]} now" if RENAMED[key] else f"{key} is no parameter any more"
     alike = difflib.get_close_matches(key, types, n=1)

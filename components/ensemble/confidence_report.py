@@ -11,7 +11,7 @@ from components.modeling.acceptance import Acceptance
 from components.modeling.intervals import effective_units, wilson
 from components.modeling.label_noise import rounded
 from components.modeling.reliability import calibration, chance_band
-from components.reports.acceptance import labeled_and_right
+from components.reports.acceptance import labeled_and_right, no_threshold
 from components.reports.charts import line_chart, reliability_chart
 from components.reports.page import class_label, percent, target_percent
 
@@ -99,13 +99,9 @@ def acceptance_section(products: Products, ensemble: Classifier, accepted: Accep
 def acceptance_sentence(accepted: Acceptance) -> str:
     """What is accepted at the target, or the highest target that could be."""
     target = target_percent(accepted.target)
-    chosen, honest, highest = accepted.chosen, accepted.out_of_fold, accepted.highest
+    chosen, honest = accepted.chosen, accepted.out_of_fold
     if chosen is None:
-        return (
-            f"No threshold supports {target} %: at most {percent(highest.corrected_low, 1)} % is supported, "
-            f"by accepting {percent(highest.coverage, 0)} % of the products. Nothing is accepted unseen: "
-            "more labeled products, or a lower target_accuracy, would change that."
-        )
+        return no_threshold(accepted.document())
     checked = (
         f" Where the threshold was chosen on other products, it accepts {percent(honest.coverage, 0)} %, "
         f"of which {labeled_and_right(asdict(honest), accepted.noise)}."

@@ -78,7 +78,7 @@ def _sizes_check(products: Products) -> dict[str, Any]:
     named += f" and {len(small) - NAMED} more" if len(small) > NAMED else ""
     classes = many(len(small), "class", "classes")
     few = f"{classes} with fewer than {FEW_PRODUCTS} labeled products to train on: {named}"
-    return check(False, f"{few}. Their scores will be uncertain: add products, or merge these classes.")
+    return check(False, f"{few}. Scores of so few are uncertain: add products, or merge classes.")
 
 
 def _labels_check(contradictory: int) -> dict[str, Any]:

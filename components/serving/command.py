@@ -8,17 +8,31 @@ from typing import get_args
 
 import click
 
+from components.core.artifacts import MANIFEST
 from components.core.configuration import Accelerator
 from components.core.errors import InputError
 from components.core.project import NAME
 
 MEGABYTE = 2**20
+PACKAGE = "model"  # of a run, in its folder
+
+
+def _package(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
+    """The folder, unless it is a run's, whose package lies in it.
+
+    Raises:
+        click.BadParameter: it is a run's.
+    """
+    if not (folder / MANIFEST).exists() and (folder / PACKAGE / MANIFEST).is_file():
+        raise click.BadParameter(f"{folder} is the folder of a run, its model is {folder / PACKAGE}")
+    return folder
 
 
 model_option = click.option(
     "--model",
     required=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
+    callback=_package,
     help="A model package, such as runs/mine/model.",
 )
 device_option = click.option(

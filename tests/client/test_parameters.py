@@ -74,7 +74,7 @@ def test_what_a_preset_holds_is_accepted(preset: dict, key: str):
     ("item", "message"),
     [
         ("snapshots=1", r"--param 'snapshots=1': expected KEY=JSON with KEY one of alert_address"),
-        ("seed", "expected KEY=JSON"),
+        ("seed", "--param 'seed': expected seed=JSON: a whole number"),
         ("catalog_labels=null", "catalog_labels: None: expected a text"),
         ('catalog_labels="\\ud800"', "catalog_labels: not JSON"),
         ("cluster_accelerator_count=²", "expected a whole number of accelerators"),

@@ -1,6 +1,7 @@
 """`pipeline.py predict`: a package applied to catalogs of every form, a part at a time."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,9 @@ def test_without_images_the_texts_alone_are_predicted(tmp_path: Path):
 )
 def test_what_cannot_be_done_is_said_in_a_line(tmp_path: Path, options: list[str], message: str):
     assert message in predict(tmp_path, write_shop(tmp_path), *options, status=2)
+
+
+def test_the_folder_of_a_run_is_told_from_that_of_its_model(tmp_path: Path):
+    shutil.copytree(KEPT, tmp_path / "run" / "model")
+    said = predict(tmp_path, write_shop(tmp_path), "--model", tmp_path / "run", status=2)
+    assert f"its model is {tmp_path / 'run' / 'model'}" in said

@@ -17,9 +17,10 @@ from components.data.probabilities import (
 )
 from components.data.products import read_products
 from components.data.stacks import Stack
-from components.ensemble.confidence_report import UNCALIBRATED
+from components.ensemble.confidence_report import UNCALIBRATED, acceptance_sentence
 from components.ensemble.config import EnsembleConfig
 from components.ensemble.voting import greedy_selection, member_weights, out_of_fold_vote
+from components.modeling.acceptance import Acceptance, Accepted
 from components.modeling.metrics import macro_f1
 from components.modeling.voting import majority_vote
 
@@ -186,3 +187,9 @@ def test_wrong_configurations_are_refused(config: dict[str, Any], tmp_path: Path
     products, members, _ = write_members(tmp_path)
     with pytest.raises(InputError, match="ensemble configuration"):
         run_vote(products, members, NONE, {"name": "e", **config}, probabilities=tmp_path / "ensemble")
+
+
+def test_what_the_labels_support_is_rounded_down_so_that_it_can_be_asked_for() -> None:
+    highest = Accepted(0.5, 0.78, 0.96, 0.94, 0.98, 0.97, 0.9516, 0.99)
+    accepted = Acceptance(0.97, 0.0, 0.0, None, None, highest, {}, [highest])
+    assert "the labels support at most 95.1 %, for 78 % of the products" in acceptance_sentence(accepted)
