@@ -70,11 +70,13 @@ def _sentence(sides: list[dict[str, Any]], kind: str, products: int) -> str:
 def acceptance_section(products: Products, ensemble: Classifier, accepted: Acceptance) -> dict[str, Any]:
     """What may be accepted unseen: by target, as a curve, and of every class at the chosen threshold."""
     drawn = [each for each in accepted.curve if each.coverage >= DRAWN_FROM] or accepted.curve
+    right = "right, label noise taken away" if accepted.noise else "right as labeled"
     lines = {
-        "right, label noise taken away": [(each.coverage, each.corrected) for each in drawn],
+        right: [(each.coverage, each.corrected) for each in drawn],
         "lower end of its 95 % interval": [(each.coverage, each.corrected_low) for each in drawn],
-        "as labeled": [(each.coverage, each.accuracy) for each in drawn],
     }
+    if accepted.noise:
+        lines["as labeled"] = [(each.coverage, each.accuracy) for each in drawn]
     chosen = accepted.chosen
     series = {name: [(100 * x, 100 * y) for x, y in line] for name, line in lines.items()}
     return {

@@ -69,6 +69,7 @@ def evaluate_report(
         published_beside=beside,
         flagged=int(validation.flagged.sum()),
         tested=test is not None,
+        untested=test is not None and test.best.keys() < validation.best.keys(),
         honesty={ROWS[row]: f"{MEANING[row]}. {HONESTY[row]}" for row in validation.best},
         classifiers=_classifiers(validation, test),
         split=validation.split,

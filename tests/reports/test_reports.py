@@ -429,6 +429,16 @@ def test_the_browser_test_would_notice_a_report_that_does_not_escape(
     listener.asked.clear()
 
 
+def test_a_catalog_without_descriptions_gets_no_chart_of_their_words(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    products, images = read_products(run.products), ImageStore(run.images)
+    table = products.table.assign(description="")
+    bare = Products(table, products.classes, products.metadata)
+    pages = [preprocess_report(each, profile_catalog(each, images), []) for each in (products, bare)]
+    assert [page.count('class="chart"') for page in pages] == [2, 1]
+    assert "No product has one." in pages[1]
+
+
 def test_columns_of_unequal_bins_are_densities() -> None:
     chart = str(histogram([10, 10, 40], [0, 1, 2, 10], title="t", x_name="words"))
     heights = [float(found) for found in re.findall(r'class="column"[^>]* height="([0-9.]+)"', chart)]

@@ -17,7 +17,7 @@ from components.data.probabilities import (
 )
 from components.data.products import read_products
 from components.data.stacks import Stack
-from components.ensemble.confidence_report import UNCALIBRATED, acceptance_sentence
+from components.ensemble.confidence_report import UNCALIBRATED, acceptance_section, acceptance_sentence
 from components.ensemble.config import EnsembleConfig
 from components.ensemble.voting import greedy_selection, member_weights, out_of_fold_vote
 from components.modeling.acceptance import Acceptance, Accepted
@@ -193,3 +193,13 @@ def test_what_the_labels_support_is_rounded_down_so_that_it_can_be_asked_for() -
     highest = Accepted(0.5, 0.78, 0.96, 0.94, 0.98, 0.97, 0.9516, 0.99)
     accepted = Acceptance(0.97, 0.0, 0.0, None, None, highest, {}, [highest])
     assert "the labels support at most 95.1 %, for 78 % of the products" in acceptance_sentence(accepted)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_the_curve_as_labeled_is_drawn_where_label_noise_is_taken_away(tmp_path: Path, noise: float) -> None:
+    stage, _ = write_stage(tmp_path)
+    curve = [Accepted(0.5, coverage, 0.9, 0.8, 0.95, 0.92, 0.82, 0.97) for coverage in (0.5, 1.0)]
+    accepted = Acceptance(0.97, noise, noise, None, None, curve[0], {}, curve)
+    vote = Classifier("vote", "ensemble", {}, {})
+    chart = acceptance_section(read_products(stage.products), vote, accepted)["chart"]
+    assert (">as labeled<" in chart, ">right as labeled<" in chart) == (noise > 0, noise == 0)

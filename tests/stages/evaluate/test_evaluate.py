@@ -162,6 +162,9 @@ def test_a_row_of_table_1_whose_classifier_the_model_does_not_need_has_no_test_f
     document = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert set(ROWS) - set(document["test"]["rows"]) == {"text"}
     assert (tmp_path / "out" / "predictions_text.tsv").exists()  # the next best, which the model has
+    explained = "A dash for test"
+    assert explained in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert explained not in (run.products.parent / "evaluated" / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_csv_dialect_gets_an_index_and_its_own_column_name(tmp_path: Path) -> None:
