@@ -177,10 +177,14 @@ def _class_f1(run: FinishedRun, *, by_name: bool) -> dict[str, float]:
 def _differences(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     one, other = (dict(_leaves(parameters)) for parameters in (first, second))
     return [
-        (name, *(NONE if value in (None, "") else value for value in (one.get(name), other.get(name))))
+        (name, _or_none(one.get(name)), _or_none(other.get(name)))
         for name in dict.fromkeys([*one, *other])
         if one.get(name) != other.get(name) and name.split(".")[0] not in UNIMPORTANT
     ]
+
+
+def _or_none(value: Any) -> Any:
+    return NONE if value in (None, "") else value
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
