@@ -1,15 +1,17 @@
 """A catalog predicted from its files: read as a run reads it, its pictures and answers a part at a time."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from components.core.configuration import parse_config
 from components.core.errors import InputError
 from components.data.image_store import ImageStore
 from components.data.prediction_files import prediction_rows
@@ -45,7 +47,13 @@ class CatalogPredictions:
 
 
 def predict_catalog(
-    model: Model, products: str, images: str, output: Path, *, columns: str = ""
+    model: Model,
+    products: str,
+    images: str,
+    output: Path,
+    *,
+    columns: str = "",
+    settings: Mapping[str, Any] | None = None,
 ) -> CatalogPredictions:
     """Predicts every product of a catalog, and writes its codes and, beside them, their detail.
 
@@ -56,21 +64,25 @@ def predict_catalog(
         products, images: paths or URIs, as a run takes them; "" for no images.
         output: `NAME.csv` or `NAME.tsv`; beside it go `NAME_detail.tsv` and, where a row was not taken as it
             came, `NAME_quarantine.tsv`.
-        columns: the catalog's, where they are not called as those of the catalog that was trained on.
+        columns, settings: the catalog's, where they are not those of the catalog that was trained on; see
+            `reading_config`.
 
     Raises:
-        InputError: the catalog cannot be read, or too many of its rows.
+        InputError: the catalog cannot be read, or too many of its rows; or it would be written over.
     """
     if output.suffix not in DELIMITERS:
         raise InputError(f"{output}: expected a name that ends with .csv or .tsv")
-    config, findings = reading_config(model, columns), []
-    quarantine = output.with_name(f"{output.stem}_quarantine.tsv")
+    config, findings = reading_config(model, columns, settings or {}), []
+    detail, quarantine = (output.with_name(f"{output.stem}_{what}.tsv") for what in ("detail", "quarantine"))
+    for written in (output, detail, quarantine):
+        if written.resolve() == Path(products).resolve():
+            raise InputError(f"{products}: would be written over; name another --output than {output}")
     quarantine.unlink(missing_ok=True)  # an earlier prediction's
     with TemporaryDirectory() as scratch:
         try:
             records, left_out = catalog_records(products, config, Path(scratch), findings)
             part = with_images(records, images, config, Path(scratch))
-            files, found = _predict(model, part, config, output)
+            found = _predict(model, part, config, output, detail)
             if images:  # else all products are without, and nobody needs to hear it of each
                 findings += found
                 check_coverage("test", records, found, 1, part.names.strangers())
@@ -78,16 +90,23 @@ def predict_catalog(
             if findings:
                 write_findings(findings, quarantine)
     blind = sum(record.image is None for record in records)
-    return CatalogPredictions(len(records), left_out, blind, (*files, *([quarantine] if findings else [])))
+    files = (output, detail, *([quarantine] if findings else []))
+    return CatalogPredictions(len(records), left_out, blind, files)
 
 
-def reading_config(model: Model, columns: str) -> PreprocessConfig:
-    """How a catalog is read: as the one that was trained on, but for the names of its columns."""
-    if not columns:
-        return model.preprocess
-    # Whoever names columns must name that of the codes, which a catalog to predict need not have.
-    named = columns if "code=" in columns.replace(" ", "") else f"{columns},code=code"
-    return model.preprocess.model_copy(update={"columns": named})
+def reading_config(model: Model, columns: str, settings: Mapping[str, Any]) -> PreprocessConfig:
+    """How a catalog is read: as the one that was trained on, but for what is given.
+
+    Args:
+        columns: the names of its columns, "" where they are the same.
+        settings: keys of the configuration.
+    """
+    given = {**model.preprocess.model_dump(), **settings}
+    if columns:
+        # Whoever names columns must name that of the codes, which a catalog to predict need not have.
+        named = columns if "code=" in columns.replace(" ", "") else f"{columns},code=code"
+        given["columns"] = named
+    return parse_config(PreprocessConfig, given, where="preprocess configuration")
 
 
 def catalog_records(
@@ -138,10 +157,10 @@ def with_images(records: list[Record], images: str, config: PreprocessConfig, sc
 
 
 def _predict(
-    model: Model, part: Part, config: PreprocessConfig, output: Path
-) -> tuple[list[Path], list[Finding]]:
-    """The files written, and what was found of the images."""
-    detail_path, found = output.with_name(f"{output.stem}_detail.tsv"), []
+    model: Model, part: Part, config: PreprocessConfig, output: Path, detail_path: Path
+) -> list[Finding]:
+    """Writes both files of predictions; returns what was found of the images."""
+    found: list[Finding] = []
     with ExitStack() as stack:
         rows = stack.enter_context(prediction_rows(output, model.document, DELIMITERS[output.suffix]))
         detail = stack.enter_context(detail_rows(detail_path, model))
@@ -149,7 +168,7 @@ def _predict(
             rows.write(table, predictions.codes)
             detail.write(table, predictions)
     send_some_to_review(detail_path, model)
-    return [output, detail_path], found
+    return found
 
 
 def predicted(

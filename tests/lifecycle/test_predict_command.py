@@ -71,8 +71,10 @@ def test_without_images_the_texts_alone_are_predicted(tmp_path: Path):
         (["--output", "out.json"], "expected a name that ends with .csv or .tsv"),
         (["--columns", "product_id=id,title=name"], "column 'id' missing"),
         (["--model", "."], "no manifest.json"),
+        (["--param", 'preprocess_config={"quots": "none"}'], "did you mean 'quotes'?"),
+        (["--param", "text_configs=[]"], "expected KEY=JSON with KEY one of preprocess_config"),
     ],
-    ids=["output", "columns", "model"],
+    ids=["output", "columns", "model", "setting", "parameter"],
 )
 def test_what_cannot_be_done_is_said_in_a_line(tmp_path: Path, options: list[str], message: str):
     assert message in predict(tmp_path, write_shop(tmp_path), *options, status=2)
@@ -82,3 +84,20 @@ def test_the_folder_of_a_run_is_told_from_that_of_its_model(tmp_path: Path):
     shutil.copytree(KEPT, tmp_path / "run" / "model")
     said = predict(tmp_path, write_shop(tmp_path), "--model", tmp_path / "run", status=2)
     assert f"its model is {tmp_path / 'run' / 'model'}" in said
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out_detail.tsv", "out_quarantine.tsv"])
+def test_a_catalog_is_never_written_over_by_its_predictions(tmp_path: Path, name: str):
+    products = write_shop(tmp_path).rename(tmp_path / name)
+    before = products.read_bytes()
+    said = predict(tmp_path, products, "--columns", "product_id=sku,title=name", status=2)
+    assert "would be written over; name another --output" in said
+    assert products.read_bytes() == before
+
+
+def test_a_catalog_of_another_form_than_the_trained_one_is_read_as_it_is_said_to_be(tmp_path: Path):
+    lines = ["sku\tname", *(f'{product}\t"Lamp" {product}"' for product in range(11)), "11"]
+    (tmp_path / "shop.tsv").write_text("\n".join(lines), encoding="utf-8")
+    settings = '{"quotes": "none", "max_quarantined": 0.1, "columns": "product_id=sku,title=name,code=code"}'
+    said = predict(tmp_path, tmp_path / "shop.tsv", "--param", f"preprocess_config={settings}")
+    assert "11 products predicted, 1 rows left out" in said

@@ -7,6 +7,7 @@ import click
 
 from components.client.commands.access import existing
 from components.client.commands.failure import exit_on_input_error
+from components.client.parameters import parse_parameters
 from components.core.configuration import Accelerator
 from components.serving.command import device_option, model_option
 
@@ -23,6 +24,12 @@ from components.serving.command import device_option, model_option
 )
 @click.option("--columns", default="", help="The catalog's columns, where they are not those trained on.")
 @click.option(
+    "--param",
+    multiple=True,
+    metavar="preprocess_config=JSON",
+    help='How the catalog is read, where not as the one trained on: {"quotes": "none"}.',
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("predictions.csv"),
@@ -31,7 +38,13 @@ from components.serving.command import device_option, model_option
 )
 @device_option
 def predict(
-    model: Path, products: Path, images: Path | None, columns: str, output: Path, device: Accelerator
+    model: Path,
+    products: Path,
+    images: Path | None,
+    columns: str,
+    param: tuple[str, ...],
+    output: Path,
+    device: Accelerator,
 ) -> None:
     """Predict a catalog's products with a trained model.
 
@@ -45,9 +58,10 @@ def predict(
     logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
     logging.getLogger("components.lifecycle").setLevel(logging.INFO)
     with exit_on_input_error():
+        settings = parse_parameters(param, {"preprocess_config": "Dict"}).get("preprocess_config", {})
         loaded = load_model(model, device=device)
         where = str(images or "")
-        done = predict_catalog(loaded, str(products), where, output, columns=columns)
+        done = predict_catalog(loaded, str(products), where, output, columns=columns, settings=settings)
     click.echo(
         f"model {loaded.version}: {done.products:,} products predicted, {done.left_out:,} rows left out"
     )

@@ -100,7 +100,7 @@ def run_plan(
     findings: list[Finding] = []
     news = _News(asked, now)
     with TemporaryDirectory() as scratch:
-        config = reading_config(model, asked.catalog_columns)
+        config = reading_config(model, asked.catalog_columns, {})
         records, left_out = catalog_records(
             asked.catalog_products,
             config,
