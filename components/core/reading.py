@@ -62,14 +62,26 @@ def parse_json_object(text: str | bytes) -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parses JSON as the standard has it, without NaN, infinities and halves of surrogate pairs.
+    """Parses JSON as the standard has it, without NaN, infinities, half surrogate pairs and repeated keys.
 
     Raises:
         ValueError: it is not JSON, or holds one of these.
         RecursionError: it is nested too deeply.
     """
-    found = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    found = json.loads(
+        text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=unique_keys
+    )
     json.dumps(found, ensure_ascii=False).encode()  # refuses half a pair, which no UTF-8 file can hold
+    return found
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a JSON text's pairs; `ValueError` where a key occurs twice, as one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} occurs twice")
     return found
 
 

@@ -48,7 +48,7 @@ def read_labeled(
         check_code_column(labeled)
     decisions = []
     if "corrections" in paths:
-        corrections = read_table(paths["corrections"], encoding=config.encoding, quotes=config.quotes)
+        corrections = read_table(paths["corrections"], encoding=config.encoding)
         decisions = [asdict(each) for each in apply_corrections(labeled, corrections)]
     waiting = _without_code(labeled)
     findings += labeled.findings

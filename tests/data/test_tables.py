@@ -58,6 +58,28 @@ def test_an_encoding_that_only_a_guess_decides_is_refused_with_both_readings(tmp
     assert read(tmp_path, data, encoding="cp1252").rows[0].values["name"] == "Mère"
 
 
+@pytest.mark.parametrize("odd", ["décor 20€", "d’été"])
+def test_a_few_words_of_windows_suffice_where_the_other_reading_is_no_text(tmp_path: Path, odd: str):
+    rows = rows_of(["Lamp", odd, "Table"])
+    table = read(tmp_path, delimited(rows, ";").encode("cp1252"))
+    assert values(table) == rows
+
+
+@pytest.mark.parametrize("encoding", ["latin1", "iso-8859-1", "iso8859_15"])
+def test_an_encoding_that_would_turn_signs_into_control_characters_is_refused_with_the_line(
+    tmp_path: Path, encoding: str
+):
+    data = delimited(rows_of(["Lampe", "Œuvre", "Table"]), ";").encode("cp1252")
+    with pytest.raises(InputError, match=rf"line 3: not {encoding}: .* control character '\\x8c'.*cp1252"):
+        read(tmp_path, data, encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["iso2022_jp", "utf-7"])
+def test_an_encoding_of_ascii_bytes_is_read_where_it_is_named(tmp_path: Path, encoding: str):
+    rows = rows_of(["ベッド", "本", "食品"])
+    assert values(read(tmp_path, delimited(rows, ";").encode(encoding), encoding=encoding)) == rows
+
+
 def test_two_encodings_in_one_file_are_refused_with_the_line(tmp_path: Path):
     lines = [
         line.encode("utf-8" if i % 2 else "cp1252")
@@ -140,6 +162,16 @@ def test_descriptions_of_several_lines_with_commas_are_no_swallowed_records(tmp_
 def test_habits_of_exports_change_nothing(tmp_path: Path, change: Callable[[str], str]):
     rows = rows_of(FRENCH)
     assert values(read(tmp_path, change(delimited(rows, ";")))) == rows
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_files_put_one_behind_the_other_have_one_header_and_no_product_of_it(tmp_path: Path, mark: str):
+    rows = rows_of(FRENCH)
+    text = delimited(rows, ";")
+    table = read(tmp_path, f"{mark}{text}{mark}{delimited(rows[:2], ';')}")
+    assert values(table) == [*rows, *rows[:2]]
+    [finding] = table.findings
+    assert (finding.line, finding.reason, finding.action) == (len(rows) + 2, "header_again", "ignored")
 
 
 def test_the_delimiter_is_the_one_of_the_rows_not_of_the_headers_commas(tmp_path: Path):

@@ -43,6 +43,8 @@ ODD_SHARE = 0.1  # of its letters that may be oddities, or the reading is no tex
 UNLIKELY = 0.3  # that measure for a reading which charset-normalizer drops
 SIGNS = "’‘“”„«»–—…€£°²³®™©·•№¿¡§\xa0"
 BESIDE_NUMBERS = "¼½¾×÷±µ"
+# What ISO 8859 has where Windows has signs: no text holds them, and "iso-8859-1" mostly means cp1252.
+CONTROLS = re.compile("[\x80-\x9f]")
 
 # The letters beyond a-z of some languages, by how often they stand in a text.
 ALPHABETS = (
@@ -101,12 +103,12 @@ def _scored(sample: bytes) -> list[tuple[float, str, str]]:
 
 
 def reads(data: bytes, encoding: str) -> bool:
-    """Whether the bytes are of an encoding."""
+    """Whether the bytes are a text in an encoding."""
     try:
-        data.decode(encoding)
+        text = data.decode(encoding)
     except UnicodeError:
         return False
-    return True
+    return encoding == "utf-8" or not CONTROLS.search(text)
 
 
 def likelihood(text: str) -> tuple[float, int, int]:
@@ -134,8 +136,8 @@ def _odd(before: str, letter: str, after: str) -> bool:
         return False
     if letter in BESIDE_NUMBERS:
         return before.isalpha() or after.isalpha()
-    if not letter.isalpha():
-        return unicodedata.category(letter)[0] != "M"
+    if not letter.isalpha() and unicodedata.category(letter)[0] != "M":
+        return True
     if before.isdigit() or (letter.isupper() and before.islower()):
         return True
     latin = letter < "\u0250"

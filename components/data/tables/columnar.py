@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.core.errors import InputError
+from components.core.reading import unique_keys
 from components.data.tables.findings import DROPPED, Finding, shown
 from components.data.tables.lines import Lines, Unpacked
 from components.data.tables.table import Scan, clean_names
@@ -82,7 +83,11 @@ def _objects(lines: Lines, path: Path, wrong: list[Finding]) -> Iterator[tuple[i
             continue
         try:
             record = json.loads(
-                line, parse_int=_Number, parse_float=_Number, parse_constant=_Number, object_pairs_hook=_once
+                line,
+                parse_int=_Number,
+                parse_float=_Number,
+                parse_constant=_Number,
+                object_pairs_hook=unique_keys,
             )
             if not isinstance(record, dict):
                 raise ValueError("not an object")
@@ -95,13 +100,6 @@ def _objects(lines: Lines, path: Path, wrong: list[Finding]) -> Iterator[tuple[i
 
 class _Number(str):
     """A number as a JSON text writes it."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        raise ValueError("a key occurs twice")
-    return record
 
 
 def _json_text(value: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.core.errors import InputError
-from components.data.tables.code_pages import likelihood, older_codec, reads
+from components.data.tables.code_pages import CONTROLS, likelihood, older_codec, reads
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -61,7 +61,9 @@ def tell_encoding(file: Path, encoding: str, where: str) -> Encoding:
         _read_through(file, "utf-8")
     except UnicodeDecodeError:
         return _checked(file, encoding, where) if encoding else _not_utf8(file, where)
-    if encoding.lower().startswith(("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32")):
+    # Bytes of ASCII alone may be ISO-2022-JP too, or UTF-7.
+    wide = encoding.lower().startswith(("utf-16", "utf_16", "utf16", "utf-32", "utf_32", "utf32"))
+    if wide or (encoding and _is_ascii(file)):
         return _checked(file, encoding, where)
     return Encoding("utf-8")
 
@@ -81,18 +83,33 @@ def _checked(file: Path, encoding: str, where: str) -> Encoding:
 
 
 def _read_through(file: Path, encoding: str) -> None:
-    """Reads a text in pieces; raises what reading it whole would."""
+    """Reads a text in pieces; raises what reading it whole would, and where it holds what no text does."""
     with file.open(encoding=encoding, newline="") as stream:
-        while stream.read(BLOCK):
-            pass
+        while piece := stream.read(BLOCK):
+            if not encoding.lower().startswith("utf") and CONTROLS.search(piece):
+                raise UnicodeError
+
+
+def _is_ascii(file: Path) -> bool:
+    try:
+        _read_through(file, "ascii")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _refuse_wrong(data: bytes, encoding: str, where: str) -> None:
     try:
-        data.decode(encoding)
+        text = data.decode(encoding)
     except UnicodeError as error:
         line = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
         raise InputError(f"{where}, line {line}: not {encoding}: {error}. Name another encoding.") from error
+    if control := CONTROLS.search(text):
+        line = text.count("\n", 0, control.start()) + 1
+        raise InputError(
+            f"{where}, line {line}: not {encoding}: it would hold the control character {control[0]!r}. Name "
+            "another encoding: ISO 8859 mostly means that of Windows, cp1252."
+        )
 
 
 def _without_mark(head: bytes, size: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.core.errors import InputError
 from components.core.reading import reading
-from components.data.tables.findings import DROPPED, NORMALIZED, Finding, shown
+from components.data.tables.findings import DROPPED, IGNORED, NORMALIZED, Finding, shown
 from components.data.tables.lines import FORMATS
 from components.data.tables.swallowed import width_of
 
@@ -123,6 +123,10 @@ class Rows:
         if not any(value and not value.isspace() for value in values):
             return None
         name = self.scan.path.name
+        if self._is_header(values):
+            detail = "the column names again: are these several files, one behind the other?"
+            self.findings.append(Finding(name, line, "", "header_again", IGNORED, detail))
+            return None
         if problem := self._problem(values):
             self.findings.append(Finding(name, line, "", problem[0], DROPPED, problem[1]))
             return None
@@ -130,6 +134,10 @@ class Rows:
             self.findings.append(Finding(name, line, "", "nul", NORMALIZED, "replaced by a space"))
             return [value.replace("\0", " ") for value in values]
         return values
+
+    def _is_header(self, values: list[str]) -> bool:
+        first = values[0].removeprefix("\ufeff")
+        return first.strip() == self.scan.header[0] and clean_names([first, *values[1:]]) == self.scan.header
 
     def _problem(self, values: list[str]) -> tuple[str, str] | None:
         width = len(self.scan.header)

@@ -13,6 +13,7 @@ from components.data.tables.findings import FLAGGED, Finding, shown
 from components.data.tables.read import read_table
 from components.preprocess.catalog.cleaning import clean_text
 from components.preprocess.catalog.dialects import class_columns, plural
+from components.preprocess.catalog.joining import number_form
 from components.preprocess.config import PreprocessConfig
 
 COLUMNS = {"code": "code", "name": "name", "parent": "parent"}  # of a table, unless class_columns says else
@@ -53,7 +54,9 @@ def read_classes(path: Path, config: PreprocessConfig) -> tuple[dict[str, str], 
     first: dict[str, _Entry] = {}
     for entry in entries:
         first.setdefault(entry.code, entry)
-    by_code = any(clean_code(entry.parent) in first for entry in entries)
+    # As numbers: with one of them missing, pandas writes a column of codes as 2.0.
+    numbers = {number_form(code) for code in first}
+    by_code = any(number_form(clean_code(entry.parent)) in numbers for entry in entries)
     names, paths = {}, {}
     for entry in entries:
         parts = _names_of(entry, first, by_code, config.class_separator, path)
@@ -96,11 +99,14 @@ def _of_json(path: Path) -> Iterator[_Entry]:
         given = value if isinstance(value, dict) else {"name": value}
         if unknown := sorted(given.keys() - {"name", "parent"}):
             raise InputError(f"{path}: code {shown(code)}: {shown(unknown[0])}: expected name and parent")
-        yield _entry(code, str(given.get("name", "")), str(given.get("parent", "")), f"as {shown(code)}")
+        name, parent = given.get("name") or "", given.get("parent") or ""
+        if wrong := [text for text in (name, parent) if isinstance(text, (dict, list, bool))]:
+            raise InputError(f"{path}: code {shown(code)}: {shown(str(wrong[0]))}: expected a text")
+        yield _entry(code, str(name), str(parent), f"as {shown(code)}")
 
 
 def _of_table(path: Path, config: PreprocessConfig) -> Iterator[_Entry]:
-    table = read_table(path, encoding=config.encoding, quotes=config.quotes)
+    table = read_table(path, encoding=config.encoding)
     columns = class_columns(config.class_columns) if config.class_columns else COLUMNS
     missing = table.missing(columns.values())
     if lacking := [name for name in missing if config.class_columns or name != COLUMNS["parent"]]:
@@ -131,8 +137,8 @@ def _names_of(
         above = first.get(clean_code(parent))
         if above is None and by_code:
             raise InputError(
-                f"{path}: {passed[-1].where}: parent {shown(parent)} is no code of this file, and other "
-                "parents are; leave it empty for a class at the top"
+                f"{path}: {passed[-1].where}: parent {shown(parent)} is no code of this file, as parents are "
+                "here; write it as it stands in the column of codes, or leave it empty for a class at the top"
             )
         if above is None:
             return _parts(parent, separator) + names

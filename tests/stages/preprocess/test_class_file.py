@@ -1,6 +1,7 @@
 """The file of class names: flat, with paths, and with parents by code."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,10 +81,30 @@ def test_what_contradicts_itself_is_refused_by_its_rows(tmp_path: Path) -> None:
     found = refusal(tmp_path, TABLE + "9\tTop\t\n1\tA\t2\n2\tB\t3\n3\tC\t2\n")
     assert found.startswith("classes.tsv: a class stands below itself: '1' (line 3) below '2' (line 4) below")
     assert "parent '12' is no code" in refusal(tmp_path, TABLE + "1\tA\t2\n2\tB\t12\n")
+    assert "parent '2.0' is no code" in refusal(tmp_path, TABLE + "1\tA\t2.0\n2\tB\t\n")
     assert "line 3: 'code' is empty" in refusal(tmp_path, TABLE + "1\tA\t\n\tB\t\n")
     assert "column 'name' missing" in refusal(tmp_path, "code\tparent\n1\tA\n")
     found = refusal(tmp_path, "code\tname\n1\tA\n", class_columns="code=code,name=name,parent=above")
     assert "column 'above' missing" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"1": "Boots", "1": "Ties"}', "the key '1' occurs twice"),
+        ('{"1": ["Shoes", "Boots"]}', "code '1': \"['Shoes', 'Boots']\": expected a text"),
+        ('{"1": {"name": "Boots", "parent": {"name": "Shoes"}}}', "expected a text"),
+    ],
+)
+def test_json_that_is_no_name_is_refused_with_its_code(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(InputError, match=re.escape(says)):
+        read(tmp_path, text, "classes.json")
+    assert read(tmp_path, '{"1": null, "2": "Ties"}', "classes.json")[0] == {"1": "", "2": "Ties"}
+
+
+def test_quotes_that_are_text_in_the_catalog_still_enclose_names(tmp_path: Path) -> None:
+    text = 'code,name\n1,"Shoes, 10"""\n2,Ties\n'
+    assert read(tmp_path, text, "classes.csv", quotes="none")[0] == {"1": 'Shoes, 10"', "2": "Ties"}
 
 
 def test_the_same_row_twice_is_one_class(tmp_path: Path) -> None:

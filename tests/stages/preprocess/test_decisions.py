@@ -51,6 +51,12 @@ def test_each_choice_is_carried_out_and_an_open_row_does_nothing(catalog: TinyCa
     ]
 
 
+def test_quotes_that_are_text_in_the_catalog_still_enclose_what_the_project_wrote(catalog: TinyCatalog):
+    catalog.codes[0] = catalog.codes[3] = 'TV 55"'
+    prepared = decided(catalog, HEADER + '5001\t20\tcorrect\t"TV 55"""\n', quotes="none")
+    assert column(prepared.products, "code").count('TV 55"') == 3
+
+
 def test_products_that_people_drop_are_not_rows_that_cannot_be_used(catalog: TinyCatalog):
     rows = [f"{5000 + i}\t{catalog.codes[i]}\tdrop\t" for i in range(20)]
     assert len(decided(catalog, HEADER + "\n".join(rows) + "\n").products.table) == 40
