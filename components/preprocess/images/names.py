@@ -5,6 +5,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
+from urllib.parse import unquote
 
 from components.preprocess.images.sources import BadImage, ImageSource, refuse_climbing
 
@@ -44,6 +45,10 @@ class ImageNames:
     def split(self, cell: str) -> list[str]:
         """The names in one cell, in its order; none where it names no image."""
         cell = cell.strip()
+        is_list = cell[:1] + cell[-1:] == "[]"  # as JSON or Python writes it
+        if is_list and cell not in self._exact and not self._alike(cell):
+            listed = (name.strip().strip("\"'") for name in self._separator.split(cell[1:-1]))
+            return [name for name in listed if name]
         if cell in self._exact or not self._separator.search(cell):
             return [] if cell.casefold() in _NO_NAME and cell not in self._exact else [cell]
         if self._alike(cell):
@@ -72,7 +77,7 @@ class ImageNames:
             raise BadImage("image_ambiguous", f"{paths[0]!r} could be {meant}: keep the images' folders")
         image = self.source.read(numbers[0])
         if any(self.source.read(number) != image for number in numbers[1:]):
-            advice = "write the folder before the name"
+            advice = "write the folder before the name" if len({*paths}) > 1 else "leave one of them"
             raise BadImage("image_ambiguous", f"{name!r} could be {_listed(paths)}: {advice}")
         return image
 
@@ -90,6 +95,8 @@ class ImageNames:
         if name in self._exact:
             return self._exact[name]
         alike, wanted = self._alike(name), _parts(name.casefold())
+        if not alike and (path := _without_query(name)) != name:
+            return self._lookup(path)
         for number, below in alike:
             if len(wanted) > len(below):
                 self._other_folders[number].add(wanted)
@@ -135,6 +142,12 @@ def _parts(path: str) -> Parts:
     ):  # the time of NFC grows with the square of marks in a row
         path = unicodedata.normalize("NFC", path)
     return tuple(part for part in path.split("/") if part.strip() not in ("", "."))
+
+
+def _without_query(name: str) -> str:
+    """Of a URL host and path, as the file is called that was fetched from there; else the name itself."""
+    name = name.replace("\\", "/")  # PHP escapes the slashes of JSON
+    return unquote(re.sub(r"^\w+://|[?#].*$", "", name)) if "://" in name else name
 
 
 def _common(folders: list[Parts]) -> Parts:

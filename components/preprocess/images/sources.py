@@ -8,12 +8,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from components.core.errors import InputError
+from components.data.tables.lines import ZIP, Unpacked
 from components.data.uris import explained, fetch, is_in_store, open_store
 
 MAX_BYTES = 20 * 2**20
 # Of the others a few hundred bytes unpack to gigabytes before a reader can stop.
 BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-UTF8_NAME = 0x800  # a zip member's flag
+ENCRYPTED, UTF8_NAME = 0x1, 0x800  # flags of a zip's member
 # What zipfile and its decompressors raise on a damaged, encrypted or exotically packed file.
 _DAMAGED_ZIP = (
     OSError,
@@ -151,7 +152,10 @@ class ZipImages:
         try:
             self._zip = zipfile.ZipFile(path)
         except _DAMAGED_ZIP as error:
-            raise InputError(f"{path}: not a zip of images: {error}; expected a folder or a zip") from error
+            why = str(error)
+            if isinstance(error, zipfile.BadZipFile) and Unpacked(path).head().startswith(ZIP):
+                why = "it begins as one, and the list of files at its end is not there: copy it whole"
+            raise InputError(f"{path}: not a zip of images: {why}; expected a folder or a zip") from error
         self.path = path
         self.where = f"the zip {path.name}"
         self._members = [member for member in self._zip.infolist() if not member.is_dir()]
@@ -164,6 +168,8 @@ class ZipImages:
         """The bytes of one member, of which a wrong size in its header never makes more than is allowed."""
         member, name = self._members[number], self.paths[number]
         _refuse_large(member.file_size)
+        if member.flag_bits & ENCRYPTED:
+            raise BadImage("image_unreadable", f"{name!r} has a password: make the zip anew without one")
         if member.compress_type not in BOUNDED:
             raise BadImage("image_unreadable", f"{name!r} is not packed by deflate: make the zip anew")
         try:

@@ -42,6 +42,13 @@ def read(members: Mapping[str, bytes], cell: str, folder: Path) -> bytes:
         ("1.jpg", "photos/1.jpg"),
         ("photos/1.jpg", "C:\\shop\\pictures\\1.jpg"),
         ("photos/1.jpg", "https://shop.example/uploads/1.jpg"),
+        ("photos/1.jpg", "https://cdn.shop.example/files/1.jpg?v=1590000000"),
+        ("photos/été 1.jpg", "https://shop.example/%C3%A9t%C3%A9%201.jpg#main"),
+        ("photos/1%20.jpg", "https://shop.example/1%20.jpg"),
+        ("photos/1.jpg", '["https://shop.example/photos/1.jpg"]'),
+        ("photos/1.jpg", r'["https:\/\/shop.example\/photos\/1.jpg?v=2"]'),
+        ("photos/1.jpg", "['1.jpg']"),
+        ("photos/[1]", "[1]"),
         ("m/b/1.jpg", "/m/b/1.jpg"),
         ("1.JPG", "1.jpg"),
         ("Photos/1.jpg", "photos\\1.jpg"),
@@ -56,6 +63,41 @@ def read(members: Mapping[str, bytes], cell: str, folder: Path) -> bytes:
 )
 def test_a_name_is_found_as_it_can_only_have_been_meant(tmp_path: Path, member: str, cell: str):
     assert read({member: RED, "photos/other.jpg": BLUE}, cell, tmp_path) == RED
+
+
+@pytest.mark.parametrize(
+    "cell", ['["a.jpg", "b.jpg"]', "['a.jpg','b.jpg']", "a.jpg, b.jpg", "[a.jpg|b.jpg|]"]
+)
+def test_a_list_names_several_images(tmp_path: Path, cell: str):
+    images = ImageNames(zip_of({"a.jpg": RED, "b.jpg": BLUE}, tmp_path / "images.zip"), [cell])
+    assert [images.read(name) for name in images.split(cell)] == [RED, BLUE]
+    assert images.split("[]") == []
+
+
+def test_a_zip_that_was_not_copied_whole_is_called_so(tmp_path: Path):
+    path = tmp_path / "images.zip"
+    zip_of({"1.jpg": RED}, path)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(InputError, match=r"not a zip of images: it begins as one, and .* copy it whole"):
+        ZipImages(path)
+
+
+def test_a_zip_with_a_password_is_called_so(tmp_path: Path):
+    zip_of({"1.jpg": RED}, tmp_path / "images.zip")
+    packed = bytearray((tmp_path / "images.zip").read_bytes())
+    packed[packed.rfind(b"PK\x01\x02") + 8] |= 1  # the flags in the list of files
+    (tmp_path / "images.zip").write_bytes(packed)
+    with pytest.raises(BadImage, match=r"'1.jpg' has a password: make the zip anew without one"):
+        ZipImages(tmp_path / "images.zip").read(0)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_a_zip_holds_twice_is_not_to_be_told_by_its_folder(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("1.jpg", RED)
+        archive.writestr("1.jpg", BLUE)
+    with pytest.raises(BadImage, match=r"could be '1.jpg', '1.jpg': leave one of them"):
+        ImageNames(ZipImages(tmp_path / "images.zip"), ["1.jpg"]).read("1.jpg")
 
 
 @pytest.mark.parametrize(
