@@ -84,7 +84,7 @@ def test_a_kill_while_tensors_are_written_leaves_the_checkpoint_before(tmp_path:
     if child == 0:
         save(tmp_path, 2, size=50_000_000)
         os._exit(0)
-    while not any(tmp_path.glob("step-000000002/.tmp*")):
+    while not any(tmp_path.glob("step-000000002/.*")):
         assert os.waitpid(child, os.WNOHANG) == (0, 0), "the save was too fast"
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
