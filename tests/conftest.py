@@ -56,12 +56,14 @@ def _gpus_of(item: pytest.Item) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _level_of_log() -> Iterator[None]:
+def _settings_of_log() -> Iterator[None]:
     """What a command or a stage sets in this process ends with the test."""
-    logger = logging.getLogger("components")
-    level = logger.level
+    root, logger = logging.getLogger(), logging.getLogger("components")
+    level, handlers = logger.level, list(root.handlers)
     yield
     logger.setLevel(level)
+    for handler in [each for each in root.handlers if each not in handlers]:
+        root.removeHandler(handler)  # its stream may be closed
 
 
 @pytest.fixture(scope="module")
