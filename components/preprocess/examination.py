@@ -1,13 +1,14 @@
 """Both parts of a catalog, examined: their prepared shards become a table of products."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from components.core.errors import InputError
 from components.data.decisions import decisions_of
 from components.data.products import Products
-from components.data.tables.findings import DROPPED, Finding, by_reason
+from components.data.tables.findings import DROPPED, Finding, by_reason, first_of
 from components.preprocess.catalog.quarantine import refuse_if_too_many
 from components.preprocess.catalog.records import Record
 from components.preprocess.config import PreprocessConfig
@@ -35,7 +36,7 @@ def examine_labeled(
     refuse_if_too_many(findings, metadata["rows"]["labeled"], config.max_quarantined)
     dropped = {finding.product_id for finding in catalog.of_images if finding.action == DROPPED}
     kept = [record for record in records if record.product_id not in dropped]
-    _refuse_vanished_classes({record.code for record in records}, kept)
+    _refuse_vanished_classes(records, kept, config)
     kept, metadata["small_classes"] = settle_small_classes(kept, config, findings)
     classes = sorted({record.code for record in kept if record.code is not None})
     labeled_by_people = frozenset(each.product_id for each in decisions_of(metadata) if not each.given)
@@ -85,7 +86,19 @@ def _check_nothing_is_lost(rows: int, kept: int, findings: list[Finding]) -> Non
         raise RuntimeError(f"{rows} rows were read, {kept} kept and {left_out} quarantined: some are lost")
 
 
-def _refuse_vanished_classes(codes_before: set[str | None], kept: list[Record]) -> None:
-    vanished = sorted(map(str, codes_before - {record.code for record in kept}))
+def _refuse_vanished_classes(
+    records: Sequence[Record], kept: Sequence[Record], config: PreprocessConfig
+) -> None:
+    """Refuses that a class loses its last product, unless small classes are not kept and it is one."""
+    counts = Counter(record.code for record in records)
+    least = 1 if config.small_classes == "keep" else config.min_products
+    vanished = {code for code in counts.keys() - {record.code for record in kept} if counts[code] >= least}
     if vanished:
-        raise InputError(f"no usable product is left of {len(vanished)} classes: {', '.join(vanished[:20])}")
+        of_them = (record for record in records if record.code in vanished)
+        lines = [f"{one.file}, line {one.line}, product {one.product_id!r}: {one.code!r}" for one in of_them]
+        raise InputError(
+            f"no usable product is left of {len(vanished)} classes: "
+            f"{', '.join(sorted(map(str, vanished))[:20])}\n{first_of(lines)}\n"
+            "Mend their images, keep them without (on_bad_image=keep), or take these rows out; "
+            "small_classes and min_products leave out classes of few products."
+        )

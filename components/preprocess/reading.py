@@ -168,11 +168,18 @@ def _refuse_known_ids(known: set[str], test: list[Record]) -> None:
     if shared:
         raise InputError(
             f"{len(shared)} test products are in the products file too\n{first_of(shared)}\n"
-            "Take them out of one of the two files."
+            "Take them out of one of the two files, or, where each file counts its rows, give them ids of "
+            "their own."
         )
 
 
 def _refuse_unknown_codes(known: set[str], test: list[Record]) -> None:
-    unknown = sorted({record.code for record in test if record.code} - known)
+    unknown = [record for record in test if record.code and record.code not in known]
     if unknown:
-        raise InputError(f"the test labels have codes that no labeled product has: {', '.join(unknown[:20])}")
+        codes = ", ".join(sorted({str(record.code) for record in unknown})[:20])
+        lines = [f"{one.file}, line {one.line}, product {one.product_id!r}: {one.code!r}" for one in unknown]
+        raise InputError(
+            f"the test labels have codes that no labeled product has: {codes}\n{first_of(lines)}\n"
+            "Write them as the labeled products have them, or leave these products without a code: they are "
+            "predicted, and not scored."
+        )

@@ -62,6 +62,17 @@ def test_a_class_of_which_no_product_is_usable_is_named(catalog: TinyCatalog):
     catalog.codes[:5] = ["77"] * 5
     for row in catalog.rows[:5]:
         catalog.images[catalog.image_name(row)] = b"no image"
+    says = (
+        r"no usable product is left of 1 classes: 77\n  X_train.tsv, line 2, product '5000'.*(?s:.*)keep them"
+    )
+    with pytest.raises(InputError, match=says):
+        prepare(catalog)
+
+
+def test_a_small_class_that_is_dropped_may_lose_its_last_product(catalog: TinyCatalog):
+    catalog.codes[4] = "77"
+    catalog.images[catalog.image_name(catalog.rows[4])] = b"no image"
+    assert "77" not in prepare(catalog, small_classes="drop", min_products=2).products.classes
     with pytest.raises(InputError, match="no usable product is left of 1 classes: 77"):
         prepare(catalog)
 
@@ -76,7 +87,7 @@ def test_test_labels_of_a_code_that_is_never_learned_are_refused(catalog: TinyCa
     rows = ["\t".join([row[0], row[3], row[4], "9"]) for row in catalog.test_rows]
     header = "Integer_id\tImage_id\tProduct_id\tPrdtypecode"
     sources = written(catalog, "test_labels", "\n".join([header, *rows]) + "\n")
-    with pytest.raises(InputError, match="the test labels have codes that no labeled product has: 9"):
+    with pytest.raises(InputError, match=r"no labeled product has: 9\n  .*, line 2, product '5060': '9'"):
         Prepared(catalog.folder, sources, SETTINGS)
 
 
