@@ -140,6 +140,9 @@ def _read_whole(path: Path, name: str, where: str) -> Probabilities:
     )
     if values.dtype.kind not in "fiu":
         raise InputError(f"{where}: pred_probs are {values.dtype}, expected numbers")
+    for what, array in (("ids", ids), ("classes", codes)):
+        if array.ndim != 1:
+            raise InputError(f"{where}: {what} has shape {array.shape}, expected one dimension")
     return Probabilities(
         ids.astype(str).astype(object), tuple(codes.astype(str).tolist()), values.astype(np.float32)
     )

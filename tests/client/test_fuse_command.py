@@ -80,6 +80,14 @@ def test_a_matrix_that_lacks_a_product_is_refused_without_a_traceback(folder: Pa
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["ids", "classes"])
+def test_ids_and_classes_are_lists(name: str, folder: Path, tmp_path: Path):
+    with np.load(folder / "text1.npz") as file:
+        np.savez(folder / "text1.npz", **{**dict(file), name: file[name][:, None]})
+    with pytest.raises(InputError, match=rf"text1.*: {name} has shape \(\d+, 1\), expected one dimension"):
+        fuse_matrices([folder / "text1.npz"], [], folder / "labels.tsv", **MEAN, output=tmp_path)
+
+
 def test_labels_without_a_header_keep_their_first_row(folder: Path):
     table = (folder / "labels.tsv").read_text()
     (folder / "bare.tsv").write_text(table.partition("\n")[2])
