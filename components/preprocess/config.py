@@ -60,7 +60,8 @@ class PreprocessConfig(Config):
     )
     quotes: Literal["", "none", "doubled"] = setting(
         "",
-        "of delimited products and labels: none where they are text, doubled where they enclose fields; "
+        "of delimited products and labels, and of class names that cannot be read else: none where they are "
+        "text, doubled where they enclose fields; "
         "empty to detect it",
     )
     match_ids: Literal["text", "number"] = setting(

@@ -179,7 +179,7 @@ def _differences(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[st
     return [
         (name, _or_none(one.get(name)), _or_none(other.get(name)))
         for name in dict.fromkeys([*one, *other])
-        if one.get(name) != other.get(name) and name.split(".")[0] not in UNIMPORTANT
+        if _or_none(one.get(name)) != _or_none(other.get(name)) and name.split(".")[0] not in UNIMPORTANT
     ]
 
 

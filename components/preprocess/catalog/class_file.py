@@ -9,7 +9,7 @@ from components.core.errors import InputError
 from components.core.reading import read_json
 from components.data.class_tree import PATHS, SEPARATOR
 from components.data.codes import clean_code
-from components.data.tables.findings import FLAGGED, Finding, shown
+from components.data.tables.findings import DROPPED, FLAGGED, Finding, shown
 from components.data.tables.read import read_table
 from components.preprocess.catalog.cleaning import clean_text
 from components.preprocess.catalog.dialects import class_columns, plural
@@ -99,14 +99,20 @@ def _of_json(path: Path) -> Iterator[_Entry]:
         given = value if isinstance(value, dict) else {"name": value}
         if unknown := sorted(given.keys() - {"name", "parent"}):
             raise InputError(f"{path}: code {shown(code)}: {shown(unknown[0])}: expected name and parent")
-        name, parent = given.get("name") or "", given.get("parent") or ""
+        name, parent = ("" if given.get(key) is None else given[key] for key in ("name", "parent"))
         if wrong := [text for text in (name, parent) if isinstance(text, (dict, list, bool))]:
             raise InputError(f"{path}: code {shown(code)}: {shown(str(wrong[0]))}: expected a text")
         yield _entry(code, str(name), str(parent), f"as {shown(code)}")
 
 
 def _of_table(path: Path, config: PreprocessConfig) -> Iterator[_Entry]:
-    table = read_table(path, encoding=config.encoding)
+    try:
+        table = read_table(path, encoding=config.encoding)
+    except InputError:
+        if not config.quotes:
+            raise
+        # Set for the catalog, whose quotes may be others; a message asks for it here too.
+        table = read_table(path, encoding=config.encoding, quotes=config.quotes)
     columns = class_columns(config.class_columns) if config.class_columns else COLUMNS
     missing = table.missing(columns.values())
     if lacking := [name for name in missing if config.class_columns or name != COLUMNS["parent"]]:
@@ -115,8 +121,8 @@ def _of_table(path: Path, config: PreprocessConfig) -> Iterator[_Entry]:
             f"Expected {EXPECTED}, or a table with a code, a name and a parent: name its columns with "
             "class_columns of preprocess_config"
         )
-    if table.findings:
-        raise InputError(f"{path}: line {table.findings[0].line}: {table.findings[0].detail}")
+    if lost := [finding for finding in table.findings if finding.action == DROPPED]:
+        raise InputError(f"{path}: line {lost[0].line}: {lost[0].detail}")
     for row in table.rows:
         code, name, parent = (row.values.get(columns.get(field, field), "") for field in COLUMNS)
         if not clean_code(code):

@@ -94,7 +94,7 @@ class ImageNames:
     def _lookup(self, name: str) -> list[int]:
         if name in self._exact:
             return self._exact[name]
-        alike, wanted = self._alike(name), _parts(name.casefold())
+        alike, wanted = self._alike(name), _parts(_without_query(name).casefold())
         if not alike and (path := _without_query(name)) != name:
             return self._lookup(path)
         for number, below in alike:

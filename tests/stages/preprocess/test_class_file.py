@@ -107,6 +107,22 @@ def test_quotes_that_are_text_in_the_catalog_still_enclose_names(tmp_path: Path)
     assert read(tmp_path, text, "classes.csv", quotes="none")[0] == {"1": 'Shoes, 10"', "2": "Ties"}
 
 
+def test_quotes_help_with_names_that_cannot_be_read_without(tmp_path: Path) -> None:
+    text = 'code;name;parent\n1;"Classic" collection;Top\n2;"Kids ""A""";Top\n'
+    assert "quotes=none" in refusal(tmp_path, text)
+    assert read(tmp_path, text, quotes="none")[0]["1"] == 'Top > "Classic" collection'
+
+
+def test_a_header_again_is_no_class(tmp_path: Path) -> None:
+    text = "code,name\n1,Boots\ncode,name\n3,Ties\n"
+    assert read(tmp_path, text, "classes.csv")[0] == {"1": "Boots", "3": "Ties"}
+
+
+def test_a_parent_may_be_the_number_0(tmp_path: Path) -> None:
+    text = '{"0": "All", "1": {"name": "Books", "parent": 0}}'
+    assert read(tmp_path, text, "classes.json")[1] == {"1": ["All", "Books"]}
+
+
 def test_the_same_row_twice_is_one_class(tmp_path: Path) -> None:
     assert read(tmp_path, TABLE + "1\tBoots\tShoes\n1\tBoots\tShoes\n")[0] == {"1": "Shoes > Boots"}
 

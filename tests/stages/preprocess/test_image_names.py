@@ -142,6 +142,12 @@ def test_a_file_that_lost_its_folder_is_given_to_none_of_two_names(tmp_path: Pat
         images.read("red/1.jpg")
 
 
+def test_a_picture_named_with_and_without_a_query_is_one(tmp_path: Path):
+    names = ["https://x/a/1.jpg", "https://x/a/1.jpg?v=2", "http://x/a/1.jpg"]
+    images = ImageNames(zip_of({"photos/1.jpg": RED, "photos/2.jpg": BLUE}, tmp_path / "a.zip"), names)
+    assert [images.read(name) for name in names] == [RED] * 3
+
+
 def test_a_name_in_utf8_of_which_the_zip_does_not_say_so_is_read(tmp_path: Path):
     path = tmp_path / "images.zip"
     zip_of({"été.jpg": RED}, path)
