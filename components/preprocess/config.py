@@ -61,8 +61,7 @@ class PreprocessConfig(Config):
     quotes: Literal["", "none", "doubled"] = setting(
         "",
         "of delimited products and labels, and of class names that cannot be read else: none where they are "
-        "text, doubled where they enclose fields; "
-        "empty to detect it",
+        "text, doubled where they enclose fields; empty to detect it",
     )
     match_ids: Literal["text", "number"] = setting(
         "text", "how ids of products and labels are compared: as they are, or 0012, 12.0 and 1.2E1 as 12"

@@ -8,8 +8,8 @@ from dataclasses import replace
 from components.core.errors import InputError
 from components.data.decisions import decisions_of
 from components.data.products import Products
-from components.data.tables.findings import DROPPED, Finding, by_reason, first_of
-from components.preprocess.catalog.quarantine import refuse_if_too_many
+from components.data.tables.findings import DROPPED, Finding, by_reason
+from components.preprocess.catalog.quarantine import codes_and_rows, refuse_if_too_many
 from components.preprocess.catalog.records import Record
 from components.preprocess.config import PreprocessConfig
 from components.preprocess.images.coverage import check_coverage
@@ -94,11 +94,9 @@ def _refuse_vanished_classes(
     least = 1 if config.small_classes == "keep" else config.min_products
     vanished = {code for code in counts.keys() - {record.code for record in kept} if counts[code] >= least}
     if vanished:
-        of_them = (record for record in records if record.code in vanished)
-        lines = [f"{one.file}, line {one.line}, product {one.product_id!r}: {one.code!r}" for one in of_them]
+        lost = [record for record in records if record.code in vanished]
         raise InputError(
-            f"no usable product is left of {len(vanished)} classes: "
-            f"{', '.join(sorted(map(str, vanished))[:20])}\n{first_of(lines)}\n"
+            f"no usable product is left of {len(vanished)} classes: {codes_and_rows(lost)}\n"
             "Mend their images, keep them without (on_bad_image=keep), or take these rows out; "
             "small_classes and min_products leave out classes of few products."
         )

@@ -13,6 +13,7 @@ from components.data.tables.read import read_table
 from components.data.tables.table import Scan
 from components.preprocess.catalog.class_file import read_classes, tree_metadata, unused_names
 from components.preprocess.catalog.corrections import apply_corrections
+from components.preprocess.catalog.quarantine import codes_and_rows
 from components.preprocess.catalog.records import (
     Catalog,
     Record,
@@ -176,10 +177,8 @@ def _refuse_known_ids(known: set[str], test: list[Record]) -> None:
 def _refuse_unknown_codes(known: set[str], test: list[Record]) -> None:
     unknown = [record for record in test if record.code and record.code not in known]
     if unknown:
-        codes = ", ".join(sorted({str(record.code) for record in unknown})[:20])
-        lines = [f"{one.file}, line {one.line}, product {one.product_id!r}: {one.code!r}" for one in unknown]
         raise InputError(
-            f"the test labels have codes that no labeled product has: {codes}\n{first_of(lines)}\n"
+            f"the test labels have codes that no labeled product has: {codes_and_rows(unknown)}\n"
             "Write them as the labeled products have them, or leave these products without a code: they are "
             "predicted, and not scored."
         )

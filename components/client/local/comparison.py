@@ -175,16 +175,15 @@ def _class_f1(run: FinishedRun, *, by_name: bool) -> dict[str, float]:
 
 
 def _differences(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    one, other = (dict(_leaves(parameters)) for parameters in (first, second))
+    one, other = (
+        {name: NONE if value in (None, "") else value for name, value in _leaves(parameters)}
+        for parameters in (first, second)
+    )
     return [
-        (name, _or_none(one.get(name)), _or_none(other.get(name)))
+        (name, one.get(name, NONE), other.get(name, NONE))
         for name in dict.fromkeys([*one, *other])
-        if _or_none(one.get(name)) != _or_none(other.get(name)) and name.split(".")[0] not in UNIMPORTANT
+        if one.get(name, NONE) != other.get(name, NONE) and name.split(".")[0] not in UNIMPORTANT
     ]
-
-
-def _or_none(value: Any) -> Any:
-    return NONE if value in (None, "") else value
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

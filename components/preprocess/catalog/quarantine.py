@@ -1,7 +1,7 @@
 """The quarantine report: every row that was not taken as it came, and why."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from components.core.artifacts import whole_file
 from components.core.errors import InputError
 from components.data.codes import defused
 from components.data.tables.findings import DROPPED, PERSON_DROPPED, Finding, by_reason, first_of
+from components.preprocess.catalog.records import Record
 
 
 def write_findings(findings: Iterable[Finding], path: Path) -> None:
@@ -17,6 +18,13 @@ def write_findings(findings: Iterable[Finding], path: Path) -> None:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(field.name for field in fields(Finding))
         writer.writerows(map(defused, map(str, finding.values())) for finding in findings)
+
+
+def codes_and_rows(records: Sequence[Record]) -> str:
+    """For messages: the codes of some records, and below them the first twenty records, one a line."""
+    codes = sorted({str(record.code) for record in records})
+    rows = [f"{one.file}, line {one.line}, product {one.product_id!r}: {one.code!r}" for one in records]
+    return f"{', '.join(codes[:20])}\n{first_of(rows)}"
 
 
 def refuse_if_too_many(findings: list[Finding], rows: int, limit: float) -> None:

@@ -94,8 +94,9 @@ class ImageNames:
     def _lookup(self, name: str) -> list[int]:
         if name in self._exact:
             return self._exact[name]
-        alike, wanted = self._alike(name), _parts(_without_query(name).casefold())
-        if not alike and (path := _without_query(name)) != name:
+        path = _without_query(name)
+        alike, wanted = self._alike(name), _parts(path.casefold())
+        if not alike and path != name:
             return self._lookup(path)
         for number, below in alike:
             if len(wanted) > len(below):
