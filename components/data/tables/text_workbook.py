@@ -10,6 +10,8 @@ import pandas as pd
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+from openpyxl.xml.constants import ARC_CORE
+from openpyxl.xml.functions import tostring
 
 from components.core.artifacts import whole_file
 
@@ -27,7 +29,7 @@ def write_text_workbook(path: Path, title: str, table: pd.DataFrame) -> None:
         title: of the sheet.
     """
     book = Workbook(write_only=True)
-    book.properties.created = book.properties.modified = LONG_AGO
+    book.properties.created = LONG_AGO
     sheet = book.create_sheet(title)
     sheet.freeze_panes = "A2"
     for number, name in enumerate(table.columns):
@@ -37,11 +39,14 @@ def write_text_workbook(path: Path, title: str, table: pd.DataFrame) -> None:
         sheet.append([_text_cell(sheet, value) for value in row])
     written = io.BytesIO()
     book.save(written)
+    book.properties.modified = LONG_AGO  # saving sets it to now
     dated = zipfile.ZipFile(written)
+    parts = {name: dated.read(name) for name in dated.namelist()}
+    parts[ARC_CORE] = tostring(book.properties.to_tree())
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name in dated.namelist():
+        for name, content in parts.items():
             entry = zipfile.ZipInfo(name, LONG_AGO.timetuple()[:6])
-            archive.writestr(entry, dated.read(name), zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
 
 
 def _text_cell(sheet: Any, value: str) -> Any:

@@ -1,6 +1,7 @@
 """What people decide of labels: every choice is carried out, a catalog that went on wins, nothing is lost."""
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,8 @@ def test_equal_issues_are_equal_files_and_codes_stay_texts(catalog: TinyCatalog,
     assert [(tmp_path / "one" / file).read_bytes() for file in (ISSUES, WORKBOOK)] == [
         (tmp_path / "two" / file).read_bytes() for file in (ISSUES, WORKBOOK)
     ]
+    properties = openpyxl.load_workbook(tmp_path / "one" / WORKBOOK).properties
+    assert properties.created == properties.modified == datetime(2000, 1, 1)  # whenever it was written
     for file in (ISSUES, WORKBOOK):
         rows = read_table(tmp_path / "one" / file)
         assert not rows.numeric
